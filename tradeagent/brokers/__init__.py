@@ -1,0 +1,1 @@
+"""One protocol, and the brokers behind it. Only the execution room imports this one."""

@@ -1,0 +1,29 @@
+"""The command tree. Modules of commands import only Typer at the top, so that help is fast."""
+
+import typer
+
+from tradeagent.cli import agent, config, control, data, read, run, start, trade, wallet
+
+_EPILOG = (
+    "Global options, before or after the command: --workspace/-w PATH, --json, --quiet, --verbose, --yes, --no-color. "
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 refused by a rule, 4 not found, 5 venue or model, 6 busy, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="tradeagent",
+    help="Design, test, run and trust trading agents. Paper by default; nothing here reaches a live market.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+for register in (start.register, run.register, control.register, read.register, trade.register):
+    register(app)
+app.add_typer(agent.app, name="agent")
+app.add_typer(wallet.app, name="wallet")
+app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+app.add_typer(trade.position_app, name="position")
+app.add_typer(trade.order_app, name="order")

@@ -1,0 +1,79 @@
+"""stdout and exit codes: one JSON document, or text for people; narration and errors go to stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tradeagent.domain.errors import TradeAgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How to answer: `json` for programs, otherwise text."""
+
+    json: bool = False
+    quiet: bool = False
+
+    def document(self, data: Any, text: str) -> None:
+        """Print the answer: `data` as JSON or `text` for a person."""
+        sys.stdout.write((json.dumps(data, ensure_ascii=False, default=str) if self.json else text.rstrip("\n")) + "\n")
+        sys.stdout.flush()
+
+    def line(self, data: Any, text: str) -> None:
+        """One line of a stream."""
+        self.document(data, text)
+
+    def say(self, text: str) -> None:
+        """Narration, on stderr, silent with --quiet or --json."""
+        if not self.quiet and not self.json:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+
+def fail(error: TradeAgentError, output: Output) -> int:
+    """Print an error in its one shape and give its exit code."""
+    if output.json:
+        sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False, default=str) + "\n")
+    sys.stderr.write(f"error: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"  fix: {error.hint}\n")
+    return error.exit_code
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, right: Iterable[str] = (), empty: str = "nothing here yet") -> str:
+    """A plain table; `right` columns are right-aligned, None shows as a dash. `empty` says what to do next."""
+    if not rows:
+        return empty
+    numbers = set(right)
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
+
+    def render(line: Sequence[str]) -> str:
+        parts = [text.rjust(w) if c in numbers else text.ljust(w) for text, w, c in zip(line, widths, columns, strict=True)]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([render([c.replace("_", " ") for c in columns]), *(render(line) for line in cells)])
+
+
+def pairs(data: Mapping[str, Any]) -> str:
+    """Key and value, one a line."""
+    width = max((len(key) for key in data), default=0)
+    return "\n".join(f"{key.replace('_', ' ').ljust(width)}  {_cell(value)}" for key, value in data.items())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "–"
+    return str(value)
+
+
+def is_interactive() -> bool:
+    """Whether a person sits at this terminal; when not, nothing prompts and nothing is drawn."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,39 @@
+"""Progress of long work on stderr, only when a person watches: count, rate and time left."""
+
+import sys
+import time
+
+from tradeagent.cli.output import Output
+
+_EVERY_S = 0.1
+
+
+class Progress:
+    """One line that is rewritten; silent off a terminal, with --json and with --quiet."""
+
+    def __init__(self, output: Output) -> None:
+        self._shown = sys.stderr.isatty() and not output.json and not output.quiet
+        self._begin = time.monotonic()
+        self._last = 0.0
+        self._total = 0
+        self._name = ""
+
+    def begin(self, name: str, total: int) -> None:
+        self._name, self._total, self._begin = name, total, time.monotonic()
+
+    def tick(self, done: int, text: str) -> None:
+        """`done` units so far."""
+        now = time.monotonic()
+        if not self._shown or now - self._last < _EVERY_S:
+            return
+        self._last = now
+        rate = done / max(now - self._begin, 1e-6)
+        left = f", {(self._total - done) / rate:.0f} s left" if self._total else ""
+        of = f"/{self._total}" if self._total else ""
+        sys.stderr.write(f"\r\x1b[2K{self._name}  {done}{of}  {rate:.0f}/s{left}  {text[:60]}")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()

@@ -1,0 +1,91 @@
+"""What every command shares: the global flags, and the workspace, configuration and ledger they lead to, opened on first use."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradeagent.cli.output import Output
+
+if TYPE_CHECKING:
+    from tradeagent.domain.clock import Clock
+    from tradeagent.ledger.store import Ledger
+    from tradeagent.ledger.wallets import WalletRow
+    from tradeagent.market.warehouse import Warehouse
+    from tradeagent.workspace.config import Config
+    from tradeagent.workspace.paths import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """Flags that any command takes, before or after its name."""
+
+    workspace: str | None = None
+    json: bool = False
+    jsonl: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    yes: bool = False
+    no_color: bool = False
+
+
+@dataclass
+class Session:
+    """One command's view of the world."""
+
+    flags: Globals = field(default_factory=Globals)
+
+    @property
+    def output(self) -> Output:
+        return Output(json=self.flags.json or self.flags.jsonl, quiet=self.flags.quiet)
+
+    @cached_property
+    def workspace(self) -> "Workspace":
+        from tradeagent.workspace.paths import find_workspace
+
+        return find_workspace(self.flags.workspace, os.environ, Path.cwd())
+
+    @cached_property
+    def config(self) -> "Config":
+        from tradeagent.workspace.config import load_config
+
+        return load_config(self.workspace.config_file, os.environ)
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        from tradeagent.ledger.store import open_ledger
+
+        return open_ledger(self.workspace.ledger_file)
+
+    @cached_property
+    def clock(self) -> "Clock":
+        from tradeagent.domain.clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def warehouse(self) -> "Warehouse":
+        from tradeagent.market.warehouse import Warehouse
+
+        return Warehouse(self.workspace.warehouse_dir)
+
+    def wallet(self, name: str) -> "WalletRow":
+        """A wallet by name, or NotFound."""
+        from tradeagent.ledger import wallets
+
+        with self.ledger.reading() as tx:
+            return wallets.get(tx, name)
+
+
+_current = Session()
+
+
+def set_globals(flags: Globals) -> None:
+    """Start the session of one command line."""
+    global _current  # noqa: PLW0603  # one command line is one process
+    _current = Session(flags)
+
+
+def session() -> Session:
+    return _current

@@ -1,0 +1,81 @@
+"""`wallet`: paper accounts, their money and their limits."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tradeagent.cli.output import pairs, table
+from tradeagent.cli.session import session
+
+app = typer.Typer(help="Accounts: paper by default.", no_args_is_help=True)
+Amount = Annotated[str, typer.Argument(help="USDC")]
+Name = Annotated[str, typer.Argument(help="wallet name")]
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Every wallet with its equity and what runs on it."""
+    from tradeagent.runtime.views import wallet_rows
+
+    rows = wallet_rows(session().workspace, session().config, session().ledger, session().clock)
+    columns = ["name", "network", "group", "deployment", "equity", "day_pnl", "drawdown_pct", "halt"]
+    empty = "no wallets yet: `tradeagent wallet new NAME --cash 10000`, or `tradeagent run AGENT` makes one"
+    session().output.document(rows, table(rows, columns, right=("equity", "day_pnl", "drawdown_pct"), empty=empty))
+
+
+@app.command()
+def new(
+    name: Name,
+    venue: Annotated[str, typer.Option(help="paper | hyperliquid")] = "paper",
+    network: Annotated[str | None, typer.Option(help="paper | rehearsal | testnet | mainnet")] = None,
+    group: Annotated[str, typer.Option(help="agent | algo")] = "agent",
+    cash: Annotated[str | None, typer.Option(help="first deposit on paper, USDC")] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", help="a limit of manual orders, KEY=VALUE; repeat")] = None,
+) -> None:
+    """Make a wallet. Example: tradeagent wallet new main --cash 10000 --limit max_leverage=5"""
+    from tradeagent.runtime.wallets import WalletRequest, create_wallet
+
+    current = session()
+    request = WalletRequest(name, venue, network or ("paper" if venue == "paper" else "testnet"), group, cash, tuple(limit or ()))
+    create_wallet(current.workspace, current.config, current.ledger, current.clock, request)
+    show(name)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Cash, equity, margin, day PnL, drawdown, positions and open orders of one wallet."""
+    from tradeagent.runtime.views import wallet_view
+
+    data = wallet_view(session().workspace, session().config, session().ledger, session().clock, name)
+    head = {key: value for key, value in data.items() if key not in ("positions", "open_orders", "limits")}
+    text = pairs(head)
+    if data["positions"]:
+        text += "\n\n" + positions_table(data["positions"])
+    session().output.document(data, text)
+
+
+@app.command()
+def deposit(name: Name, amount: Amount) -> None:
+    """Put paper money in. A deposit never counts as profit and never hides a drawdown."""
+    _move(name, amount, 1)
+
+
+@app.command()
+def withdraw(name: Name, amount: Amount) -> None:
+    """Take paper money out, never beyond what is free."""
+    _move(name, amount, -1)
+
+
+def _move(name: str, amount: str, sign: int) -> None:
+    from tradeagent.runtime.wallets import move_cash
+
+    current = session()
+    move_cash(current.workspace, current.config, current.ledger, current.clock, name, amount, sign)
+    show(name)
+
+
+def positions_table(rows: list[dict[str, Any]]) -> str:
+    """Positions for a person."""
+    columns = ["market", "direction", "size", "entry_price", "mark_price", "unrealised_pnl", "stop", "target", "liquidation_price"]
+    shown = [{**row, "liquidation_price": row["liquidation_price"] or "unreachable"} for row in rows]
+    return table(shown, columns, right=columns[2:], empty="no open positions")

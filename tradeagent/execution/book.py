@@ -1,0 +1,376 @@
+"""The account book of one wallet: what the venue reports becomes rows, running totals, trades and events, each exactly once.
+
+The owner of the lease keeps the totals in memory; they are written with the first transaction that needs them. A crash loses at most
+marks, which playing the same bars again restores.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tradeagent.brokers.protocol import Activity, CashFlow, Liquidation, OrderChange
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.costs import funding_payment
+from tradeagent.domain.money import ZERO, plain, trunc_micro
+from tradeagent.domain.names import Actor, Direction, EventKind, ExitReason, IncidentCode, Level, Side
+from tradeagent.domain.order import Fill, FundingPayment
+from tradeagent.domain.performance import RoundTrip
+from tradeagent.domain.position import Booked, Position, apply_fill
+from tradeagent.ledger import events, notes, trading, wallets
+from tradeagent.ledger.trading import NET, OrderRow, PositionRow
+from tradeagent.ledger.wallets import RiskRow
+
+UNMANAGED = "unmanaged"
+
+
+class AccountBook:
+    """Positions, totals and open trades of one wallet, mirrored in the ledger."""
+
+    def __init__(self, wallet: str, clock: Clock, risk: RiskRow, positions: list[PositionRow]) -> None:
+        self.wallet = wallet
+        self.risk = risk
+        self._clock = clock
+        self._rows = {(row.market, row.controller_id): row for row in positions}
+        self._dirty: set[tuple[str, str]] = set()
+        self._risk_dirty = False
+
+    @classmethod
+    def load(cls, tx: Connection, wallet: str, clock: Clock) -> "AccountBook":
+        return cls(wallet, clock, wallets.risk(tx, wallet), trading.positions_of(tx, wallet))
+
+    @property
+    def rows(self) -> tuple[PositionRow, ...]:
+        return tuple(self._rows.values())
+
+    @property
+    def held_markets(self) -> list[str]:
+        return [market for (market, controller), row in self._rows.items() if controller == NET and row.size]
+
+    def net(self, market: str) -> PositionRow:
+        return self._rows.get((market, NET)) or PositionRow(self.wallet, market, NET)
+
+    def equity(self) -> Decimal:
+        """Cash + unrealised at the last marks, quote units."""
+        rows = (row for (_, controller), row in self._rows.items() if controller == NET and row.size)
+        return self.risk.cash + sum((row.size * row.mark - row.cost for row in rows if row.mark is not None), ZERO)
+
+    def unrealised(self) -> Decimal:
+        return self.equity() - self.risk.cash
+
+    @contextmanager
+    def kept_on_error(self) -> Iterator[None]:
+        """Put everything back when the block fails: what did not reach the ledger did not happen."""
+        kept = (self.risk, dict(self._rows), set(self._dirty), self._risk_dirty)
+        try:
+            yield
+        except BaseException:
+            self.risk, self._rows, self._dirty, self._risk_dirty = kept
+            raise
+
+    def leverage(self, market: str) -> int | None:
+        """The market's setting as last sent, None when it never was."""
+        row = self._rows.get((market, NET))
+        return row.leverage if row else None
+
+    def set_leverage(self, market: str, leverage: int) -> None:
+        self._put(replace(self.net(market), leverage=leverage))
+
+    def set_risk(self, risk: RiskRow) -> None:
+        self.risk = risk
+        self._risk_dirty = True
+
+    def mark(self, time_ms: int, marks: Mapping[str, Decimal]) -> None:
+        """Take new marks at one instant: an equity point, the day, the nav's peak, the excursions of open trades."""
+        for key, row in list(self._rows.items()):
+            price = marks.get(key[0])
+            if price is None or not row.size:
+                continue
+            trip = row.trip
+            if trip is not None:
+                followed = _trip_in(trip).marked(row.size * price - row.cost)
+                trip = _trip_out(followed)
+            self._put(replace(row, mark=price, mark_ms=time_ms, trip=trip, updated_ms=time_ms))
+        self.set_risk(replace(self.risk.marked(self.equity(), time_ms), market_clock_ms=time_ms))
+
+    def settle_clock(self, time_ms: int) -> None:
+        """Move the wallet's market clock forward to an instant between bars."""
+        if self.risk.market_clock_ms is None or time_ms > self.risk.market_clock_ms:
+            self.set_risk(replace(self.risk, market_clock_ms=time_ms))
+
+    def point(self, tx: Connection, time_ms: int) -> None:
+        """Record an equity point."""
+        equity = self.equity()
+        trading.add_equity_point(tx, self.wallet, time_ms, equity, self.risk.cash, self.risk.nav.value(equity))
+
+    def flush(self, tx: Connection) -> None:
+        """Write what changed in memory."""
+        for key in self._dirty:
+            trading.save_position(tx, self._rows[key])
+        if self._risk_dirty:
+            wallets.save_risk(tx, self.risk)
+        self._dirty.clear()
+        self._risk_dirty = False
+
+    def apply(self, tx: Connection, activity: Activity) -> None:
+        """Book one thing the venue reported. Knowing it already changes nothing."""
+        item = activity.item
+        if isinstance(item, Fill):
+            self._fill(tx, item)
+        elif isinstance(item, FundingPayment):
+            self._funding(tx, item)
+        elif isinstance(item, CashFlow):
+            self._flow(tx, activity.seq, item)
+        elif isinstance(item, OrderChange):
+            self._order(tx, item)
+        else:
+            self._liquidated(tx, item)
+        self.set_risk(replace(self.risk, activity_cursor=max(self.risk.activity_cursor, activity.seq)))
+
+    def _put(self, row: PositionRow) -> None:
+        key = (row.market, row.controller_id)
+        self._rows[key] = row
+        self._dirty.add(key)
+
+    def _event(
+        self, tx: Connection, kind: EventKind, time_ms: int, subject: str, data: dict[str, Any], owner: OrderRow | None = None
+    ) -> None:
+        deployment = owner.deployment if owner else None
+        events.append(tx, kind, time_ms, wallet=self.wallet, deployment=deployment, actor=Actor.SYSTEM, subject=subject, data=data)
+
+    def _order(self, tx: Connection, change: OrderChange) -> None:
+        report = change.report
+        known = trading.order(tx, report.cloid)
+        if known is None or (known.state, known.filled, known.reason, known.oid) == (
+            report.state.value,
+            report.filled,
+            report.reason,
+            report.oid,
+        ):
+            return
+        values = {
+            "state": report.state.value,
+            "filled": report.filled,
+            "reason": report.reason,
+            "oid": report.oid,
+            "updated_ms": change.time_ms,
+        }
+        trading.update_order(tx, report.cloid, **values)
+        data = {
+            "market": known.market,
+            "leg": known.leg,
+            "state": report.state.value,
+            "filled": plain(report.filled),
+            "reason": report.reason,
+        }
+        self._event(tx, EventKind.ORDER_STATE, change.time_ms, report.cloid, data, known)
+
+    def _fill(self, tx: Connection, fill: Fill) -> None:
+        owner = trading.order(tx, fill.cloid) if fill.cloid else None
+        reason = fill.reason or (_leg_reason(owner) if owner else ExitReason.LIQUIDATION)
+        if not trading.add_fill(tx, self.wallet, replace(fill, reason=reason if _reduces(fill, self.net(fill.market)) else None), owner):
+            return
+        before = self.net(fill.market)
+        booked = apply_fill(Position(fill.market, before.size, before.cost), fill.side, fill.size, fill.price)
+        self._put(self._net_row(before, booked, fill))
+        risk = replace(
+            self.risk,
+            cash=self.risk.cash + fill.realised_pnl - fill.fee,
+            realised=self.risk.realised + fill.realised_pnl,
+            fees=self.risk.fees + fill.fee,
+        )
+        if booked.closed:
+            risk = risk.with_penalty(risk.penalty_state.book(fill.realised_pnl - fill.fee, fill.time_ms))
+        self.set_risk(risk)
+        data = {
+            "market": fill.market,
+            "side": fill.side.value,
+            "size": plain(fill.size),
+            "price": plain(fill.price),
+            "fee": plain(fill.fee),
+            "realised_pnl": plain(fill.realised_pnl),
+            "exit_reason": reason.value if booked.closed else None,
+        }
+        self._event(tx, EventKind.FILL, fill.time_ms, str(fill.trade_id), data, owner)
+        self._position_event(tx, before, booked, fill, owner)
+        fee_left, shares = fill.fee, list(self._shares(fill, owner))
+        for index, (controller, size) in enumerate(shares):
+            fee = fee_left if index == len(shares) - 1 else trunc_micro(fill.fee * size / fill.size)
+            fee_left -= fee
+            self._inventory(tx, controller, replace(fill, size=size, fee=fee), owner, reason)
+
+    def _net_row(self, before: PositionRow, booked: Booked, fill: Fill) -> PositionRow:
+        after = booked.position
+        return replace(
+            before,
+            size=after.size,
+            cost=after.cost,
+            mark=before.mark if before.mark is not None and before.size else fill.price,
+            mark_ms=before.mark_ms if before.mark_ms is not None and before.size else fill.time_ms,
+            funding=ZERO if before.size == 0 or after.size == 0 else before.funding,
+            flat_ms=fill.time_ms if after.size == 0 else before.flat_ms,
+            updated_ms=fill.time_ms,
+        )
+
+    def _position_event(self, tx: Connection, before: PositionRow, booked: Booked, fill: Fill, owner: OrderRow | None) -> None:
+        after = booked.position.size
+        kind = EventKind.POSITION_CHANGED
+        if before.size == 0:
+            kind = EventKind.POSITION_OPENED
+        elif after == 0:
+            kind = EventKind.POSITION_CLOSED
+        self._event(tx, kind, fill.time_ms, fill.market, {"market": fill.market, "size": plain(after), "price": plain(fill.price)}, owner)
+
+    def _shares(self, fill: Fill, owner: OrderRow | None) -> Iterator[tuple[str, Decimal]]:
+        """Whose inventory a fill moves: its own controller's; what a whole close or liquidation takes beyond that, the others'."""
+        own = owner.controller_id if owner else UNMANAGED
+        left = fill.size
+        if owner is None or owner.reduce_only:
+            keys = sorted(self._rows, key=lambda key: key[1] != own)
+            for market, controller in keys:
+                row = self._rows[(market, controller)]
+                if market == fill.market and controller != NET and row.size * fill.side.sign < 0 and left:
+                    part = min(left, abs(row.size))
+                    left -= part
+                    yield controller, part
+        if left:
+            yield own, left
+
+    def _inventory(self, tx: Connection, controller: str, fill: Fill, owner: OrderRow | None, reason: ExitReason) -> None:
+        """Book one controller's share of a fill: its inventory and its trade."""
+        row = self._rows.get((fill.market, controller)) or PositionRow(self.wallet, fill.market, controller)
+        booked = apply_fill(Position(fill.market, row.size, row.cost), fill.side, fill.size, fill.price)
+        closing_fee = fill.fee if not booked.opened else trunc_micro(fill.fee * booked.closed / fill.size)
+        trip = _trip_in(row.trip) if row.trip else None
+        if booked.closed and trip is not None:
+            trip = trip.exited(booked.closed, fill.price, closing_fee, booked.realised_pnl)
+            if abs(row.size) == booked.closed:
+                self._close_trip(tx, replace(trip, closed_ms=fill.time_ms, exit_reason=reason.value), owner)
+                trip = None
+        entries = row.entries if row.size and booked.closed < abs(row.size) else 0
+        if booked.opened:
+            trip = trip or self._new_trip(tx, controller, fill, owner)
+            trip = trip.entered(booked.opened, fill.price, fill.fee - closing_fee, abs(booked.position.size))
+            entries += self._counts_as_entry(tx, owner)
+        self._put(
+            replace(
+                row,
+                size=booked.position.size,
+                cost=booked.position.cost,
+                entries=entries,
+                trip=_trip_out(trip) if trip else None,
+                mark=fill.price,
+                mark_ms=fill.time_ms,
+                flat_ms=fill.time_ms if booked.position.size == 0 else row.flat_ms,
+                updated_ms=fill.time_ms,
+            )
+        )
+
+    def _counts_as_entry(self, tx: Connection, owner: OrderRow | None) -> int:
+        """1 for the first fill of an entry order, 0 for its later partial fills."""
+        return 1 if owner is None or len(trading.fills_of(tx, wallet=self.wallet, cloids=[owner.cloid], limit=2)) < 2 else 0
+
+    def _new_trip(self, tx: Connection, controller: str, fill: Fill, owner: OrderRow | None) -> RoundTrip:
+        stop, why = None, ""
+        if owner is not None:
+            stop = next((o.trigger for o in trading.orders_of_intent(tx, owner.intent_id) if o.leg == "stop"), None)
+            intent = trading.intent(tx, owner.intent_id)
+            why = str(intent["proposal"].get("reason", "")) if intent else ""
+        direction = Direction.LONG if fill.side is Side.BUY else Direction.SHORT
+        return RoundTrip(fill.market, controller, direction, fill.time_ms, first_stop=stop, entry_reason=why)
+
+    def _close_trip(self, tx: Connection, trip: RoundTrip, owner: OrderRow | None) -> None:
+        self.set_risk(replace(self.risk, losing_streak=self.risk.losing_streak + 1 if trip.pnl < 0 else 0))
+        trading.add_round_trip(
+            tx,
+            {
+                "wallet": self.wallet,
+                "deployment": owner.deployment if owner and owner.controller_id == trip.controller_id else self._deployment_of(trip),
+                "controller_id": trip.controller_id,
+                "market": trip.market,
+                "direction": trip.direction.value,
+                "opened_ms": trip.opened_ms,
+                "closed_ms": trip.closed_ms,
+                "entry_price": trip.entry_price,
+                "exit_price": trip.exit_price or ZERO,
+                "size": trip.largest_size,
+                "realised_pnl": trip.realised_pnl,
+                "fees": trip.fees,
+                "funding": trip.funding,
+                "pnl": trip.pnl,
+                "mfe": trip.mfe,
+                "mae": trip.mae,
+                "r_multiple": trip.r_multiple,
+                "entry_reason": trip.entry_reason,
+                "exit_reason": trip.exit_reason,
+            },
+        )
+
+    def _deployment_of(self, trip: RoundTrip) -> str | None:
+        """A controller that is an agent is named after its deployment."""
+        return None if trip.controller_id in (UNMANAGED, "manual") else trip.controller_id
+
+    def _funding(self, tx: Connection, payment: FundingPayment) -> None:
+        holders = [row for row in self.rows if row.market == payment.market and row.controller_id != NET and row.size]
+        deployment = holders[0].controller_id if len(holders) == 1 and holders[0].controller_id not in (UNMANAGED, "manual") else None
+        if not trading.add_funding(tx, self.wallet, payment, deployment):
+            return
+        net = self.net(payment.market)
+        self._put(replace(net, funding=net.funding + payment.payment, updated_ms=payment.time_ms))
+        for row, part in _split_funding(holders, payment):
+            trip = _trip_in(row.trip) if row.trip else None
+            if trip is not None:
+                self._put(replace(row, trip=_trip_out(replace(trip, funding=trip.funding + part))))
+        self.set_risk(replace(self.risk, cash=self.risk.cash - payment.payment, funding=self.risk.funding + payment.payment))
+        data = {"market": payment.market, "size": plain(payment.size), "rate": plain(payment.rate), "payment": plain(payment.payment)}
+        events.append(tx, EventKind.FUNDING, payment.time_ms, wallet=self.wallet, deployment=deployment, subject=payment.market, data=data)
+
+    def _flow(self, tx: Connection, seq: int, flow: CashFlow) -> None:
+        kind = "deposit" if flow.amount > 0 else "withdraw"
+        now = flow.time_ms or self._clock.now_ms()
+        if trading.add_flow(tx, self.wallet, seq, kind, flow.amount, now):
+            self.set_risk(self.risk.with_flow(flow.amount, self.equity(), now))
+            self._event(tx, EventKind.FLOW, now, kind, {"amount": plain(flow.amount)})
+
+    def _liquidated(self, tx: Connection, item: Liquidation) -> None:
+        if item.kind == "backstop":
+            self.set_risk(replace(self.risk, cash=self.risk.cash - item.amount, realised=self.risk.realised - item.amount))
+        message = f"{item.market or 'all positions'} liquidated ({item.kind})"
+        self._event(tx, EventKind.LIQUIDATION, item.time_ms, item.market or "", {"kind": item.kind, "amount": plain(item.amount)})
+        incident = notes.Incident(IncidentCode.LIQUIDATION, Level.CRITICAL, message, wallet=self.wallet)
+        notes.open_incident(tx, self._clock.new_id(), incident, item.time_ms)
+
+
+def _reduces(fill: Fill, net: PositionRow) -> bool:
+    return net.size * fill.side.sign < 0
+
+
+def _leg_reason(order: OrderRow) -> ExitReason:
+    return {"stop": ExitReason.STOP, "target": ExitReason.TARGET}.get(order.leg, ExitReason.SIGNAL)
+
+
+def _split_funding(holders: list[PositionRow], payment: FundingPayment) -> Iterator[tuple[PositionRow, Decimal]]:
+    """Each controller's own funding; the last takes what truncation leaves, so that the parts add up."""
+    left = payment.payment
+    for index, row in enumerate(holders):
+        part = left if index == len(holders) - 1 else funding_payment(row.size, payment.oracle_price, payment.rate)
+        left -= part
+        yield row, part
+
+
+def _trip_out(trip: RoundTrip) -> dict[str, Any]:
+    return {key: f"{value:f}" if isinstance(value, Decimal) else value for key, value in asdict(trip).items()}
+
+
+_TRIP_MONEY = frozenset(
+    {"entry_size", "entry_value", "exit_size", "exit_value", "largest_size", "realised_pnl", "fees", "funding", "mfe", "mae", "first_stop"}
+)
+
+
+def _trip_in(data: dict[str, Any]) -> RoundTrip:
+    values: dict[str, Any] = {key: Decimal(value) if key in _TRIP_MONEY and value is not None else value for key, value in data.items()}
+    values["direction"] = Direction(data["direction"])
+    return RoundTrip(**values)

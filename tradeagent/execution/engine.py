@@ -1,0 +1,389 @@
+"""The one door to the market. Every order of everybody goes through `submit`: checked, recorded, sent, and its outcome recorded.
+
+The protocol (execution.md §4): one transaction writes the intent and what it reserves; then the broker is called; then one transaction
+writes the outcome. What is interrupted in between is resolved by asking the venue, never by sending again.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import takewhile
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from tradeagent.brokers.protocol import Activity, Broker
+from tradeagent.domain.clock import Clock, day_start_ms
+from tradeagent.domain.costs import FeeSchedule
+from tradeagent.domain.errors import RefusedError, VenueError
+from tradeagent.domain.limits import Limits
+from tradeagent.domain.money import ZERO
+from tradeagent.domain.names import (
+    Actor,
+    DeploymentState,
+    EventKind,
+    ExitReason,
+    IncidentCode,
+    IntentKind,
+    IntentState,
+    Level,
+    OrderState,
+    OrderType,
+    ReconcilePhase,
+    Rule,
+    VerdictKind,
+)
+from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
+from tradeagent.execution.book import AccountBook
+from tradeagent.execution.caps import largest_size
+from tradeagent.execution.orders import fill_dict, order_dict, order_request, order_rows, proposal_dict
+from tradeagent.execution.planning import Plan, Unshapely, plan
+from tradeagent.execution.rules import judge
+from tradeagent.execution.state import MarketState, RiskState, Scope, Spend
+from tradeagent.ledger import events, notes, runs, trading
+from tradeagent.ledger.store import Ledger
+from tradeagent.ledger.trading import OrderRow, Reservation
+from tradeagent.ledger.wallets import WalletRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms somebody may trade through this door."""
+
+    scope: Scope
+    limits: Limits
+    slug: str = ""
+    budget_cap: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a simulated fill costs."""
+
+    fees: FeeSchedule = field(default_factory=FeeSchedule)
+    slippage_bps: Decimal = Decimal(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Whose door it is: the wallet with its fencing token, the terms by actor, costs, and the markets (kept current by the playback).
+
+    `wall` counts model spend by real days, also when `clock` is a replay's.
+    """
+
+    wallet: WalletRow
+    token: int
+    terms: dict[Actor, Terms]
+    markets: dict[str, MarketState]
+    costs: Costs = field(default_factory=Costs)
+    dry_run: bool = False
+    in_thread: bool = True
+    wall: Clock | None = None
+
+
+class ExecutionEngine:
+    """The door of one wallet. Its methods that touch the ledger are plain; `submit` runs them off the event loop, one at a time.
+
+    `dry_run`: every rule runs, nothing is recorded or sent, and the answer is DRY_RUN.
+    """
+
+    def __init__(self, ledger: Ledger, broker: Broker, clock: Clock, setup: Setup) -> None:
+        self.ledger = ledger
+        self.broker = broker
+        self.clock = clock
+        self.wall = setup.wall or clock
+        self.wallet = setup.wallet
+        self.token = setup.token
+        self.terms = setup.terms
+        self.costs = setup.costs
+        self.markets = setup.markets
+        self.dry_run = setup.dry_run
+        self.phase = ReconcilePhase.CHECKING
+        self._in_thread = setup.in_thread
+        self._admission = asyncio.Lock()
+        self.before_send: Callable[[], None] = _nothing
+        with ledger.reading() as tx:
+            self.book = AccountBook.load(tx, self.wallet.name, clock)
+
+    async def submit(self, proposal: Proposal, actor: Actor) -> Verdict:
+        """Judge a proposal and, when it passes, record and send it. Sizes base units, money quote units.
+
+        Never raises for a refusal: the verdict says rule, value, limit and the largest size that would pass.
+        """
+        return await self.alone(lambda: self.submit_now(proposal, actor))
+
+    async def alone(self, work: Callable[[], T]) -> T:
+        """Run blocking work on this wallet, one at a time, in a worker thread (or here, in a replay)."""
+        async with self._admission:
+            if not self._in_thread:
+                return work()
+            task = asyncio.ensure_future(asyncio.to_thread(work))
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                await asyncio.wait([task])
+                raise
+
+    def submit_now(self, proposal: Proposal, actor: Actor) -> Verdict:
+        """`submit` for a caller without an event loop; the caller owns the lease and is alone."""
+        held = self._held(proposal, actor)
+        if proposal.reduce_only or proposal.kind is not IntentKind.OPEN or held * proposal.side.sign >= 0:
+            return self._admit(proposal, actor)
+        proposal = self._in_base(proposal, actor)
+        if proposal.size is None or proposal.size <= abs(held):
+            return self._admit(proposal, actor)
+        closing = replace(proposal, kind=IntentKind.CLOSE, size=None, reduce_only=True, stop=None, target=None, exit_reason=ExitReason.FLIP)
+        closed = self._admit(closing, actor)
+        if closed.kind is not VerdictKind.EXECUTED:
+            return closed
+        return self._admit(replace(proposal, size=proposal.size - abs(held)), actor, flipping=True)
+
+    def _in_base(self, proposal: Proposal, actor: Actor) -> Proposal:
+        """An opposite proposal with its size in base units, so that it can be told whether it reduces or flips."""
+        if proposal.size is not None:
+            return proposal
+        with self.ledger.reading() as tx:
+            state = self.state(tx, actor)
+        try:
+            made = plan(proposal, state, lambda draft: largest_size(draft, state))
+        except Unshapely:
+            return proposal
+        return replace(proposal, size=made.size, quote=None, risk_quote=None, pct_of_equity=None, risk_per_trade_pct=None)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A ledger transaction; when it fails, the book in memory goes back to what the ledger still says."""
+        with self.book.kept_on_error(), self.ledger.transaction() as tx:
+            yield tx
+
+    def _held(self, proposal: Proposal, actor: Actor) -> Decimal:
+        if actor in (Actor.MANUAL, Actor.SYSTEM):
+            return self.book.net(proposal.market).size
+        return next((r.size for r in self.book.rows if (r.market, r.controller_id) == (proposal.market, proposal.controller_id)), ZERO)
+
+    def state(self, tx: Connection, actor: Actor) -> RiskState:
+        """One consistent view of the wallet for a proposal of `actor`."""
+        terms = self.terms[actor]
+        held_lease = runs.lease(tx, self.wallet.name)
+        deployment = runs.find_deployment(tx, terms.scope.deployment) if terms.scope.deployment else None
+        unknown = frozenset(i["market"] for i in trading.open_intents(tx, self.wallet.name) if i["state"] == IntentState.UNKNOWN.value)
+        spent = notes.spent_on(tx, terms.slug, day_start_ms(self.wall.now_ms())) if terms.budget_cap is not None else ZERO
+        return RiskState(
+            now_ms=self.clock.now_ms(),
+            wallet=self.wallet,
+            risk=self.book.risk,
+            limits=terms.limits,
+            scope=terms.scope,
+            markets=self.markets,
+            positions=self.book.rows,
+            orders=tuple(trading.live_orders(tx, self.wallet.name)),
+            reservations=tuple(trading.active_reservations(tx, self.wallet.name)),
+            fees=self.costs.fees,
+            slippage_bps=self.costs.slippage_bps,
+            token_is_current=self.dry_run or (held_lease is not None and held_lease["fencing_token"] == self.token),
+            deployment_state=DeploymentState(deployment.state) if deployment else None,
+            kill_switch=bool(notes.setting(tx, notes.KILL_SWITCH)),
+            phase=self.phase,
+            unknown_markets=unknown,
+            spend=Spend(spent, terms.budget_cap),
+        )
+
+    def _admit(self, proposal: Proposal, actor: Actor, *, flipping: bool = False) -> Verdict:
+        if self.dry_run:
+            with self.ledger.reading() as tx:
+                verdict, _ = self._judged(tx, proposal, actor, flipping)
+            return verdict
+        with self.transaction() as tx:
+            verdict, made = self._judged(tx, proposal, actor, flipping)
+            intent_id = self.clock.new_id()
+            if made is None:
+                self._record_rejection(tx, intent_id, proposal, actor, verdict)
+                return replace(verdict, intent_id=intent_id)
+            orders = order_rows(intent_id, made, self.wallet.name, self.terms[actor].scope, self.clock.now_ms())
+            values = self._intent_values(intent_id, made, actor, verdict.checks, orders[0].cloid)
+            trading.add_intent(tx, values, self._reservation(intent_id, made, actor), orders)
+            self._intent_event(tx, intent_id, made, IntentState.PENDING, actor)
+            self.book.flush(tx)
+        return self._send(intent_id, made, actor, orders, verdict.checks)
+
+    def _judged(self, tx: Connection, proposal: Proposal, actor: Actor, flipping: bool) -> tuple[Verdict, Plan | None]:
+        """The verdict so far, and the plan when every rule passed and it may be sent."""
+        state = self.state(tx, actor)
+        if flipping:
+            state = state.once_closed(proposal.market)
+        try:
+            made = plan(proposal, state, lambda draft: largest_size(draft, state))
+        except Unshapely as error:
+            shape = RuleCheck(Rule.SHAPE, ok=False, value=error.rejection.value)
+            return Verdict(VerdictKind.REJECTED, rejection=error.rejection, checks=(shape,)), None
+        rejection, checks = judge(made, state)
+        if rejection is not None:
+            return Verdict(VerdictKind.REJECTED, rejection=rejection, checks=checks, order=made.as_dict()), None
+        if self.dry_run:
+            refusal = Rejection(Rule.DRY_RUN, "dry run: this would have been sent")
+            return Verdict(VerdictKind.REJECTED, rejection=refusal, checks=checks, order=made.as_dict()), None
+        return Verdict(VerdictKind.EXECUTED, checks=checks), made
+
+    def _record_rejection(self, tx: Connection, intent_id: str, proposal: Proposal, actor: Actor, verdict: Verdict) -> None:
+        scope = self.terms[actor].scope
+        detail = verdict.rejection.as_dict() if verdict.rejection else {}
+        values = {
+            **self._intent_base(intent_id, proposal, actor, verdict.checks),
+            "state": IntentState.REJECTED.value,
+            "rule": verdict.rule.value if verdict.rule else None,
+            "detail": detail,
+        }
+        trading.add_intent(tx, values, None, ())
+        data = {"market": proposal.market, "side": proposal.side.value, **detail}
+        now = self.clock.now_ms()
+        events.append(
+            tx,
+            EventKind.PROPOSAL_REJECTED,
+            now,
+            wallet=self.wallet.name,
+            deployment=scope.deployment,
+            actor=actor,
+            subject=intent_id,
+            data=data,
+        )
+
+    def _intent_base(self, intent_id: str, proposal: Proposal, actor: Actor, checks: Sequence[RuleCheck]) -> dict[str, Any]:
+        scope, now = self.terms[actor].scope, self.clock.now_ms()
+        return {
+            "id": intent_id,
+            "wallet": self.wallet.name,
+            "deployment": scope.deployment,
+            "controller_id": scope.controller_id,
+            "actor": actor.value,
+            "kind": proposal.kind.value,
+            "market": proposal.market,
+            "proposal": proposal_dict(proposal),
+            "checks": [check.as_dict() for check in checks],
+            "fencing_token": self.token,
+            "created_ms": now,
+            "updated_ms": now,
+        }
+
+    def _intent_values(self, intent_id: str, made: Plan, actor: Actor, checks: Sequence[RuleCheck], cloid: str) -> dict[str, Any]:
+        base = self._intent_base(intent_id, made.proposal, actor, checks)
+        return {**base, "kind": made.kind.value, "state": IntentState.PENDING.value, "plan": made.as_dict(), "cloid": cloid}
+
+    def _reservation(self, intent_id: str, made: Plan, actor: Actor) -> Reservation | None:
+        if not made.is_entry:
+            return None
+        scope = self.terms[actor].scope
+        return Reservation(
+            intent_id=intent_id,
+            wallet=self.wallet.name,
+            market=made.proposal.market,
+            controller_id=scope.controller_id,
+            deployment=scope.deployment,
+            side=made.proposal.side.value,
+            size=made.size,
+            price=made.entry,
+            risk=made.risk if made.risk is not None else made.notional,
+            leverage=made.leverage,
+        )
+
+    def _intent_event(self, tx: Connection, intent_id: str, made: Plan, state: IntentState, actor: Actor) -> None:
+        scope = self.terms[actor].scope
+        events.append(
+            tx,
+            EventKind.INTENT_STATE,
+            self.clock.now_ms(),
+            wallet=self.wallet.name,
+            deployment=scope.deployment,
+            actor=actor,
+            subject=intent_id,
+            data={"state": state.value, "market": made.proposal.market, "side": made.proposal.side.value, "kind": made.kind.value},
+        )
+
+    def _send(self, intent_id: str, made: Plan, actor: Actor, orders: Sequence[OrderRow], checks: tuple[RuleCheck, ...]) -> Verdict:
+        requests = [
+            order_request(order, made.proposal, at_mark=actor in (Actor.MANUAL, Actor.SYSTEM) and not made.is_entry) for order in orders
+        ]
+        try:
+            if made.is_entry and self.book.leverage(made.proposal.market) != made.leverage:
+                self.broker.set_leverage(made.proposal.market, made.leverage)
+                self.book.set_leverage(made.proposal.market, made.leverage)
+            if made.proposal.type in (OrderType.MARKET, OrderType.LIMIT):
+                self.before_send()
+            reports = self.broker.place(requests)
+        except RefusedError as error:
+            return self._settle(intent_id, made, actor, [], checks, refused=error.message)
+        except VenueError as error:
+            return self._unknown(intent_id, made, actor, checks, error)
+        return self._settle(intent_id, made, actor, reports, checks)
+
+    def _settle(
+        self,
+        intent_id: str,
+        made: Plan,
+        actor: Actor,
+        reports: Sequence[OrderReport],
+        checks: tuple[RuleCheck, ...],
+        refused: str = "",
+    ) -> Verdict:
+        """Record what the venue said: one transaction with the orders, the fills, the intent's end and its event."""
+        refused = refused or next((r.reason for r in reports[:1] if r.state is OrderState.REJECTED), "")
+        state = IntentState.VENUE_REJECTED if refused else IntentState.EXECUTED
+        with self.transaction() as tx:
+            self.sync(tx)
+            if refused:
+                for order in trading.orders_of_intent(tx, intent_id):
+                    if OrderState(order.state).is_live:
+                        trading.update_order(tx, order.cloid, state=OrderState.REJECTED.value, reason=refused)
+            elif made.is_entry:
+                self.count_entry(actor)
+            trading.set_intent_state(tx, intent_id, state, self.clock.now_ms(), {"message": refused} if refused else None)
+            self._intent_event(tx, intent_id, made, state, actor)
+            self.book.flush(tx)
+            orders = trading.orders_of_intent(tx, intent_id)
+            fills = trading.fills_of(tx, wallet=self.wallet.name, cloids=[order.cloid for order in orders])
+        kind = VerdictKind.REJECTED if refused else VerdictKind.EXECUTED
+        entry = next((order_dict(order) for order in orders if order.leg in ("entry", "close")), None)
+        return Verdict(
+            kind, intent_id, None, f"venue: {refused}" if refused else "", checks, entry, tuple(fill_dict(fill) for fill in fills)
+        )
+
+    def count_entry(self, actor: Actor) -> None:
+        """One more entry accepted today on the terms of `actor`."""
+        kind = self.terms[actor].limits.kind.value
+        risk = self.book.risk.rolled(self.clock.now_ms(), self.book.risk.last_equity)
+        self.book.set_risk(replace(risk, entries_today={**risk.entries_today, kind: risk.entries_today.get(kind, 0) + 1}))
+
+    def _unknown(self, intent_id: str, made: Plan, actor: Actor, checks: tuple[RuleCheck, ...], error: VenueError) -> Verdict:
+        """The venue's answer was lost: keep the reservation, block the market, say so. Reconciliation resolves it."""
+        with self.transaction() as tx:
+            trading.set_intent_state(tx, intent_id, IntentState.UNKNOWN, self.clock.now_ms(), {"message": error.message})
+            self._intent_event(tx, intent_id, made, IntentState.UNKNOWN, actor)
+            message = f"{made.proposal.market} order: {error.message}"
+            incident = notes.Incident(
+                IncidentCode.UNKNOWN_INTENT,
+                Level.ERROR,
+                message,
+                self.wallet.name,
+                self.terms[actor].scope.deployment,
+                {"intent": intent_id},
+            )
+            notes.open_incident(tx, self.clock.new_id(), incident, self.clock.now_ms())
+            self.book.flush(tx)
+        return Verdict(VerdictKind.UNKNOWN, intent_id, message=error.message, checks=checks)
+
+    def sync(self, tx: Connection, activity: Sequence[Activity] | None = None) -> None:
+        """Book what the venue did since the cursor, inside `tx`: all of it, or the part the caller has read."""
+        for item in self.news() if activity is None else activity:
+            self.book.apply(tx, item)
+
+    def news(self, until_ms: int | None = None) -> Sequence[Activity]:
+        """What the venue did since the cursor, up to an instant."""
+        activity = self.broker.activity_since(self.book.risk.activity_cursor)
+        return activity if until_ms is None else list(takewhile(lambda item: item.time_ms <= until_ms, activity))
+
+
+def _nothing() -> None:
+    return None

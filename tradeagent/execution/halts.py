@@ -1,0 +1,113 @@
+"""Halts without a model: every mark is judged, a breach latches, and the account is flattened at once."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from tradeagent.domain.money import ZERO
+from tradeagent.domain.names import Actor, DeploymentState, EventKind, ExitReason, HaltReason, IncidentCode, IntentKind, Level, Side
+from tradeagent.domain.order import Proposal, Verdict
+from tradeagent.execution.caps import shown
+from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.protection import cancel_everything
+from tradeagent.execution.rules import daily_loss_cap
+from tradeagent.ledger import events, notes, runs
+
+
+def judge_marks(engine: ExecutionEngine) -> HaltReason | None:
+    """Latch the lockout, and halt and flatten on a daily loss or drawdown at its limit (equality trips it)."""
+    risk, limits = engine.book.risk, engine.terms[Actor.SYSTEM].limits
+    if engine.dry_run or risk.nav_units <= 0:
+        return None
+    equity = engine.book.equity()
+    drawdown = risk.nav.drawdown(equity) * 100
+    lock = limits.number("max_drawdown_pct")
+    if lock is not None and drawdown >= lock and risk.lockout_ms is None:
+        _lock(engine, drawdown, lock)
+    if risk.halt is not None:
+        if engine.book.held_markets:  # a crash or an outage came between the latch and the closes
+            flatten(engine, Actor.SYSTEM, ExitReason.HALT)
+        return None
+    cap, key = daily_loss_cap(limits, risk)
+    halt = limits.number("halt_drawdown_pct")
+    if cap is not None and risk.day.pnl(equity) <= -cap:
+        return _halt(engine, HaltReason.DAILY_LOSS, f"day PnL {shown(risk.day.pnl(equity))} USDC reached {key} −{shown(cap)}")
+    if halt is not None and drawdown >= halt:
+        return _halt(engine, HaltReason.DRAWDOWN, f"drawdown {shown(drawdown)} % reached halt_drawdown_pct {shown(halt)}")
+    return None
+
+
+def flatten(engine: ExecutionEngine, actor: Actor, reason: ExitReason) -> list[Verdict]:
+    """Cancel every order, then close every position at the market. One verdict a position."""
+    cancel_everything(engine)
+    return [close_market(engine, market, actor, reason) for market in engine.book.held_markets]
+
+
+def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: ExitReason) -> Verdict:
+    """Close the whole net position of a market."""
+    size = engine.book.net(market).size
+    proposal = Proposal(
+        market=market,
+        side=Side.SELL if size > ZERO else Side.BUY,
+        controller_id=engine.terms[actor].scope.controller_id,
+        kind=IntentKind.CLOSE,
+        reduce_only=True,
+        whole_position=True,
+        exit_reason=reason,
+        reason=reason.value,
+    )
+    return engine.submit_now(proposal, actor)
+
+
+def clear_halt(engine: ExecutionEngine) -> list[str]:
+    """A person's word: forget the halt and lockout, and re-base what was breached to now. What was re-based, in words."""
+    limits, equity, now = engine.terms[Actor.SYSTEM].limits, engine.book.equity(), engine.clock.now_ms()
+    before = engine.book.risk
+    risk = before.rolled(now, before.last_equity)
+    cap, _ = daily_loss_cap(limits, risk)
+    halt = limits.number("halt_drawdown_pct")
+    done = []
+    if risk.halt == HaltReason.DAILY_LOSS.value or (cap is not None and risk.day.pnl(equity) <= -cap):
+        risk = replace(risk, day_start_equity=equity, day_flows=ZERO)
+        done.append(f"day start := {shown(equity)} USDC")
+    is_deep = halt is not None and risk.nav.drawdown(equity) * 100 >= halt
+    if risk.halt == HaltReason.DRAWDOWN.value or risk.lockout_ms is not None or is_deep:
+        risk = risk.with_nav(risk.nav.rebased(equity))
+        done.append(f"peak nav := now (equity {shown(equity)} USDC)")
+    deployment = engine.terms[Actor.SYSTEM].scope.deployment
+    with engine.transaction() as tx:
+        engine.book.set_risk(replace(risk, halt=None, halt_ms=None, lockout_ms=None))
+        engine.book.flush(tx)
+        found = runs.find_deployment(tx, deployment) if deployment is not None else None
+        if found is not None and found.state == DeploymentState.HALTED.value:
+            runs.update_deployment(tx, found.id, state=DeploymentState.RUNNING.value)
+        for code in (IncidentCode.HALT_DAILY_LOSS, IncidentCode.HALT_DRAWDOWN, IncidentCode.LOCKOUT):
+            notes.close_incidents(tx, code, now, wallet=engine.wallet.name)
+        data = {"state": "cleared", "rebased": done}
+        events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, actor=Actor.MANUAL, data=data)
+    return done
+
+
+def _lock(engine: ExecutionEngine, drawdown: Decimal, cap: Decimal) -> None:
+    message = f"drawdown {shown(drawdown)} % reached max_drawdown_pct {shown(cap)}: entries are locked"
+    now, deployment = engine.clock.now_ms(), engine.terms[Actor.SYSTEM].scope.deployment
+    with engine.transaction() as tx:
+        engine.book.set_risk(replace(engine.book.risk, lockout_ms=now))
+        engine.book.flush(tx)
+        events.append(tx, EventKind.LOCKOUT, now, wallet=engine.wallet.name, deployment=deployment, data={"message": message})
+        incident = notes.Incident(IncidentCode.LOCKOUT, Level.WARNING, message, engine.wallet.name, deployment)
+        notes.open_incident(tx, engine.clock.new_id(), incident, now)
+
+
+def _halt(engine: ExecutionEngine, reason: HaltReason, message: str) -> HaltReason:
+    now, deployment = engine.clock.now_ms(), engine.terms[Actor.SYSTEM].scope.deployment
+    code = IncidentCode.HALT_DAILY_LOSS if reason is HaltReason.DAILY_LOSS else IncidentCode.HALT_DRAWDOWN
+    with engine.transaction() as tx:
+        engine.book.set_risk(replace(engine.book.risk, halt=reason.value, halt_ms=now))
+        engine.book.flush(tx)
+        if deployment is not None:
+            runs.update_deployment(tx, deployment, state=DeploymentState.HALTED.value)
+        data = {"state": "halted", "reason": reason.value, "message": message}
+        events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, data=data)
+        notes.open_incident(tx, engine.clock.new_id(), notes.Incident(code, Level.CRITICAL, message, engine.wallet.name, deployment), now)
+    flatten(engine, Actor.SYSTEM, ExitReason.HALT)
+    return reason

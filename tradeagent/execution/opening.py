@@ -1,0 +1,140 @@
+"""Opening the door of a wallet: the right broker for its venue and mode, and the terms of everybody who may use it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tradeagent.brokers.paper import PaperBroker
+from tradeagent.brokers.refusing import RefusingBroker
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.costs import FeeSchedule
+from tradeagent.domain.errors import RefusedError
+from tradeagent.domain.instrument import Instrument
+from tradeagent.domain.limits import Limits, Network, resolve_limits
+from tradeagent.domain.names import Actor, LimitKind, Rule
+from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
+from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, Scope
+from tradeagent.ledger.store import Ledger
+from tradeagent.ledger.wallets import WalletRow
+from tradeagent.market.instruments import instrument, known_markets
+from tradeagent.workspace.config import Config
+from tradeagent.workspace.paths import Workspace
+
+SYSTEM_CONTROLLER = "system"
+HYPERLIQUID = "hyperliquid"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The deployment on whose behalf the door is opened, and what it may do."""
+
+    deployment: str
+    slug: str
+    markets: frozenset[str]
+    limits: Limits
+    budget_cap: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoorMode:
+    """`dry_run` refuses every write; `durable` off and `in_thread` off suit a replay."""
+
+    dry_run: bool = False
+    durable: bool = True
+    in_thread: bool = True
+    wall: Clock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """An opened engine with the paper account behind it, which the playback drives."""
+
+    engine: ExecutionEngine
+    paper: PaperBroker
+
+    def close(self) -> None:
+        self.paper.close()
+
+
+def network_of(wallet: WalletRow) -> Network:
+    return "live" if wallet.is_live else "paper"
+
+
+def instruments_of(config: Config) -> dict[str, Instrument]:
+    """Every market known here: the built-in table and what config.yml adds."""
+    extra = {path[1]: config.section("instruments", path[1]) for path in config.values if path[:1] == ("instruments",)}
+    names = dict.fromkeys((*known_markets(), *extra))
+    return {symbol: instrument(HYPERLIQUID, symbol, extra) for symbol in names}
+
+
+def costs_of(config: Config) -> Costs:
+    """Simulated costs from config.yml."""
+    taker, maker = config.decimal("paper.taker_fee_bps") / 10_000, config.decimal("paper.maker_fee_bps") / 10_000
+    return Costs(FeeSchedule(taker, maker), config.decimal("paper.slippage_bps"))
+
+
+def manual_limits(config: Config, wallet: WalletRow) -> Limits:
+    """A person's limits on a wallet: defaults, then config.yml manual.limits, then the wallet's own."""
+    network = network_of(wallet)
+    written = {**config.section("manual", "limits"), **wallet.limits}
+    return resolve_limits(LimitKind.MANUAL, written, network=network, ceilings=config.section("ceilings", network), where="manual.limits")
+
+
+def open_paper(workspace: Workspace, config: Config, wallet: str, *, durable: bool = True) -> PaperBroker:
+    """The paper account of a wallet."""
+    costs = costs_of(config)
+    return PaperBroker(
+        workspace.paper_file(wallet),
+        instruments_of(config),
+        fees=costs.fees,
+        slippage_bps=costs.slippage_bps,
+        path=config.text("paper.path") or "adverse",
+        durable=durable,
+    )
+
+
+def open_door(
+    workspace: Workspace,
+    config: Config,
+    ledger: Ledger,
+    wallet: WalletRow,
+    clock: Clock,
+    *,
+    token: int,
+    tenant: Tenant | None = None,
+    mode: DoorMode | None = None,
+) -> Door:
+    """Open the door of a wallet for its lease holder. Only paper wallets open in this version: RefusedError LIVE_GATE otherwise."""
+    if wallet.venue != "paper":
+        raise RefusedError(
+            f"wallet {wallet.name} is on {wallet.venue} {wallet.network}: only paper wallets can trade in this version",
+            hint="use a paper wallet, or --mode dry-run on one",
+            code=Rule.LIVE_GATE.value,
+        )
+    mode = mode or DoorMode()
+    paper = open_paper(workspace, config, wallet.name, durable=mode.durable)
+    markets = {symbol: MarketState(known) for symbol, known in instruments_of(config).items()}
+    setup = Setup(
+        wallet=wallet,
+        token=token,
+        terms=_terms(config, wallet, tenant),
+        markets=markets,
+        costs=costs_of(config),
+        dry_run=mode.dry_run,
+        in_thread=mode.in_thread,
+        wall=mode.wall,
+    )
+    broker = RefusingBroker(paper) if mode.dry_run else paper
+    return Door(ExecutionEngine(ledger, broker, clock, setup), paper)
+
+
+def _terms(config: Config, wallet: WalletRow, tenant: Tenant | None) -> dict[Actor, Terms]:
+    by_hand = manual_limits(config, wallet)
+    deployment = tenant.deployment if tenant else None
+    terms: dict[Actor, Terms] = {
+        Actor.MANUAL: Terms(Scope(Actor.MANUAL, MANUAL_CONTROLLER, None, deployment), by_hand),
+        Actor.SYSTEM: Terms(Scope(Actor.SYSTEM, SYSTEM_CONTROLLER, None, deployment), tenant.limits if tenant else by_hand),
+    }
+    if tenant is not None:
+        scope = Scope(Actor.AGENT, tenant.deployment, tenant.markets, tenant.deployment)
+        terms[Actor.AGENT] = Terms(scope, tenant.limits, tenant.slug, tenant.budget_cap)
+    return terms

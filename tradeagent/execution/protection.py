@@ -1,0 +1,281 @@
+"""Moving stops and targets, and cancelling orders. A new stop rests before the old one goes, so a position is never bare."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tradeagent.domain.errors import RefusedError, VenueError
+from tradeagent.domain.instrument import Instrument
+from tradeagent.domain.money import ZERO, plain, protective_price
+from tradeagent.domain.names import (
+    Actor,
+    Direction,
+    EventKind,
+    IntentKind,
+    IntentState,
+    OrderState,
+    OrderType,
+    Rule,
+    Side,
+    Tif,
+    VerdictKind,
+)
+from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
+from tradeagent.execution.caps import shown
+from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.orders import cloid_of, order_dict, order_request, proposal_dict
+from tradeagent.execution.planning import Unshapely, check_numbers
+from tradeagent.execution.state import RiskState
+from tradeagent.ledger import events, trading
+from tradeagent.ledger.trading import OrderRow
+
+
+def move_protection(engine: ExecutionEngine, proposal: Proposal, actor: Actor) -> Verdict:
+    """Place a new stop and/or target for all the caller holds in a market, then cancel what they replace.
+
+    With `require_stops` a stop only ever tightens. The verdict's order is the new stop, or the target when no stop was stated.
+    """
+    with engine.transaction() as tx:
+        state = engine.state(tx, actor)
+        rejection = _refusal(state, proposal)
+        checks = (RuleCheck(rejection.rule, ok=False, value=rejection.value, limit=rejection.limit),) if rejection else ()
+        if engine.dry_run and rejection is None:
+            rejection = Rejection(Rule.DRY_RUN, "dry run: this would have been sent")
+        intent_id = engine.clock.new_id()
+        if rejection is not None:
+            _record(engine, tx, intent_id, proposal, actor, rejection, [])
+            return Verdict(VerdictKind.REJECTED, intent_id, rejection, checks=checks)
+        placed = _levels(state, proposal, intent_id, engine)
+        replaced = [o for o in _own_levels(state, proposal.market) if o.leg in {new.leg for new in placed}]
+        _record(engine, tx, intent_id, proposal, actor, None, placed)
+        engine.book.flush(tx)
+    return _send(engine, intent_id, proposal, placed, replaced)
+
+
+def cancel_order(engine: ExecutionEngine, reference: str, actor: Actor) -> Verdict:
+    """Cancel one order by its id or cloid. An agent may not cancel the stop that its limits require."""
+    with engine.transaction() as tx:
+        state = engine.state(tx, actor)
+        order = next((o for o in state.orders if reference in (o.cloid, str(o.oid))), None)
+        proposal = Proposal(order.market if order else "", Side.BUY, state.scope.controller_id, kind=IntentKind.CANCEL, order_id=reference)
+        rejection = _cancel_refusal(state, order, reference)
+        if engine.dry_run and rejection is None:
+            rejection = Rejection(Rule.DRY_RUN, "dry run: this would have been cancelled")
+        intent_id = engine.clock.new_id()
+        _record(engine, tx, intent_id, proposal, actor, rejection, [])
+    if rejection is not None or order is None:
+        return Verdict(VerdictKind.REJECTED, intent_id, rejection)
+    message = _cancel(engine, order.cloid)
+    with engine.transaction() as tx:
+        engine.sync(tx)
+        trading.set_intent_state(tx, intent_id, IntentState.VENUE_REJECTED if message else IntentState.EXECUTED, engine.clock.now_ms())
+        engine.book.flush(tx)
+        after = trading.order(tx, order.cloid)
+    kind = VerdictKind.REJECTED if message else VerdictKind.EXECUTED
+    return Verdict(kind, intent_id, message=f"venue: {message}" if message else "", order=order_dict(after) if after else None)
+
+
+def cancel_everything(engine: ExecutionEngine) -> int:
+    """Cancel every live order of the wallet, entries before protection; how many were asked for."""
+    with engine.ledger.reading() as tx:
+        live = sorted(trading.live_orders(tx, engine.wallet.name), key=lambda order: order.reduce_only)
+    for order in live:
+        _cancel(engine, order.cloid)
+    if live:
+        with engine.transaction() as tx:
+            engine.sync(tx)
+            engine.book.flush(tx)
+    return len(live)
+
+
+def _cancel(engine: ExecutionEngine, cloid: str) -> str:
+    """The venue's words when it would not cancel; an order that is gone already is what was wanted."""
+    try:
+        engine.broker.cancel(cloid)
+    except RefusedError as error:
+        return error.message
+    return ""
+
+
+def _own_levels(state: RiskState, market: str) -> list[OrderRow]:
+    own = state.scope.controller_id
+    everyones = state.scope.actor in (Actor.MANUAL, Actor.SYSTEM)
+    return [
+        order
+        for order in state.orders
+        if order.market == market and order.leg in ("stop", "target") and order.reduce_only and (everyones or order.controller_id == own)
+    ]
+
+
+def _refusal(state: RiskState, proposal: Proposal) -> Rejection | None:
+    market, held = proposal.market, state.inventory(proposal.market)
+    if not state.token_is_current:
+        return Rejection(Rule.LEASE, f"another process owns wallet {state.wallet.name} now")
+    if state.scope.markets is not None and market not in state.scope.markets:
+        return Rejection(Rule.SCOPE, f"{market} is not one of this agent's markets: {', '.join(sorted(state.scope.markets))}")
+    if proposal.stop is None and proposal.target is None:
+        return Rejection(Rule.SHAPE, "state a stop, a target, or both")
+    try:
+        check_numbers(proposal)
+    except Unshapely as error:
+        return error.rejection
+    if market not in state.markets or held == 0:
+        return Rejection(Rule.SHAPE, f"nothing is held in {market}, so there is nothing to protect")
+    return _stop_refusal(state, proposal, held) or _target_refusal(state, proposal, held)
+
+
+def _stop_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Rejection | None:
+    if proposal.stop is None:
+        return None
+    sign, mark = (1 if held > 0 else -1), state.mark(proposal.market)
+    stop = _level(state.markets[proposal.market].instrument, held, proposal.stop, is_stop=True)
+    if mark is not None and (mark - stop) * sign <= 0:
+        side = "below" if sign > 0 else "above"
+        return Rejection(
+            Rule.PROTECTION, f"the stop {plain(stop)} must be {side} the mark {plain(mark)}", value=plain(stop), limit=plain(mark)
+        )
+    liquidation = state.account.liquidation_price(proposal.market)
+    if liquidation is not None and (stop - liquidation) * sign <= 0:
+        message = f"the stop {plain(stop)} is at or beyond the liquidation price {shown(liquidation)}"
+        return Rejection(Rule.PROTECTION, message, value=plain(stop), limit=shown(liquidation))
+    present = [o.trigger for o in _own_levels(state, proposal.market) if o.leg == "stop" and o.trigger is not None]
+    tightest = (max if sign > 0 else min)(present, default=None)
+    if state.limits.flag("require_stops") and tightest is not None and (stop - tightest) * sign < 0:
+        message = f"a stop only tightens: {plain(stop)} is looser than {plain(tightest)}"
+        return Rejection(Rule.PROTECTION, message, "require_stops", plain(tightest), plain(stop))
+    return None
+
+
+def _target_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Rejection | None:
+    if proposal.target is None:
+        return None
+    sign, mark = (1 if held > 0 else -1), state.mark(proposal.market)
+    target = _level(state.markets[proposal.market].instrument, held, proposal.target, is_stop=False)
+    if mark is None or (target - mark) * sign > 0:
+        return None
+    side = "above" if sign > 0 else "below"
+    message = f"the target {plain(target)} must be {side} the mark {plain(mark)}"
+    return Rejection(Rule.PROTECTION, message, value=plain(target), limit=plain(mark))
+
+
+def _cancel_refusal(state: RiskState, order: OrderRow | None, reference: str) -> Rejection | None:
+    if not state.token_is_current:
+        return Rejection(Rule.LEASE, f"another process owns wallet {state.wallet.name} now")
+    own = state.scope.controller_id
+    if order is None:
+        return Rejection(Rule.SHAPE, f"no open order {reference!r}", value=reference)
+    if state.scope.actor not in (Actor.MANUAL, Actor.SYSTEM) and order.controller_id != own:
+        return Rejection(Rule.SCOPE, f"order {reference} belongs to {order.controller_id!r}, not to {own!r}")
+    waits = any(other.cloid == order.parent_cloid for other in state.orders)
+    if state.limits.flag("require_stops") and order.leg == "stop" and (waits or state.inventory(order.market) != 0):
+        word = "a waiting entry stays; cancel the entry" if waits else "an open position stays; move it with modify_protection"
+        return Rejection(Rule.PROTECTION, f"the stop of {word}, or close the position", "require_stops")
+    return None
+
+
+def _level(instrument: Instrument, held: Decimal, price: Decimal, *, is_stop: bool) -> Decimal:
+    return protective_price(instrument, Direction.LONG if held > 0 else Direction.SHORT, price, is_stop=is_stop)
+
+
+def _levels(state: RiskState, proposal: Proposal, intent_id: str, engine: ExecutionEngine) -> list[OrderRow]:
+    held, now = state.inventory(proposal.market), engine.clock.now_ms()
+    instrument = state.markets[proposal.market].instrument
+    base = OrderRow(
+        cloid="",
+        intent_id=intent_id,
+        wallet=engine.wallet.name,
+        deployment=state.scope.deployment,
+        controller_id=state.scope.controller_id,
+        oid=None,
+        market=proposal.market,
+        side=(Side.SELL if held > 0 else Side.BUY).value,
+        type="",
+        leg="",
+        size=abs(held),
+        filled=ZERO,
+        price=None,
+        trigger=None,
+        tif=Tif.GTC.value,
+        reduce_only=True,
+        parent_cloid=None,
+        state=OrderState.PENDING.value,
+        reason="",
+        created_ms=now,
+        updated_ms=now,
+    )
+    wanted = (("stop", OrderType.STOP_MARKET, proposal.stop), ("target", OrderType.TAKE_PROFIT_MARKET, proposal.target))
+    return [
+        replace(
+            base,
+            cloid=cloid_of(intent_id, leg),
+            type=kind.value,
+            leg=leg,
+            trigger=_level(instrument, held, price, is_stop=leg == "stop"),
+        )
+        for leg, kind, price in wanted
+        if price is not None
+    ]
+
+
+def _record(
+    engine: ExecutionEngine,
+    tx: Connection,
+    intent_id: str,
+    proposal: Proposal,
+    actor: Actor,
+    rejection: Rejection | None,
+    placed: list[OrderRow],
+) -> None:
+    if engine.dry_run:
+        return
+    scope, now = engine.terms[actor].scope, engine.clock.now_ms()
+    values: dict[str, Any] = {
+        "id": intent_id,
+        "wallet": engine.wallet.name,
+        "deployment": scope.deployment,
+        "controller_id": scope.controller_id,
+        "actor": actor.value,
+        "kind": proposal.kind.value,
+        "market": proposal.market,
+        "state": (IntentState.REJECTED if rejection else IntentState.PENDING).value,
+        "proposal": proposal_dict(proposal),
+        "checks": [],
+        "detail": rejection.as_dict() if rejection else None,
+        "rule": rejection.rule.value if rejection else None,
+        "cloid": placed[0].cloid if placed else None,
+        "fencing_token": engine.token,
+        "created_ms": now,
+        "updated_ms": now,
+    }
+    trading.add_intent(tx, values, None, placed)
+    kind = EventKind.PROPOSAL_REJECTED if rejection else EventKind.INTENT_STATE
+    data = (
+        rejection.as_dict() if rejection else {"state": IntentState.PENDING.value, "kind": proposal.kind.value, "market": proposal.market}
+    )
+    events.append(tx, kind, now, wallet=engine.wallet.name, deployment=scope.deployment, actor=actor, subject=intent_id, data=data)
+
+
+def _send(engine: ExecutionEngine, intent_id: str, proposal: Proposal, placed: list[OrderRow], replaced: list[OrderRow]) -> Verdict:
+    reports: list[OrderReport] = []
+    message, state = "", IntentState.EXECUTED
+    try:
+        for order in placed:
+            reports += engine.broker.place([order_request(order, proposal)])
+        message = next((r.reason for r in reports if r.state is OrderState.REJECTED), "")
+        if not message:
+            for old in replaced:
+                _cancel(engine, old.cloid)
+    except VenueError as error:
+        message, state = error.message, IntentState.UNKNOWN
+    if message and state is IntentState.EXECUTED:
+        state = IntentState.VENUE_REJECTED
+    with engine.transaction() as tx:
+        engine.sync(tx)
+        trading.set_intent_state(tx, intent_id, state, engine.clock.now_ms(), {"message": message} if message else None)
+        engine.book.flush(tx)
+        after = trading.order(tx, placed[0].cloid)
+    kinds = {IntentState.EXECUTED: VerdictKind.EXECUTED, IntentState.UNKNOWN: VerdictKind.UNKNOWN}
+    kind = kinds.get(state, VerdictKind.REJECTED)
+    return Verdict(kind, intent_id, message=f"venue: {message}" if message else "", order=order_dict(after) if after else None)

@@ -1,0 +1,66 @@
+"""The append-only event feed: the audit trail, and what every screen follows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from tradeagent.domain.names import Actor, EventKind, ReconcilePhase
+from tradeagent.ledger.schema import events
+
+_INSERT = insert(events)
+
+
+def append(
+    tx: Connection,
+    kind: EventKind,
+    time_ms: int,
+    *,
+    wallet: str | None = None,
+    deployment: str | None = None,
+    actor: Actor = Actor.SYSTEM,
+    subject: str = "",
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Add one event; its `seq` follows commit order because writers are serialised."""
+    tx.execute(
+        _INSERT,
+        {
+            "time_ms": time_ms,
+            "kind": kind.value,
+            "wallet": wallet,
+            "deployment": deployment,
+            "actor": actor.value,
+            "subject": subject,
+            "data": data or {},
+        },
+    )
+
+
+def read(
+    tx: Connection,
+    *,
+    after: int = 0,
+    wallet: str | None = None,
+    deployment: str | None = None,
+    kinds: Sequence[str] = (),
+    limit: int = 200,
+    newest: bool = False,
+) -> list[dict[str, Any]]:
+    """Events with seq > `after`, oldest first; `newest` takes the last `limit` instead of the first."""
+    query = select(events).where(events.c.seq > after)
+    if wallet is not None:
+        query = query.where(events.c.wallet == wallet)
+    if deployment is not None:
+        query = query.where(events.c.deployment == deployment)
+    if kinds:
+        query = query.where(events.c.kind.in_(kinds))
+    query = query.order_by(events.c.seq.desc() if newest else events.c.seq).limit(limit)
+    rows = [dict(row._mapping) for row in tx.execute(query)]
+    return rows[::-1] if newest else rows
+
+
+def last_phase(tx: Connection, wallet: str) -> ReconcilePhase:
+    """The phase of the last comparison of ledger and venue; a wallet that never ran has nothing to compare."""
+    found = read(tx, wallet=wallet, kinds=(EventKind.RECONCILE_PHASE.value,), limit=1, newest=True)
+    return ReconcilePhase(found[0]["data"]["phase"]) if found else ReconcilePhase.CONSISTENT

@@ -1,0 +1,168 @@
+"""Records around trading: incidents, agent versions, model usage, provenance of learnings, and small settings."""
+
+import hashlib
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from tradeagent.domain.clock import day_start_ms
+from tradeagent.domain.names import EventKind, IncidentCode, Level
+from tradeagent.ledger import events
+from tradeagent.ledger.schema import agent_versions, incidents, kv, learning_lines, llm_spend, llm_usage
+
+KILL_SWITCH = "kill_switch"
+_ADD_USAGE = insert(llm_usage)
+_SPENT = select(llm_spend.c.cost_usd).where(llm_spend.c.slug == bindparam("the_slug"), llm_spend.c.day_ms == bindparam("the_day"))
+_SETTING = select(kv.c.value).where(kv.c.key == bindparam("the_key"))
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that needs a person."""
+
+    code: IncidentCode
+    level: Level
+    message: str
+    wallet: str | None = None
+    deployment: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: int) -> None:
+    """Record an incident; an open one of the same code, place and message is not repeated."""
+    code, level, message = incident.code, incident.level, incident.message
+    wallet, deployment, details = incident.wallet, incident.deployment, incident.details
+    same = select(incidents.c.id).where(
+        incidents.c.state == "open",
+        incidents.c.code == code.value,
+        incidents.c.wallet.is_(wallet) if wallet is None else incidents.c.wallet == wallet,
+        incidents.c.deployment.is_(deployment) if deployment is None else incidents.c.deployment == deployment,
+        incidents.c.message == message,
+    )
+    if tx.execute(same).first() is not None:
+        return
+    tx.execute(
+        insert(incidents).values(
+            id=incident_id,
+            time_ms=now_ms,
+            level=level.value,
+            code=code.value,
+            wallet=wallet,
+            deployment=deployment,
+            message=message,
+            details=details,
+            state="open",
+        )
+    )
+    data = {"code": code.value, "level": level.value, "message": message}
+    events.append(tx, EventKind.INCIDENT_OPENED, now_ms, wallet=wallet, deployment=deployment, subject=incident_id, data=data)
+
+
+def close_incidents(tx: Connection, code: IncidentCode, now_ms: int, *, wallet: str) -> None:
+    """Close what no longer holds."""
+    match = (incidents.c.state == "open", incidents.c.code == code.value, incidents.c.wallet == wallet)
+    ids = [row[0] for row in tx.execute(select(incidents.c.id).where(*match))]
+    if ids:
+        tx.execute(update(incidents).where(incidents.c.id.in_(ids)).values(state="closed"))
+        for incident_id in ids:
+            events.append(tx, EventKind.INCIDENT_CLOSED, now_ms, wallet=wallet, subject=incident_id, data={"code": code.value})
+
+
+def list_incidents(tx: Connection, *, only_open: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+    """Newest first."""
+    query = select(incidents)
+    if only_open:
+        query = query.where(incidents.c.state == "open")
+    return [dict(row._mapping) for row in tx.execute(query.order_by(incidents.c.time_ms.desc(), incidents.c.id.desc()).limit(limit))]
+
+
+def open_incident_counts(tx: Connection) -> dict[str | None, int]:
+    """Open incidents by deployment."""
+    query = select(incidents.c.deployment, func.count()).where(incidents.c.state == "open").group_by(incidents.c.deployment)
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def save_version(tx: Connection, slug: str, payload: str, payload_hash: str, note: str, now_ms: int) -> int:
+    """The version number of this content: the present one when nothing changed, else a new one."""
+    newest = tx.execute(
+        select(agent_versions.c.version, agent_versions.c.payload_hash)
+        .where(agent_versions.c.slug == slug)
+        .order_by(agent_versions.c.version.desc())
+        .limit(1)
+    ).first()
+    if newest is not None and newest.payload_hash == payload_hash:
+        return int(newest.version)
+    version = (newest.version if newest else 0) + 1
+    tx.execute(
+        insert(agent_versions).values(slug=slug, version=version, payload=payload, payload_hash=payload_hash, note=note, created_ms=now_ms)
+    )
+    return int(version)
+
+
+def versions(tx: Connection, slug: str) -> list[dict[str, Any]]:
+    """Newest first, without payloads."""
+    columns = [column for column in agent_versions.c if column.name != "payload"]
+    query = select(*columns).where(agent_versions.c.slug == slug).order_by(agent_versions.c.version.desc())
+    return [dict(row._mapping) for row in tx.execute(query)]
+
+
+def add_usage(tx: Connection, values: dict[str, Any]) -> None:
+    """Record what a turn used, and add its known cost to the day's running total."""
+    tx.execute(_ADD_USAGE, values)
+    if values["cost_usd"]:
+        day_ms = day_start_ms(values["time_ms"])
+        spent = {"slug": values["slug"], "day_ms": day_ms, "cost_usd": spent_on(tx, values["slug"], day_ms) + values["cost_usd"]}
+        tx.execute(upsert(llm_spend).values(**spent).on_conflict_do_update(index_elements=["slug", "day_ms"], set_=spent))
+
+
+def spent_on(tx: Connection, slug: str, day_ms: int) -> Decimal:
+    """Known model spend of an agent on the UTC day that starts at `day_ms`, USD."""
+    found = tx.execute(_SPENT, {"the_slug": slug, "the_day": day_ms}).first()
+    return found[0] if found else Decimal(0)
+
+
+def usage_rows(tx: Connection, *, slug: str | None = None, deployment: str | None = None, since_ms: int = 0) -> list[dict[str, Any]]:
+    query = select(llm_usage).where(llm_usage.c.time_ms >= since_ms)
+    if slug is not None:
+        query = query.where(llm_usage.c.slug == slug)
+    if deployment is not None:
+        query = query.where(llm_usage.c.deployment == deployment)
+    return [dict(row._mapping) for row in tx.execute(query.order_by(llm_usage.c.seq))]
+
+
+def usage_totals(tx: Connection, deployment: str) -> tuple[int, int, Decimal | None]:
+    """(calls, tokens, known cost in USD or None) of one deployment."""
+    rows = usage_rows(tx, deployment=deployment)
+    costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+    return (
+        sum(row["calls"] for row in rows),
+        sum(row["tokens_in"] + row["tokens_out"] for row in rows),
+        sum(costs, Decimal(0)) if costs else None,
+    )
+
+
+def line_hash(line: str) -> str:
+    return hashlib.sha256(line.strip().encode()).hexdigest()
+
+
+def remember_line(tx: Connection, slug: str, line: str, deployment: str | None, now_ms: int) -> None:
+    """Note that the agent, not a person, wrote this line of its learnings."""
+    values = {"slug": slug, "line_hash": line_hash(line), "deployment": deployment, "time_ms": now_ms}
+    tx.execute(upsert(learning_lines).values(**values).on_conflict_do_nothing())
+
+
+def written_by_agent(tx: Connection, slug: str) -> set[str]:
+    """Hashes of the lines the agent wrote."""
+    return {row[0] for row in tx.execute(select(learning_lines.c.line_hash).where(learning_lines.c.slug == slug))}
+
+
+def setting(tx: Connection, key: str) -> Any:
+    found = tx.execute(_SETTING, {"the_key": key}).first()
+    return found[0] if found else None
+
+
+def put_setting(tx: Connection, key: str, value: Any) -> None:
+    tx.execute(upsert(kv).values(key=key, value=value).on_conflict_do_update(index_elements=["key"], set_={"value": value}))

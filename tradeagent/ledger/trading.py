@@ -1,0 +1,308 @@
+"""Intents with their reservations, orders, fills, positions, funding, flows and round trips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from tradeagent.domain.money import ZERO
+from tradeagent.domain.names import IntentState, OrderState
+from tradeagent.domain.order import Fill, FundingPayment
+from tradeagent.ledger.schema import (
+    account_flows,
+    equity_points,
+    fills,
+    funding_payments,
+    intents,
+    orders,
+    positions,
+    reservations,
+    round_trips,
+)
+
+LIVE_ORDER_STATES = tuple(state.value for state in OrderState if state.is_live)
+OPEN_INTENT_STATES = (IntentState.PENDING.value, IntentState.SENT.value, IntentState.UNKNOWN.value)
+NET = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRow:
+    """Inventory of one controller in one market; controller `NET` ("") is the venue's netted position."""
+
+    wallet: str
+    market: str
+    controller_id: str
+    size: Decimal = ZERO
+    cost: Decimal = ZERO
+    leverage: int = 1
+    funding: Decimal = ZERO
+    entries: int = 0
+    trip: dict[str, Any] | None = None
+    mark: Decimal | None = None
+    mark_ms: int | None = None
+    flat_ms: int | None = None
+    updated_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Risk held for an intent that is not resolved yet."""
+
+    intent_id: str
+    wallet: str
+    market: str
+    controller_id: str
+    deployment: str | None
+    side: str
+    size: Decimal
+    price: Decimal
+    risk: Decimal
+    leverage: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order as the ledger knows it; `leg` is entry, stop, target or close."""
+
+    cloid: str
+    intent_id: str
+    wallet: str
+    deployment: str | None
+    controller_id: str
+    oid: int | None
+    market: str
+    side: str
+    type: str
+    leg: str
+    size: Decimal
+    filled: Decimal
+    price: Decimal | None
+    trigger: Decimal | None
+    tif: str
+    reduce_only: bool
+    parent_cloid: str | None
+    state: str
+    reason: str
+    created_ms: int
+    updated_ms: int
+
+
+def _replacing(table: Table, keys: list[str]) -> Any:
+    """An upsert that replaces the row of the same key."""
+    statement = upsert(table)
+    kept = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=kept)
+
+
+# Statements of the hot path, built once: making one costs more than running it.
+_OPEN_INTENTS = (
+    select(intents).where(intents.c.wallet == bindparam("wallet"), intents.c.state.in_(OPEN_INTENT_STATES)).order_by(intents.c.created_ms)
+)
+_REJECTIONS = (
+    select(intents.c.rule, func.count())
+    .where(
+        intents.c.deployment == bindparam("deployment"),
+        intents.c.created_ms >= bindparam("since_ms"),
+        intents.c.state == IntentState.REJECTED.value,
+    )
+    .group_by(intents.c.rule)
+)
+_ACTIVE_RESERVATIONS = select(*(reservations.c[name] for name in Reservation.__dataclass_fields__)).where(
+    reservations.c.wallet == bindparam("wallet"), reservations.c.active
+)
+_LIVE_ORDERS = (
+    select(orders)
+    .where(orders.c.wallet == bindparam("wallet"), orders.c.state.in_(LIVE_ORDER_STATES))
+    .order_by(orders.c.created_ms, orders.c.cloid)
+)
+_FILLS_AFTER = (
+    select(fills.c.seq, fills.c.size, fills.c.price)
+    .where(fills.c.deployment == bindparam("deployment"), fills.c.seq > bindparam("seq"))
+    .order_by(fills.c.seq)
+)
+_TRIPS = select(round_trips).order_by(round_trips.c.seq.desc()).limit(bindparam("most"))
+_TRIPS_OF_DEPLOYMENT = _TRIPS.where(round_trips.c.deployment == bindparam("deployment"))
+_TRIPS_OF_WALLET = _TRIPS.where(round_trips.c.wallet == bindparam("wallet"))
+_SAVE_POSITION = _replacing(positions, ["wallet", "market", "controller_id"])
+_SAVE_EQUITY = _replacing(equity_points, ["wallet", "time_ms"])
+
+
+def _columns(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+def add_intent(tx: Connection, values: dict[str, Any], reservation: Reservation | None, new_orders: Sequence[OrderRow]) -> None:
+    """Insert an intent, the risk it reserves and the orders it will send: the write-ahead of the protocol (execution.md §4)."""
+    tx.execute(insert(intents).values(**values))
+    if reservation is not None:
+        tx.execute(insert(reservations).values(active=True, **_columns(reservation)))
+    if new_orders:
+        tx.execute(insert(orders), [_columns(order) for order in new_orders])
+
+
+def set_intent_state(tx: Connection, intent_id: str, state: IntentState, now_ms: int, detail: dict[str, Any] | None = None) -> None:
+    """Move an intent on; leaving the open states releases its reservation."""
+    values: dict[str, Any] = {"state": state.value, "updated_ms": now_ms}
+    if detail is not None:
+        values["detail"] = detail
+    tx.execute(update(intents).where(intents.c.id == intent_id).values(**values))
+    if state.value not in OPEN_INTENT_STATES:
+        tx.execute(update(reservations).where(reservations.c.intent_id == intent_id).values(active=False))
+
+
+def open_intents(tx: Connection, wallet: str) -> list[dict[str, Any]]:
+    """Intents whose outcome is not recorded yet."""
+    return [dict(row._mapping) for row in tx.execute(_OPEN_INTENTS, {"wallet": wallet})]
+
+
+def intent(tx: Connection, intent_id: str) -> dict[str, Any] | None:
+    found = tx.execute(select(intents).where(intents.c.id == intent_id)).first()
+    return dict(found._mapping) if found else None
+
+
+def recent_rejections(tx: Connection, deployment: str, since_ms: int) -> dict[str, int]:
+    """Rejections by rule since an instant."""
+    return {row[0]: row[1] for row in tx.execute(_REJECTIONS, {"deployment": deployment, "since_ms": since_ms})}
+
+
+def intent_counts(tx: Connection, deployment: str) -> list[tuple[str, str | None, int]]:
+    """(state, rule, count) of every intent of a deployment."""
+    query = (
+        select(intents.c.state, intents.c.rule, func.count())
+        .where(intents.c.deployment == deployment)
+        .group_by(intents.c.state, intents.c.rule)
+    )
+    return [(row[0], row[1], row[2]) for row in tx.execute(query)]
+
+
+def active_reservations(tx: Connection, wallet: str) -> list[Reservation]:
+    return [Reservation(**row._mapping) for row in tx.execute(_ACTIVE_RESERVATIONS, {"wallet": wallet})]
+
+
+def live_orders(tx: Connection, wallet: str) -> list[OrderRow]:
+    return [OrderRow(**row._mapping) for row in tx.execute(_LIVE_ORDERS, {"wallet": wallet})]
+
+
+def order(tx: Connection, cloid: str) -> OrderRow | None:
+    found = tx.execute(select(orders).where(orders.c.cloid == cloid)).first()
+    return OrderRow(**found._mapping) if found else None
+
+
+def orders_of_intent(tx: Connection, intent_id: str) -> list[OrderRow]:
+    return [OrderRow(**row._mapping) for row in tx.execute(select(orders).where(orders.c.intent_id == intent_id))]
+
+
+def update_order(tx: Connection, cloid: str, **values: Any) -> None:
+    tx.execute(update(orders).where(orders.c.cloid == cloid).values(**values))
+
+
+def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) -> bool:
+    """Record a fill once; False when its trade id is known already."""
+    statement = upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"])
+    result = tx.execute(
+        statement.values(
+            wallet=wallet,
+            trade_id=fill.trade_id,
+            deployment=owner.deployment if owner else None,
+            controller_id=owner.controller_id if owner else "unmanaged",
+            intent_id=owner.intent_id if owner else None,
+            oid=fill.oid,
+            cloid=fill.cloid,
+            market=fill.market,
+            side=fill.side.value,
+            size=fill.size,
+            price=fill.price,
+            fee=fill.fee,
+            liquidity=fill.liquidity.value,
+            realised_pnl=fill.realised_pnl,
+            exit_reason=fill.reason.value if fill.reason else None,
+            time_ms=fill.time_ms,
+        )
+    )
+    return bool(result.rowcount)
+
+
+def fills_of(
+    tx: Connection, *, wallet: str | None = None, deployment: str | None = None, cloids: Sequence[str] = (), limit: int = 1000
+) -> list[dict[str, Any]]:
+    """Newest `limit` fills, oldest first."""
+    query = select(fills)
+    if wallet is not None:
+        query = query.where(fills.c.wallet == wallet)
+    if deployment is not None:
+        query = query.where(fills.c.deployment == deployment)
+    if cloids:
+        query = query.where(fills.c.cloid.in_(cloids))
+    return [dict(row._mapping) for row in tx.execute(query.order_by(fills.c.seq.desc()).limit(limit))][::-1]
+
+
+def volume_after(tx: Connection, deployment: str, seq: int) -> tuple[Decimal, int]:
+    """Notional of a deployment's fills after `seq`, quote units, and the newest seq."""
+    rows = tx.execute(_FILLS_AFTER, {"deployment": deployment, "seq": seq}).all()
+    return sum((row.size * row.price for row in rows), ZERO), rows[-1].seq if rows else seq
+
+
+def positions_of(tx: Connection, wallet: str) -> list[PositionRow]:
+    """Every row of a wallet, flat ones too (they remember when the market went flat)."""
+    return [PositionRow(**row._mapping) for row in tx.execute(select(positions).where(positions.c.wallet == wallet))]
+
+
+def save_position(tx: Connection, row: PositionRow) -> None:
+    tx.execute(_SAVE_POSITION, _columns(row))
+
+
+def _add_once(tx: Connection, table: Table, keys: list[str], values: dict[str, Any]) -> bool:
+    return bool(tx.execute(upsert(table).values(**values).on_conflict_do_nothing(index_elements=keys)).rowcount)
+
+
+def add_funding(tx: Connection, wallet: str, payment: FundingPayment, deployment: str | None) -> bool:
+    """Record a funding payment once."""
+    values = {
+        "wallet": wallet,
+        "payment_id": payment.payment_id,
+        "deployment": deployment,
+        "market": payment.market,
+        "size": payment.size,
+        "oracle_price": payment.oracle_price,
+        "rate": payment.rate,
+        "payment": payment.payment,
+        "time_ms": payment.time_ms,
+    }
+    return _add_once(tx, funding_payments, ["wallet", "payment_id"], values)
+
+
+def add_flow(tx: Connection, wallet: str, flow_id: int, kind: str, amount: Decimal, time_ms: int) -> bool:
+    """Record a deposit or withdrawal once."""
+    return _add_once(
+        tx, account_flows, ["wallet", "flow_id"], {"wallet": wallet, "flow_id": flow_id, "kind": kind, "amount": amount, "time_ms": time_ms}
+    )
+
+
+def add_equity_point(tx: Connection, wallet: str, time_ms: int, equity: Decimal, cash: Decimal, nav: Decimal) -> None:
+    values = {"wallet": wallet, "time_ms": time_ms, "equity": equity, "cash": cash, "nav": nav}
+    tx.execute(_SAVE_EQUITY, values)
+
+
+def equity_points_of(tx: Connection, wallet: str, since_ms: int = 0, limit: int = 500) -> list[dict[str, Any]]:
+    query = select(equity_points).where(equity_points.c.wallet == wallet, equity_points.c.time_ms >= since_ms)
+    return [dict(row._mapping) for row in tx.execute(query.order_by(equity_points.c.time_ms.desc()).limit(limit))][::-1]
+
+
+def add_round_trip(tx: Connection, values: dict[str, Any]) -> None:
+    tx.execute(insert(round_trips).values(**values))
+
+
+def round_trips_of(tx: Connection, *, deployment: str | None = None, wallet: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+    """Newest `limit` closed trades, oldest first."""
+    if deployment is not None:
+        rows = tx.execute(_TRIPS_OF_DEPLOYMENT, {"deployment": deployment, "most": limit})
+    else:
+        rows = tx.execute(_TRIPS_OF_WALLET, {"wallet": wallet, "most": limit})
+    return [dict(row._mapping) for row in rows][::-1]
+
+
+def count_round_trips(tx: Connection, deployment: str) -> int:
+    return int(tx.execute(select(func.count()).select_from(round_trips).where(round_trips.c.deployment == deployment)).scalar_one())

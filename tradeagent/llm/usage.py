@@ -1,0 +1,80 @@
+"""What a model call used and cost, and the budget that is reserved before it: spend ≤ cap + one call.
+
+Pure arithmetic; where the spend is recorded is the caller's (two functions given to `Budget`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+ZERO_USD = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call or their sum over a turn; `cost_usd` None = price unknown; `estimated` = counted here, not by the provider."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: Decimal | None = ZERO_USD
+    estimated: bool = False
+
+    def __add__(self, other: "Usage") -> "Usage":
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Usage(
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            (self.cost_usd or ZERO_USD) + (other.cost_usd or ZERO_USD) if known else None,
+            self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens."""
+
+    usd_per_million_in: Decimal
+    usd_per_million_out: Decimal
+
+    def cost(self, tokens_in: int, tokens_out: int) -> Decimal:
+        return (self.usd_per_million_in * tokens_in + self.usd_per_million_out * tokens_out) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What one call may cost, set aside until its usage is known; None = price unknown, nothing set aside."""
+
+    estimate_usd: Decimal | None
+
+
+class Budget:
+    """Admits a call while what was spent plus what is reserved leaves room; shared by every turn under one cap.
+
+    `spent` reads the recorded spend of the period in USD; `book` records one call's usage and must show in the next `spent`.
+    A call whose price is unknown reserves nothing and adds nothing: only token and call caps bound it.
+    """
+
+    def __init__(self, cap_usd: Decimal | None, spent: Callable[[], Decimal], book: Callable[[Usage], None]) -> None:
+        self._cap = cap_usd
+        self._spent = spent
+        self._book = book
+        self._reserved = ZERO_USD
+
+    def reserve(self, estimate_usd: Decimal | None) -> Reservation | None:
+        """Set `estimate_usd` aside, or None at the cap.
+
+        Below the cap a lone call is always admitted, whatever it may cost; beside others only what fits is. So the overshoot is
+        at most one call, however many turns run at once.
+        """
+        amount = estimate_usd or ZERO_USD
+        if self._cap is not None:
+            taken = self._spent() + self._reserved
+            if taken >= self._cap or (self._reserved > 0 and taken + amount > self._cap):
+                return None
+        self._reserved += amount
+        return Reservation(estimate_usd)
+
+    def settle(self, reservation: Reservation, usage: Usage) -> None:
+        """Give the reservation back and record what the call really used."""
+        self._reserved -= reservation.estimate_usd or ZERO_USD
+        self._book(usage)

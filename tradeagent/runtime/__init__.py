@@ -1,0 +1,1 @@
+"""What keeps agents running: deployments, the runner, schedules, leases, commands."""

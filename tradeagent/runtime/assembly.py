@@ -1,0 +1,371 @@
+"""Putting a run together: agent, version, wallet, lease, door, feed, model and files, each opened once and closed together."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tradeagent.agents.folder import Agent, Known, load_agent
+from tradeagent.agents.sessions import Session, create_session, experiment_id, reserve_experiment
+from tradeagent.domain.bars import parse_duration
+from tradeagent.domain.clock import Clock, SimulatedClock, iso
+from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.names import DeploymentState, ReconcilePhase, RunMode
+from tradeagent.execution.opening import HYPERLIQUID, Door, DoorMode, Tenant, instruments_of, open_door
+from tradeagent.execution.playback import Playback
+from tradeagent.execution.reading import limits_out
+from tradeagent.execution.recover import recover
+from tradeagent.ledger import notes, runs, wallets
+from tradeagent.ledger.runs import DeploymentRow
+from tradeagent.ledger.store import Ledger, open_ledger
+from tradeagent.ledger.wallets import REPLAY, WALL, WalletRow
+from tradeagent.llm.contract import TurnLimits
+from tradeagent.llm.gateway import open_model
+from tradeagent.llm.offline.policies import POLICIES
+from tradeagent.llm.settings import model_settings
+from tradeagent.market.feed import WarehouseFeed
+from tradeagent.market.replay import ReplaySource, parse_replay
+from tradeagent.market.series import SeriesKey
+from tradeagent.market.warehouse import Warehouse
+from tradeagent.runtime import lease
+from tradeagent.runtime.repair import repair
+from tradeagent.runtime.stops import StopReason
+from tradeagent.runtime.wallets import WalletRequest, create_wallet
+from tradeagent.tools.registry import known_names
+from tradeagent.turns.files import AgentFiles
+from tradeagent.turns.record import Baseline, Header
+from tradeagent.turns.tick import TickEngine, TickSetup
+from tradeagent.turns.transcript import Transcript
+from tradeagent.workspace.config import Config
+from tradeagent.workspace.paths import Workspace
+
+BASE_INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The workspace a run happens in."""
+
+    workspace: Workspace
+    config: Config
+    ledger: Ledger
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run as a person asked for it. Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest imported bars."""
+
+    slug: str
+    mode: RunMode
+    wallet: str | None = None
+    cash: str | None = None
+    replay: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    speed: Decimal = Decimal(1)
+    max_ticks: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a run stands on: its place, the checked agent, the wallet, the feed, the clock that it lives by, and its ledger connection."""
+
+    place: Place
+    request: RunRequest
+    agent: Agent
+    wallet: WalletRow
+    feed: WarehouseFeed
+    clock: Clock
+    ledger: Ledger
+
+    @property
+    def is_replay(self) -> bool:
+        return self.request.replay is not None
+
+    @property
+    def is_dry(self) -> bool:
+        return self.request.mode is RunMode.DRY_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An assembled run, ready to tick."""
+
+    stage: Stage
+    row: DeploymentRow
+    session: Session | None
+    door: Door
+    ticks: TickEngine
+    files: AgentFiles
+    playback: Playback
+    baseline: Baseline
+
+
+def known_to_agents(config: Config) -> Known:
+    """What an agent.md may name in this workspace."""
+    return Known(
+        tools=known_names(),
+        offline_policies=POLICIES,
+        intervals=BASE_INTERVALS,
+        markets=frozenset(instruments_of(config)),
+        ceilings=config.section("ceilings", "paper"),
+    )
+
+
+@contextmanager
+def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
+    """Open everything a run needs, and close it again. Errors are the person's, and name what to change."""
+    with ExitStack() as stack:
+        agent = load_agent(place.workspace.agent_dir(request.slug), known_to_agents(place.config))
+        ledger = _ledger_for(place, request, stack)
+        feed = _feed_for(place, agent, request)
+        wallet = _wallet_for(place, request, ledger)
+        clock = _clock_for(place, request, agent, feed, _wallet_instant(ledger, wallet))
+        stage = Stage(place, request, agent, wallet, feed, clock, ledger)
+        token = 0
+        if not stage.is_dry:
+            held = lease.take(place.workspace, ledger, wallet.name, None, place.clock)
+            stack.callback(held.release)
+            token = held.token
+            repair(ledger, place.clock, agent, _files_of(stage))
+        session, row = _deployment_for(stage)
+        stack.callback(_end_of_failed_start, ledger, row.id)
+        if token:
+            with ledger.transaction(durable=False) as tx:
+                runs.name_lease(tx, wallet.name, token, row.id)
+        door = _door_for(stage, row, token)
+        stack.callback(door.close)
+        playback = _started(stage, door)
+        book = door.engine.book
+        baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
+        files = _files_of(stage)(session)
+        yield Run(stage, row, session, door, _ticks(stage, row, session, door, files, baseline), files, playback, baseline)
+
+
+def _ledger_for(place: Place, request: RunRequest, stack: ExitStack) -> Ledger:
+    """A replay writes the workspace ledger on its own connection without waiting for the disk."""
+    if request.replay is None:
+        return place.ledger
+    ledger = open_ledger(place.workspace.ledger_file, durable=False)
+    stack.callback(ledger.close)
+    return ledger
+
+
+def _wallet_for(place: Place, request: RunRequest, ledger: Ledger) -> WalletRow:
+    """The wallet named, or a paper wallet named after the agent, made on first use."""
+    name = request.wallet or request.slug
+    with ledger.reading() as tx:
+        found = wallets.find(tx, name)
+    if found is None:
+        return create_wallet(place.workspace, place.config, ledger, place.clock, WalletRequest(name, cash=request.cash))
+    if request.cash is not None:
+        raise InvalidInput(
+            f"--cash: wallet {name!r} exists already", hint=f"`tradeagent wallet deposit {name} AMOUNT`, or another --wallet"
+        )
+    return found
+
+
+def _wallet_instant(ledger: Ledger, wallet: WalletRow) -> int | None:
+    with ledger.reading() as tx:
+        return wallets.risk(tx, wallet.name).market_clock_ms
+
+
+def _feed_for(place: Place, agent: Agent, request: RunRequest) -> WarehouseFeed:
+    """Bars of the replay, or of the agent's markets as imported: the finest interval that is there for each."""
+    warehouse = Warehouse(place.workspace.warehouse_dir)
+    instruments = instruments_of(place.config)
+    if request.replay is None:
+        return WarehouseFeed(warehouse, [finest(warehouse, market) for market in agent.definition.markets], instruments, wait=True)
+    sources = parse_replay(request.replay)
+    for source in sources:
+        if source.market not in instruments:
+            raise InvalidInput(
+                f"--replay: unknown market {source.market!r}",
+                hint=f"config.yml instruments.{source.market}: {{size_decimals: 3, max_leverage: 10}} adds it",
+            )
+    missing = [m for m in agent.definition.markets if m not in {source.market for source in sources}]
+    if missing:
+        raise InvalidInput(
+            f"--replay: {agent.slug} trades {', '.join(missing)}, which {request.replay!r} does not replay",
+            hint=f"add it: --replay {request.replay},{sources[0].venue}:{missing[0]}:{request.replay.rpartition(':')[2]}",
+        )
+    return WarehouseFeed(warehouse, sources, instruments)
+
+
+def finest(warehouse: Warehouse, market: str) -> ReplaySource:
+    """The imported bars of a market that reach furthest, the finest interval first; `hyperliquid:M:5m` when there are none."""
+    stored = [key for key in warehouse.series_keys() if key.market == market and not key.funding and key.venue == HYPERLIQUID]
+    key = min(stored, key=lambda found: _rank(found, warehouse), default=SeriesKey(HYPERLIQUID, market, parse_duration("5m")))
+    return ReplaySource(key.venue, key.market, key.interval_ms)
+
+
+def _rank(key: SeriesKey, warehouse: Warehouse) -> tuple[int, int]:
+    """Newest month first, then the finest interval."""
+    newest = max((path.stem for path in warehouse.files(key)), default="0000-00")
+    return -int(newest.replace("-", "")), key.interval_ms
+
+
+def _clock_for(place: Place, request: RunRequest, agent: Agent, feed: WarehouseFeed, at: int | None) -> Clock:
+    """The wall clock, or a replay's market clock from the wallet's own instant `at`: a wallet's clock only moves forward."""
+    if request.replay is None:
+        return place.clock
+    start, is_dry = request.from_ms, request.mode is RunMode.DRY_RUN
+    if start is not None and at is not None and start < at and not is_dry:
+        raise InvalidInput(
+            f"--from: the wallet is at {iso(at)} already, and its market clock only moves forward",
+            hint="leave --from out to go on, or use another wallet: --wallet NAME",
+        )
+    if start is None:
+        start = at if at is not None and not is_dry else _first_instant(agent, feed, request.mode)
+    if start >= feed.last_close and request.mode is RunMode.LOOP:
+        raise InvalidInput(
+            f"--replay: no bars are left after {iso(start)}, the last one closed at {iso(feed.last_close)}",
+            hint="use another wallet: --wallet NAME",
+        )
+    return SimulatedClock(max(start, feed.first_open), request.seed)
+
+
+def _first_instant(agent: Agent, feed: WarehouseFeed, mode: RunMode) -> int:
+    """Where a replay without --from begins: after the bars the prompt shows; an experiment looks at the end."""
+    if mode is not RunMode.LOOP:
+        return feed.last_close
+    bars = agent.definition.context.bars
+    shown = parse_duration(bars.interval) * bars.lookback if bars else 0
+    step = agent.definition.interval_ms or parse_duration("1m")
+    return min(-(-(feed.first_open + shown) // step) * step, feed.last_close)
+
+
+def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
+    """Number the run, freeze its configuration, and record it."""
+    agent, request, place = stage.agent, stage.request, stage.place
+    durable = not stage.is_replay
+    with stage.ledger.transaction() as tx:
+        version = notes.save_version(tx, agent.slug, agent.payload, agent.payload_hash, "used by a run", place.clock.now_ms())
+        equity = wallets.risk(tx, stage.wallet.name).last_equity
+    session = create_session(agent.folder, _frozen(stage, version), durable=durable) if request.mode is RunMode.LOOP else None
+    number = session.number if session else reserve_experiment(agent.folder, durable=durable)
+    row = DeploymentRow(
+        id=session.agent_id if session else experiment_id(agent.slug, number),
+        kind="agent",
+        slug=agent.slug,
+        wallet=stage.wallet.name,
+        version=version,
+        mode=request.mode.value,
+        state=DeploymentState.RUNNING.value,
+        number=number,
+        model=agent.definition.model,
+        markets=list(agent.definition.markets),
+        limits=limits_out(agent.limits),
+        source={"replay": request.replay, "speed": str(request.speed)},
+        equity_start=equity,
+        ticks=0,
+        failures=0,
+        created_ms=place.clock.now_ms(),
+        ended_ms=None,
+        last_tick_ms=None,
+        next_tick_ms=stage.clock.now_ms(),
+        stopped_because=None,
+        boot_id=lease.boot_id(),
+        pid=os.getpid(),
+    )
+    with stage.ledger.transaction() as tx:
+        runs.add_deployment(tx, row)
+    return session, row
+
+
+def _end_of_failed_start(ledger: Ledger, deployment: str) -> None:
+    """A run that ended without its runner saying why did not start: its row must not claim to run."""
+    with ledger.transaction(durable=False) as tx:
+        row = runs.find_deployment(tx, deployment)
+        if row is not None and row.state == DeploymentState.RUNNING.value and row.ended_ms is None:
+            runs.update_deployment(tx, deployment, state=DeploymentState.ERROR.value, stopped_because=StopReason.FAILED.value)
+
+
+def _files_of(stage: Stage) -> Callable[[Session | None], AgentFiles]:
+    """Makes the files of a session of this agent, with the provenance of learnings from the ledger."""
+    ledger, slug = stage.ledger, stage.agent.slug
+
+    def agent_wrote(line: str) -> bool:
+        with ledger.reading() as tx:
+            return notes.line_hash(line) in notes.written_by_agent(tx, slug)
+
+    def files(session: Session | None) -> AgentFiles:
+        keep, durable = stage.place.config.whole("snapshots.keep"), not stage.is_replay
+        return AgentFiles(stage.agent, session, mode=stage.request.mode, keep=keep, durable=durable, agent_wrote=agent_wrote)
+
+    return files
+
+
+def _frozen(stage: Stage, version: int) -> Mapping[str, Any]:
+    """What session_N/config.yml keeps."""
+    definition, request = stage.agent.definition, stage.request
+    return {
+        "agent": stage.agent.slug,
+        "version": version,
+        "model": definition.model,
+        "markets": list(definition.markets),
+        "schedule": definition.tick_interval or definition.cron,
+        "wallet": stage.wallet.name,
+        "network": stage.wallet.network,
+        "replay": request.replay,
+        "seed": request.seed,
+        "configs": {key: str(value) for key, value in stage.agent.configs.items()},
+        "limits": stage.agent.limits.as_dict(),
+    }
+
+
+def _door_for(stage: Stage, row: DeploymentRow, token: int) -> Door:
+    agent, place = stage.agent, stage.place
+    tenant = Tenant(row.id, agent.slug, frozenset(agent.definition.markets), agent.limits, agent.definition.budget.max_cost_per_day_usd)
+    mode = DoorMode(dry_run=stage.is_dry, durable=not stage.is_replay, in_thread=not stage.is_replay, wall=place.clock)
+    return open_door(place.workspace, place.config, stage.ledger, stage.wallet, stage.clock, token=token, tenant=tenant, mode=mode)
+
+
+def _started(stage: Stage, door: Door) -> Playback:
+    """Compare ledger and venue, then show the door the market as of now."""
+    move = stage.clock.advance_to if isinstance(stage.clock, SimulatedClock) else _stand_still
+    playback = Playback(door.engine, door.paper, stage.feed, move)
+    if stage.is_dry:
+        door.engine.phase = ReconcilePhase.CONSISTENT
+        playback.look(stage.clock.now_ms())
+        return playback
+    recover(door.engine)
+    playback.start(stage.clock.now_ms(), REPLAY if stage.is_replay else WALL)
+    return playback
+
+
+def _stand_still(_now_ms: int) -> None:
+    """The wall clock moves by itself."""
+
+
+def _ticks(stage: Stage, row: DeploymentRow, session: Session | None, door: Door, files: AgentFiles, baseline: Baseline) -> TickEngine:
+    agent, config, request = stage.agent, stage.place.config, stage.request
+    definition = agent.definition
+    setup = TickSetup(
+        agent=agent,
+        deployment=row.id,
+        mode=request.mode,
+        model=open_model(definition.model, model_settings(config, os.environ, definition.fallback_models)),
+        engine=door.engine,
+        ledger=stage.ledger,
+        clock=stage.clock,
+        files=files,
+        transcript=Transcript(
+            stage.place.workspace.threads_dir / f"{row.id}.md", stage.clock, live=not stage.is_replay or request.speed > 0
+        ),
+        limits=TurnLimits(
+            max_tool_calls=definition.budget.max_tool_calls_per_turn,
+            max_tokens=definition.budget.max_tokens_per_turn,
+            deadline_s=definition.timeout_ms / 1000,
+            first_token_timeout_s=float(config.decimal("turn.first_token_timeout_s")),
+            idle_timeout_s=float(config.decimal("turn.idle_timeout_s")),
+        ),
+        header=Header(row.id, request.mode, definition.model, agent.agent_hash, agent.config_hash, session is not None, row.number),
+        baseline=baseline,
+        portfolio_strategy=config.text("portfolio_strategy") or "",
+    )
+    return TickEngine(setup, stage.feed)

@@ -1,0 +1,92 @@
+"""A person's order on a wallet: at its own market clock when a replay drives it, moved there first when asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tradeagent.domain.clock import Clock, SimulatedClock, iso
+from tradeagent.domain.errors import BusyError, InvalidInput
+from tradeagent.domain.order import Proposal
+from tradeagent.execution.opening import Door, instruments_of
+from tradeagent.execution.playback import Playback
+from tradeagent.ledger import runs, wallets
+from tradeagent.ledger.trading import NET, positions_of
+from tradeagent.ledger.wallets import REPLAY, WALL, RiskRow
+from tradeagent.market.feed import WarehouseFeed
+from tradeagent.market.replay import ReplaySource, parse_replay
+from tradeagent.market.warehouse import Warehouse
+from tradeagent.runtime.assembly import finest
+from tradeagent.runtime.control import Desk, execute_proposal, submit
+from tradeagent.runtime.lease import is_held
+from tradeagent.runtime.wallets import owned_door
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where on imported bars an order is placed."""
+
+    replay: str
+    at_ms: int
+
+
+def submit_by_hand(desk: Desk, wallet_name: str, proposal: Proposal, moment: Moment | None) -> dict[str, Any]:
+    """The verdict of a person's order, close or cancel, as JSON. BusyError when a replay is asked for on a running wallet."""
+    with desk.ledger.reading() as tx:
+        wallet = wallets.get(tx, wallet_name)
+        risk = wallets.risk(tx, wallet_name)
+    if is_held(desk.workspace, wallet_name):
+        if moment is not None:
+            raise BusyError(f"wallet {wallet_name!r} is running: its market clock is the runner's", hint="stop it first, or leave --at out")
+        with desk.ledger.reading() as tx:
+            held = runs.lease(tx, wallet_name)
+        return submit(desk, wallet_name, held["deployment"] if held else None, proposal)
+    clock, target_ms = _clock(desk, risk, moment)
+    sources = parse_replay(moment.replay) if moment else _sources(desk, wallet_name, proposal)
+    with owned_door(desk.workspace, desk.config, desk.ledger, clock, wallet) as door:
+        _play(desk, door, clock, target_ms, sources)
+        verdict = execute_proposal(door.engine, proposal)
+        with desk.ledger.transaction() as tx:
+            door.engine.book.flush(tx)
+    return verdict.as_dict()
+
+
+def _clock(desk: Desk, risk: RiskRow, moment: Moment | None) -> tuple[Clock, int]:
+    """The clock to judge by, standing where the wallet is, and the instant to move it to."""
+    at = risk.market_clock_ms
+    if moment is not None:
+        if at is not None and moment.at_ms < at:
+            raise InvalidInput(
+                f"--at: the wallet is at {iso(at)} already, and its market clock only moves forward", hint=f"--at {iso(at)} or later"
+            )
+        return SimulatedClock(at if at is not None else moment.at_ms), moment.at_ms
+    if risk.clock_source == REPLAY and at is not None:
+        return SimulatedClock(at), at
+    return desk.clock, desk.clock.now_ms()
+
+
+def _sources(desk: Desk, wallet: str, proposal: Proposal) -> tuple[ReplaySource, ...]:
+    """Imported bars of what the order is about and of what is held, so that marks and stops are current."""
+    warehouse = Warehouse(desk.workspace.warehouse_dir)
+    with desk.ledger.reading() as tx:
+        held = [row.market for row in positions_of(tx, wallet) if row.controller_id == NET and row.size]
+    return tuple(finest(warehouse, market) for market in dict.fromkeys([proposal.market, *held]) if market)
+
+
+def _play(desk: Desk, door: Door, clock: Clock, target_ms: int, sources: tuple[ReplaySource, ...]) -> None:
+    """Bring the wallet to the instant over the bars there are."""
+    known = instruments_of(desk.config)
+    usable = [found for found in sources if found.market in known]
+    if not usable:
+        return
+    replayed = isinstance(clock, SimulatedClock)
+    feed = WarehouseFeed(Warehouse(desk.workspace.warehouse_dir), usable, known, wait=True)
+    feed.refresh()
+    playback = Playback(door.engine, door.paper, feed, clock.advance_to if isinstance(clock, SimulatedClock) else _stay)
+    playback.start(clock.now_ms(), REPLAY if replayed else WALL)
+    playback.advance(target_ms)
+    if isinstance(clock, SimulatedClock):
+        clock.advance_to(target_ms)
+        door.engine.book.settle_clock(target_ms)
+
+
+def _stay(_now_ms: int) -> None:
+    """The wall clock moves by itself."""

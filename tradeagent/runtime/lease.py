@@ -1,0 +1,79 @@
+"""Owning a wallet: a process lock that dies with its process, and a lease row whose fencing token outlives it.
+
+The lock says who may start; the token, checked in the transaction of every intent, stops a process that lost its wallet without noticing.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.errors import BusyError
+from tradeagent.domain.names import EventKind
+from tradeagent.ledger import events, runs
+from tradeagent.ledger.store import Ledger
+from tradeagent.workspace.paths import Workspace
+
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(slots=True)
+class Lease:
+    """A wallet held by this process until `release`."""
+
+    wallet: str
+    token: int
+    _lock: FileLock
+    _ledger: Ledger
+
+    def release(self) -> None:
+        with self._ledger.transaction(durable=False) as tx:
+            runs.release_lease(tx, self.wallet, self.token)
+        self._lock.release()
+
+
+def boot_id() -> str:
+    """Identity of this boot of the machine; a `running` row from another boot has no process."""
+    try:
+        return BOOT_ID_FILE.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def take(workspace: Workspace, ledger: Ledger, wallet: str, deployment: str | None, clock: Clock) -> Lease:
+    """Own a wallet, at once or not at all: BusyError names the deployment that has it."""
+    lock = _lock(workspace, wallet)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with ledger.reading() as tx:
+            held = runs.lease(tx, wallet)
+        owner = (held or {}).get("deployment") or "another command"
+        raise BusyError(
+            f"wallet {wallet!r} is in use by {owner}",
+            hint=f"`tradeagent stop {owner}` ends it" if held and held.get("deployment") else "try again in a moment",
+            details={"wallet": wallet, "deployment": held.get("deployment") if held else None},
+        ) from None
+    now = clock.now_ms()
+    with ledger.transaction(durable=False) as tx:
+        token = runs.take_lease(tx, wallet, f"{boot_id()}/{os.getpid()}", deployment, now)
+        events.append(tx, EventKind.LEASE_TAKEN, now, wallet=wallet, deployment=deployment, subject=str(token))
+    return Lease(wallet, token, lock, ledger)
+
+
+def is_held(workspace: Workspace, wallet: str) -> bool:
+    """Whether some process owns the wallet now."""
+    lock = _lock(workspace, wallet)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _lock(workspace: Workspace, wallet: str) -> FileLock:
+    workspace.locks_dir.mkdir(parents=True, exist_ok=True)
+    return FileLock(workspace.locks_dir / f"wallet-{wallet}.lock", thread_local=False)

@@ -1,0 +1,65 @@
+"""Starting is recovering, for files: what an interrupted run committed is rendered, what it began and lost is said."""
+
+from collections.abc import Callable
+
+from tradeagent.agents.folder import Agent
+from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, write_status
+from tradeagent.agents.snapshots import list_snapshots
+from tradeagent.domain.clock import Clock, iso
+from tradeagent.domain.names import DeploymentState, EventKind, IncidentCode, Level
+from tradeagent.ledger import events, notes, runs
+from tradeagent.ledger.runs import DeploymentRow
+from tradeagent.ledger.store import Ledger
+from tradeagent.turns.files import AgentFiles
+from tradeagent.turns.record import TickRecord, TickState
+
+_LIVE = tuple(state.value for state in DeploymentState if state.is_live)
+
+
+def repair(ledger: Ledger, clock: Clock, agent: Agent, files: Callable[[Session | None], AgentFiles]) -> list[str]:
+    """Finish the files of every run of this agent that has no process any more; their ids. The caller owns the wallet."""
+    with ledger.reading() as tx:
+        left = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.state in _LIVE]
+    sessions = {session.agent_id: session for session in list_sessions(agent.folder)}
+    repaired = []
+    for row in left:
+        session = sessions.get(row.id)
+        if session is not None:
+            _finish_files(ledger, row, session, files(session), clock)
+        _mark_interrupted(ledger, row, clock)
+        if session is not None:
+            with ledger.reading() as tx:
+                final = runs.get_deployment(tx, row.id)
+            write_session_status(session, final)
+        repaired.append(row.id)
+    return repaired
+
+
+def write_session_status(session: Session, row: DeploymentRow, *, durable: bool = True) -> None:
+    """The copy for people of what the ledger says about a run."""
+    status = SessionStatus(row.state, row.id, row.boot_id, row.pid, iso(row.created_ms), iso(row.ended_ms), row.ticks)
+    write_status(session, status, durable=durable)
+
+
+def _finish_files(ledger: Ledger, row: DeploymentRow, session: Session, files: AgentFiles, clock: Clock) -> None:
+    with ledger.reading() as tx:
+        ticks = runs.ticks_of(tx, row.id, after=max(0, row.ticks - 100), with_record=True)
+    written = {number for number, _ in list_snapshots(session.folder)}
+    for tick in ticks:
+        if tick["record"] is not None and (tick["number"] not in written or tick is ticks[-1]):
+            files.write(TickRecord.from_bytes(tick["record"]))
+        if tick["state"] == TickState.RUNNING.value:
+            files.note("error", tick["started_ms"], f"tick {tick['number']} was interrupted before it could be recorded")
+            with ledger.transaction() as tx:
+                runs.finish_tick(tx, tick["id"], state=TickState.INTERRUPTED.value, ended_ms=clock.now_ms(), action="interrupted")
+
+
+def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:
+    now = clock.now_ms()
+    with ledger.transaction() as tx:
+        runs.update_deployment(tx, row.id, state=DeploymentState.INTERRUPTED.value, ended_ms=now, stopped_because="interrupted")
+        data = {"state": DeploymentState.INTERRUPTED.value}
+        events.append(tx, EventKind.DEPLOYMENT_STATE, now, wallet=row.wallet, deployment=row.id, data=data)
+        message = f"{row.id} ended without saying so; its orders and positions were taken over"
+        incident = notes.Incident(IncidentCode.INTERRUPTED, Level.WARNING, message, row.wallet, row.id)
+        notes.open_incident(tx, clock.new_id(), incident, now)

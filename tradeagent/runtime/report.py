@@ -1,0 +1,72 @@
+"""What a run came to, as `run --json` and `demo --json` print it."""
+
+from typing import Any
+
+from tradeagent.domain.money import plain
+from tradeagent.domain.names import RunMode
+from tradeagent.ledger import notes, trading
+from tradeagent.runtime.assembly import Run
+from tradeagent.runtime.runner import Tally
+from tradeagent.runtime.stops import StopReason
+from tradeagent.turns.record import TickState
+
+
+def run_report(run: Run, tally: Tally, why: StopReason) -> dict[str, Any]:
+    """The document of a run. `realised_pnl` is gross and `funding` positive = paid, so the parts add up to the change of equity."""
+    book, base, row, stage = run.door.engine.book, run.baseline, run.row, run.stage
+    with stage.ledger.reading() as tx:
+        calls, tokens, cost = notes.usage_totals(tx, row.id)
+        trips = trading.count_round_trips(tx, row.id)
+    blocked = tally.last if tally.last is not None and tally.last.state is TickState.BLOCKED else None
+    return {
+        "mode": row.mode,
+        "network": stage.wallet.network,
+        "agent": stage.agent.slug,
+        "agent_id": row.id,
+        "deployment": row.id,
+        "session": run.session.number if run.session else None,
+        "wallet": stage.wallet.name,
+        "ticks": tally.ticks,
+        "blocked_ticks": tally.blocked,
+        "blocked": {"rule": blocked.rule, "message": blocked.action} if blocked else None,
+        "proposals": tally.proposals,
+        "executed": tally.executed,
+        "rejected": dict(tally.rejected),
+        "round_trips": trips,
+        "equity_start": plain(base.equity),
+        "equity_end": plain(book.equity()),
+        "realised_pnl": plain(book.risk.realised - base.realised),
+        "unrealised_pnl": plain(book.unrealised()),
+        "fees": plain(book.risk.fees - base.fees),
+        "funding": plain(book.risk.funding - base.funding),
+        "flows": plain(book.risk.flows - base.flows),
+        "open_positions": len(book.held_markets),
+        "model": {
+            "id": row.model,
+            "rule_based": row.model.startswith("offline/"),
+            "calls": calls,
+            "tokens": tokens,
+            "cost_usd": None if cost is None else plain(cost),
+        },
+        "files": _files(run),
+        "stopped_because": why.value,
+    }
+
+
+def _files(run: Run) -> dict[str, str | None]:
+    if run.session is not None:
+        return {"journal": str(run.session.folder / "journal.md"), "snapshots": str(run.session.folder / "snapshots")}
+    return {"journal": None, "snapshots": str(run.files.experiment_file) if run.files.experiment_file else None}
+
+
+def exit_code(run: Run, tally: Tally, why: StopReason) -> int:
+    """0, or 3 when the only tick of an experiment was blocked, 1 when it failed, 130 after Ctrl-C."""
+    if why is StopReason.INTERRUPTED:
+        return 130
+    if run.stage.request.mode is not RunMode.LOOP:
+        if tally.last is None:
+            return 1
+        if tally.last.state is TickState.BLOCKED:
+            return 3
+        return 5 if tally.last.state in (TickState.FAILED, TickState.TIMEOUT) else 0
+    return 1 if why is StopReason.FAILED else 0

@@ -1,0 +1,284 @@
+"""The runner of one deployment: waits for the next mark, moves the market, obeys commands, ticks, and says how it ended.
+
+Several runners share a process; each owns one wallet. Commands are obeyed while a model thinks: they never wait for a turn.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradeagent.domain.bars import parse_duration
+from tradeagent.domain.clock import SimulatedClock
+from tradeagent.domain.errors import TradeAgentError
+from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode, VerdictKind
+from tradeagent.ledger import events, notes, runs
+from tradeagent.runtime.assembly import Run
+from tradeagent.runtime.control import execute_row, failure
+from tradeagent.runtime.repair import write_session_status
+from tradeagent.runtime.schedule import NextMark, schedule_of
+from tradeagent.runtime.stops import StopReason
+from tradeagent.turns.record import TickRecord, TickState
+
+COMMAND_POLL_S = 0.05
+MAX_FAILURES = 5
+PRUNE_EVERY = 50
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run did, for its report."""
+
+    ticks: int = 0
+    blocked: int = 0
+    failures_in_row: int = 0
+    proposals: int = 0
+    executed: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    last: TickRecord | None = None
+    lateness_ms: list[int] = field(default_factory=list)
+
+    def count(self, record: TickRecord) -> None:
+        """Add a tick that was recorded."""
+        self.last = record
+        self.failures_in_row = 0
+        self.blocked += record.state is TickState.BLOCKED
+        for kind, rule in record.verdicts:
+            self.proposals += 1
+            self.executed += kind == VerdictKind.EXECUTED.value
+            if kind == VerdictKind.REJECTED.value:
+                self.rejected[rule or "venue"] += 1
+
+
+class Runner:
+    """Drives one assembled run to its end. `on_tick` is told every record."""
+
+    def __init__(self, run: Run, on_tick: Callable[[TickRecord], None] | None = None) -> None:
+        self._run = run
+        self._stage = run.stage
+        self._on_tick = on_tick
+        self._stop = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._why: StopReason | None = None
+        self.tally = Tally()
+
+    def interrupt(self) -> None:
+        """Ctrl-C or SIGTERM: finish the tick that runs, then end."""
+        self._end(StopReason.INTERRUPTED)
+
+    async def run(self) -> StopReason:
+        """Tick until something ends it."""
+        obey = asyncio.create_task(self._obey())
+        try:
+            if self._stage.request.mode is RunMode.LOOP:
+                await self._loop()
+            else:
+                await self._one_tick(1, self._interval(), None)
+                self._end(StopReason.ONE_TICK)
+        finally:
+            obey.cancel()
+            await asyncio.gather(obey, return_exceptions=True)
+            await self._finish()
+        return self._why or StopReason.FAILED
+
+    def _end(self, why: StopReason) -> None:
+        self._why = self._why or why
+        self._stop.set()
+        self._wake.set()
+
+    def _interval(self) -> int:
+        return self._stage.agent.definition.interval_ms or parse_duration("1m")
+
+    async def _loop(self) -> None:
+        clock, request = self._stage.clock, self._stage.request
+        first = clock.now_ms()
+        after: NextMark = schedule_of(self._stage.agent.definition, first)
+        most = request.max_ticks if request.max_ticks is not None else self._stage.agent.definition.max_ticks
+        mark = first
+        while not self._stop.is_set():
+            await self._reach(mark)
+            if self._stop.is_set():
+                break
+            await self._one_tick(self.tally.ticks + 1, self._interval(), after(mark))
+            if most and self.tally.ticks >= most:
+                self._end(StopReason.MAX_TICKS)
+                break
+            mark = self._next(mark, after)
+            if self._is_past_the_end(mark):
+                self._end(StopReason.END_OF_DATA)
+
+    def _next(self, mark: int, after: NextMark) -> int:
+        """The next mark that is still ahead; marks that a long tick overran are skipped, and said."""
+        following = after(mark)
+        now = self._stage.clock.now_ms()
+        if self._stage.is_replay or following > now:
+            return following
+        skipped = after(now)
+        with self._stage.ledger.transaction(durable=False) as tx:
+            data = {"from": following, "to": skipped}
+            events.append(tx, EventKind.TICK_SKIPPED, now, wallet=self._stage.wallet.name, deployment=self._run.row.id, data=data)
+        return skipped
+
+    def _is_past_the_end(self, mark: int) -> bool:
+        until = self._stage.request.to_ms
+        return (until is not None and mark > until) or (self._stage.is_replay and mark > self._stage.feed.last_close)
+
+    async def _reach(self, mark: int) -> None:
+        """Wait for a mark in the run's own time: the wall clock, or market time at the replay's speed."""
+        clock, request = self._stage.clock, self._stage.request
+        if isinstance(clock, SimulatedClock):
+            ahead = mark - clock.now_ms()
+            if request.speed > 0 and ahead > 0:
+                await self._wait(ahead / 1000 / float(request.speed))
+            else:
+                await asyncio.sleep(0)
+            clock.advance_to(mark)
+            return
+        await self._wait(max(0, mark - clock.now_ms()) / 1000)
+        self.tally.lateness_ms.append(max(0, clock.now_ms() - mark))
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait in wall time, but no longer than until somebody ends the run."""
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _one_tick(self, number: int, interval_ms: int, next_mark: int | None) -> None:
+        """One tick with everything that may go wrong in it; a failed tick is recorded and the loop goes on."""
+        self.tally.ticks = number
+        try:
+            await self._run.door.engine.alone(self._advance)
+            record = await self._run.ticks.tick(number, interval_ms, next_mark)
+        except TradeAgentError as error:
+            await self._failed(number, error.message)
+            return
+        except Exception as error:  # noqa: BLE001  # the boundary of a tick: a defect is an incident, and the next tick still comes
+            await self._failed(number, f"{type(error).__name__}: {error}")
+            return
+        self.tally.count(record)
+        if record.number % PRUNE_EVERY == 0:
+            await self._run.door.engine.alone(lambda: self._prune(record.number))
+        if self._on_tick is not None:
+            self._on_tick(record)
+
+    def _advance(self) -> None:
+        """Move the market to now, booking what it did."""
+        if not self._stage.is_replay:
+            self._stage.feed.refresh()
+        if not self._stage.is_dry:
+            self._run.playback.advance(self._stage.clock.now_ms())
+
+    def _prune(self, number: int) -> None:
+        """Forget the file images of ticks whose snapshots are gone."""
+        keep = self._stage.place.config.whole("snapshots.keep")
+        if keep and number > keep:
+            with self._stage.ledger.transaction(durable=False) as tx:
+                runs.drop_old_records(tx, self._run.row.id, number - keep)
+
+    async def _failed(self, number: int, message: str) -> None:
+        """A tick that raised: an incident and a journal line; five in a row pause the deployment."""
+        self.tally.failures_in_row += 1
+        stage, row, now = self._stage, self._run.row, self._stage.clock.now_ms()
+        paused = self.tally.failures_in_row >= MAX_FAILURES and stage.request.mode is RunMode.LOOP
+        if stage.is_dry:
+            return
+        with stage.ledger.transaction() as tx:
+            incident = notes.Incident(IncidentCode.TICK_FAILED, Level.ERROR, f"tick {number}: {message}", stage.wallet.name, row.id)
+            notes.open_incident(tx, stage.clock.new_id(), incident, now)
+            values: dict[str, Any] = {"failures": self.tally.failures_in_row, "ticks": number}
+            if paused:
+                values["state"] = DeploymentState.PAUSED.value
+            runs.update_deployment(tx, row.id, **values)
+        self._run.files.note("error", now, f"tick {number} failed", message)
+        if paused:
+            self._run.files.note("paused", now, f"{MAX_FAILURES} ticks in a row failed", "resume when the cause is gone")
+
+    async def _obey(self) -> None:
+        """Execute commands as they come, whatever the tick is doing."""
+        ledger, seen = self._stage.ledger, -1
+        while True:
+            changed = ledger.data_version()
+            if changed != seen:
+                seen = changed
+                with ledger.reading() as tx:
+                    waiting = runs.queued_commands(tx, self._stage.wallet.name)
+                for row in waiting:
+                    await self._execute(row)
+            await asyncio.sleep(COMMAND_POLL_S)
+
+    async def _execute(self, row: dict[str, Any]) -> None:
+        engine = self._run.door.engine
+        self._set_command(row, CommandState.ACKED, acked_ms=self._stage.place.clock.now_ms())
+        try:
+            result = await engine.alone(lambda: execute_row(engine, row))
+        except TradeAgentError as error:
+            self._set_command(row, CommandState.FAILED, done_ms=self._stage.place.clock.now_ms(), result=failure(error))
+            return
+        result |= self._follow(CommandKind(row["kind"]))
+        self._set_command(row, CommandState.DONE, done_ms=self._stage.place.clock.now_ms(), result=result)
+        self._run.files.note("command", self._stage.clock.now_ms(), f"{row['kind']} by a person", "; ".join(result.get("rebased", [])))
+
+    def _follow(self, kind: CommandKind) -> dict[str, Any]:
+        """What a command changes in the run itself."""
+        states = {
+            CommandKind.PAUSE: DeploymentState.PAUSED,
+            CommandKind.RESUME: DeploymentState.RUNNING,
+            CommandKind.FLATTEN: DeploymentState.PAUSED,
+        }
+        if kind is CommandKind.STOP:
+            self._end(StopReason.COMMAND)
+        if kind is CommandKind.SNAPSHOT:
+            return self._equity_point()
+        if kind not in states:
+            return {}
+        if kind is CommandKind.RESUME:
+            self.tally.failures_in_row = 0
+        self._set_state(states[kind])
+        return {"deployment_state": states[kind].value}
+
+    def _equity_point(self) -> dict[str, Any]:
+        book = self._run.door.engine.book
+        with self._stage.ledger.transaction() as tx:
+            book.point(tx, self._stage.clock.now_ms())
+            book.flush(tx)
+        return {"equity": str(book.equity()), "tick": self.tally.ticks}
+
+    def _set_state(self, state: DeploymentState, **values: Any) -> None:
+        row, now = self._run.row, self._stage.clock.now_ms()
+        with self._stage.ledger.transaction() as tx:
+            runs.update_deployment(tx, row.id, state=state.value, **values)
+            data = {"state": state.value, **{key: value for key, value in values.items() if isinstance(value, str)}}
+            events.append(tx, EventKind.DEPLOYMENT_STATE, now, wallet=row.wallet, deployment=row.id, actor=Actor.SYSTEM, data=data)
+
+    def _set_command(self, row: dict[str, Any], state: CommandState, **values: Any) -> None:
+        now = self._stage.place.clock.now_ms()
+        with self._stage.ledger.transaction(durable=state is not CommandState.ACKED) as tx:
+            runs.update_command(tx, row["id"], state, **values)
+            data = {"kind": row["kind"], "state": state.value}
+            events.append(
+                tx, EventKind.COMMAND_STATE, now, wallet=row["wallet"], deployment=row["deployment"], subject=row["id"], data=data
+            )
+
+    async def _finish(self) -> None:
+        """Say how it ended, in the ledger and for people."""
+        why = self._why or StopReason.FAILED
+        stage, row = self._stage, self._run.row
+        with stage.ledger.reading() as tx:
+            now_state = DeploymentState(runs.get_deployment(tx, row.id).state)
+        ended = DeploymentState.STOPPED
+        if why in (StopReason.MAX_TICKS, StopReason.END_OF_DATA, StopReason.ONE_TICK):
+            ended = DeploymentState.COMPLETED
+        elif why is StopReason.FAILED:
+            ended = DeploymentState.ERROR
+        if now_state is DeploymentState.HALTED:
+            ended = DeploymentState.HALTED
+        if not stage.is_dry:
+            with stage.ledger.transaction() as tx:
+                self._run.door.engine.book.flush(tx)
+        self._set_state(ended, ended_ms=stage.place.clock.now_ms(), stopped_because=why.value, next_tick_ms=None)
+        if self._run.session is not None:
+            with stage.ledger.reading() as tx:
+                final = runs.get_deployment(tx, row.id)
+            write_session_status(self._run.session, final, durable=not stage.is_replay)

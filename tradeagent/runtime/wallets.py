@@ -1,0 +1,120 @@
+"""Making wallets and moving paper money, each under the wallet's lease."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.limits import parse_limit, resolve_limits
+from tradeagent.domain.money import parse_decimal
+from tradeagent.domain.names import LimitKind
+from tradeagent.execution.opening import Door, DoorMode, Tenant, open_door
+from tradeagent.execution.recover import recover
+from tradeagent.ledger import wallets
+from tradeagent.ledger.store import Ledger
+from tradeagent.ledger.wallets import WalletRow
+from tradeagent.runtime import lease
+from tradeagent.workspace.config import Config
+from tradeagent.workspace.names import check_wallet
+from tradeagent.workspace.paths import Workspace
+
+NETWORKS = {"paper": ("paper",), "hyperliquid": ("rehearsal", "testnet", "mainnet")}
+GROUPS = ("agent", "algo")
+
+
+@dataclass(frozen=True, slots=True)
+class WalletRequest:
+    """A wallet as a person asked for it; `limits` are KEY=VALUE."""
+
+    name: str
+    venue: str = "paper"
+    network: str = "paper"
+    group: str = "agent"
+    cash: str | None = None
+    limits: tuple[str, ...] = ()
+
+
+def create_wallet(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock, request: WalletRequest) -> WalletRow:
+    """Make a wallet; a paper one gets its first deposit. InvalidInput names the field that is wrong."""
+    row = _checked(config, clock, request)
+    cash = parse_decimal(request.cash, "--cash") if request.cash is not None else config.decimal("paper.cash")
+    if cash < 0:
+        raise InvalidInput(f"--cash: {cash} is negative", hint="write 0 for an empty wallet")
+    if row.venue != "paper" and request.cash is not None:
+        raise InvalidInput("--cash is for paper wallets; a real account brings its own money")
+    with ledger.transaction() as tx:
+        wallets.create(tx, row)
+    if row.venue == "paper" and cash > 0:
+        with owned_door(workspace, config, ledger, clock, row) as door:
+            _transfer(door, cash)
+    return row
+
+
+def move_cash(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock, name: str, amount: str, sign: int) -> None:
+    """Deposit (+1) or withdraw (−1) paper USDC. RefusedError beyond what is free, BusyError while a runner owns the wallet."""
+    value = parse_decimal(amount, "amount")
+    if value <= 0:
+        raise InvalidInput(f"amount: {value} must be above 0")
+    if value != value.quantize(Decimal("0.000001")):
+        raise InvalidInput(f"amount: {value} has more than 6 decimals")
+    with ledger.reading() as tx:
+        wallet = wallets.get(tx, name)
+    if wallet.venue != "paper":
+        raise InvalidInput(f"wallet {name!r} is on {wallet.venue}: only paper wallets take deposits here")
+    with owned_door(workspace, config, ledger, clock, wallet) as door:
+        _transfer(door, sign * value)
+
+
+@contextmanager
+def owned_door(
+    workspace: Workspace, config: Config, ledger: Ledger, clock: Clock, wallet: WalletRow, tenant: Tenant | None = None
+) -> Iterator[Door]:
+    """The door of a free wallet for one command: lease taken, ledger and venue compared, and given back at the end."""
+    held = lease.take(workspace, ledger, wallet.name, tenant.deployment if tenant else None, clock)
+    try:
+        door = open_door(workspace, config, ledger, wallet, clock, token=held.token, tenant=tenant, mode=DoorMode(in_thread=False))
+        try:
+            recover(door.engine)
+            yield door
+        finally:
+            door.close()
+    finally:
+        held.release()
+
+
+def _transfer(door: Door, amount: Decimal) -> None:
+    door.paper.transfer(amount)
+    with door.engine.ledger.transaction() as tx:
+        door.engine.sync(tx)
+        door.engine.book.flush(tx)
+
+
+def _checked(config: Config, clock: Clock, request: WalletRequest) -> WalletRow:
+    check_wallet(request.name)
+    if request.venue not in NETWORKS:
+        raise InvalidInput(f"--venue: {request.venue!r} is not a venue", hint=f"one of {', '.join(NETWORKS)}")
+    if request.network not in NETWORKS[request.venue]:
+        raise InvalidInput(
+            f"--network: {request.network!r} does not go with {request.venue}", hint=f"one of {', '.join(NETWORKS[request.venue])}"
+        )
+    if request.group not in GROUPS:
+        raise InvalidInput(f"--group: {request.group!r} is not a group", hint="agent or algo")
+    written: dict[str, object] = {}
+    for entry in request.limits:
+        key, found, text = entry.partition("=")
+        if not found:
+            raise InvalidInput(f"--limit: {entry!r} is not KEY=VALUE", hint="--limit max_leverage=5")
+        value = parse_limit(key.strip(), text.strip(), "--limit")
+        written[key.strip()] = value if isinstance(value, bool) or value is None else str(value)
+    row = WalletRow(request.name, request.venue, request.network, request.group, written, clock.now_ms())
+    network = "live" if row.is_live else "paper"
+    resolve_limits(
+        LimitKind.MANUAL,
+        {**config.section("manual", "limits"), **written},
+        network="live" if network == "live" else "paper",
+        ceilings=config.section("ceilings", network),
+        where="--limit",
+    )
+    return row

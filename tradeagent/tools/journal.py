@@ -1,0 +1,58 @@
+"""Tools of family journal: what the agent wants remembered. Collected during the turn, written with the tick."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tradeagent.llm.contract import Tool, ToolResult
+from tradeagent.tools.context import Decision, ToolContext
+from tradeagent.tools.market import Arguments
+from tradeagent.tools.portfolio import Nothing
+
+MAX_CANVAS = 1200
+
+
+class JournalAction(Arguments):
+    action: str = Field(min_length=1, max_length=200, description="what you did, or 'hold'")
+    reasoning: str = Field(min_length=1, max_length=600)
+    risk_note: str = Field(default="", max_length=200)
+
+
+class AddLearning(Arguments):
+    section: Literal["Active insights", "Execution notes"] = "Active insights"
+    text: str = Field(min_length=1, max_length=400, description="a lesson that will hold next week too")
+
+
+class UpdateCanvas(Arguments):
+    thesis: str | None = Field(default=None, max_length=MAX_CANVAS)
+    working: str | None = Field(default=None, max_length=MAX_CANVAS)
+    changed: str | None = Field(default=None, max_length=MAX_CANVAS)
+    questions: str | None = Field(default=None, max_length=MAX_CANVAS)
+
+
+async def journal_action(arguments: JournalAction, context: ToolContext) -> ToolResult:
+    context.notes.decisions.append(Decision(arguments.action, arguments.reasoning, arguments.risk_note))
+    return ToolResult({"noted": True})
+
+
+async def add_learning(arguments: AddLearning, context: ToolContext) -> ToolResult:
+    context.notes.learnings.append((arguments.section, arguments.text))
+    return ToolResult({"noted": True, "kept": "unless a present line says the same"})
+
+
+async def update_canvas(arguments: UpdateCanvas, context: ToolContext) -> ToolResult:
+    stated = {key: value for key, value in arguments.model_dump().items() if value is not None}
+    context.notes.canvas.update(stated)
+    return ToolResult({"updated": sorted(stated)})
+
+
+async def read_journal(_arguments: Nothing, context: ToolContext) -> ToolResult:
+    return ToolResult({"journal": context.read_journal()[-8000:]})
+
+
+JOURNAL_TOOLS = (
+    Tool("journal_action", "Write this tick's decision and why, one line each.", JournalAction, "journal", "memory", journal_action),
+    Tool("add_learning", "Keep a lesson for later sessions.", AddLearning, "journal", "memory", add_learning),
+    Tool("update_canvas", "Rewrite parts of your working picture.", UpdateCanvas, "journal", "memory", update_canvas),
+    Tool("read_journal", "Read your journal of this session.", Nothing, "journal", "read", read_journal),
+)

@@ -1,0 +1,141 @@
+"""Tools of family trading: proposals for the door. The controller is the turn's own; a model cannot name another."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tradeagent.domain.names import ExitReason, IntentKind, OrderType, Side, Tif, VerdictKind
+from tradeagent.domain.order import Proposal, Verdict
+from tradeagent.execution.protection import cancel_order as cancel_at_door
+from tradeagent.execution.protection import move_protection
+from tradeagent.llm.contract import Tool, ToolResult
+from tradeagent.tools.context import ToolContext
+from tradeagent.tools.market import Arguments, Market
+
+Amount = Annotated[Decimal, Field(gt=0, allow_inf_nan=False, max_digits=30)]
+Reason = Annotated[str, Field(default="", max_length=500, description="why, in one sentence")]
+
+
+class ProposeOrder(Arguments):
+    market: Market
+    side: Literal["buy", "sell"]
+    size: Amount | None = Field(default=None, description="base units; state size or quote, not both")
+    quote: Amount | None = Field(default=None, description="USDC notional; state size or quote, not both")
+    type: Literal["market", "limit"] = "market"
+    price: Amount | None = Field(default=None, description="limit price")
+    tif: Literal["gtc", "ioc", "alo"] = "gtc"
+    stop: Amount | None = Field(default=None, description="stop price, required by most limits")
+    target: Amount | None = Field(default=None, description="take-profit price")
+    reduce_only: bool = False
+    leverage: int | None = Field(default=None, ge=1, le=50)
+    confidence: Annotated[Decimal, Field(ge=0, le=1)] | None = None
+    reason: Reason
+
+
+class ModifyProtection(Arguments):
+    market: Market
+    stop: Amount | None = None
+    target: Amount | None = None
+    reason: Reason
+
+
+class ClosePosition(Arguments):
+    market: Market
+    reason: Reason
+
+
+class CancelOrder(Arguments):
+    order_id: str = Field(min_length=1, max_length=40)
+    reason: Reason
+
+
+def _answer(verdict: Verdict, context: ToolContext) -> ToolResult:
+    """A verdict as the model sees it: what was refused and what would pass, or what happened."""
+    context.notes.verdicts.append(verdict)
+    full = verdict.as_dict()
+    content = {key: full[key] for key in ("verdict", "rule", "detail", "order", "fills") if full[key] not in (None, [])}
+    failed = [check.rule.value for check in verdict.checks if not check.ok]
+    if len(failed) > 1:
+        content["also_failing"] = failed[1:]
+    return ToolResult(content, is_error=verdict.kind is VerdictKind.REJECTED)
+
+
+async def propose_order(arguments: ProposeOrder, context: ToolContext) -> ToolResult:
+    proposal = Proposal(
+        market=arguments.market,
+        side=Side(arguments.side),
+        controller_id=context.deployment,
+        kind=IntentKind.REDUCE if arguments.reduce_only else IntentKind.OPEN,
+        type=OrderType(arguments.type),
+        size=arguments.size,
+        quote=arguments.quote,
+        price=arguments.price,
+        tif=Tif(arguments.tif),
+        stop=arguments.stop,
+        target=arguments.target,
+        reduce_only=arguments.reduce_only,
+        leverage=arguments.leverage,
+        confidence=arguments.confidence,
+        reason=arguments.reason,
+    )
+    return _answer(await context.engine.submit(proposal, context.actor), context)
+
+
+async def close_position(arguments: ClosePosition, context: ToolContext) -> ToolResult:
+    held = next(
+        (row.size for row in context.engine.book.rows if (row.market, row.controller_id) == (arguments.market, context.deployment)),
+        Decimal(0),
+    )
+    if held == 0:
+        return ToolResult.error("nothing_held", f"you hold nothing in {arguments.market}", "get_portfolio lists what you hold")
+    proposal = Proposal(
+        market=arguments.market,
+        side=Side.SELL if held > 0 else Side.BUY,
+        controller_id=context.deployment,
+        kind=IntentKind.CLOSE,
+        reduce_only=True,
+        exit_reason=ExitReason.SIGNAL,
+        reason=arguments.reason,
+    )
+    return _answer(await context.engine.submit(proposal, context.actor), context)
+
+
+async def modify_protection(arguments: ModifyProtection, context: ToolContext) -> ToolResult:
+    proposal = Proposal(
+        market=arguments.market,
+        side=Side.SELL,
+        controller_id=context.deployment,
+        kind=IntentKind.UPDATE,
+        stop=arguments.stop,
+        target=arguments.target,
+        reason=arguments.reason,
+    )
+    return _answer(await context.engine.alone(lambda: move_protection(context.engine, proposal, context.actor)), context)
+
+
+async def cancel_order(arguments: CancelOrder, context: ToolContext) -> ToolResult:
+    return _answer(await context.engine.alone(lambda: cancel_at_door(context.engine, arguments.order_id, context.actor)), context)
+
+
+ENTRY_TOOLS = frozenset({"propose_order"})
+TRADING_TOOLS = (
+    Tool(
+        "propose_order",
+        "Propose an order with its stop and target; the engine checks it against your limits.",
+        ProposeOrder,
+        "trading",
+        "trade",
+        propose_order,
+    ),
+    Tool(
+        "modify_protection",
+        "Move the stop or target of your position; a stop only tightens.",
+        ModifyProtection,
+        "trading",
+        "trade",
+        modify_protection,
+    ),
+    Tool("close_position", "Close all you hold in a market at the market.", ClosePosition, "trading", "trade", close_position),
+    Tool("cancel_order", "Cancel one of your resting orders.", CancelOrder, "trading", "trade", cancel_order),
+)

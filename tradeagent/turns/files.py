@@ -1,0 +1,121 @@
+"""The files of a run: what the prompt reads from them, and what a tick writes to them, rendered from its record.
+
+The snapshot is written last: where it is there, everything of that tick is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradeagent.agents.canvas import CanvasFile
+from tradeagent.agents.folder import Agent
+from tradeagent.agents.journal import Journal
+from tradeagent.agents.journal_lines import DecisionLine, SnapshotLine, Summary, TickLine
+from tradeagent.agents.journal_text import JournalUpdate
+from tradeagent.agents.learnings import Learnings, LearningSection
+from tradeagent.agents.sessions import Session, write_experiment
+from tradeagent.agents.snapshots import write_snapshot
+from tradeagent.domain.clock import minute_text
+from tradeagent.domain.names import RunMode
+from tradeagent.tools.context import Decision
+from tradeagent.turns import prompt_inputs as p
+from tradeagent.turns.inputs import Remembered
+from tradeagent.turns.record import TickRecord, TickState
+from tradeagent.workspace.files import Conflict
+
+RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What writing a tick found: conflicts with a person's edits, in words, and the lines the agent added to its learnings."""
+
+    conflicts: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
+
+
+class AgentFiles:
+    """Files of one run. A session has a journal, a canvas and snapshots; an experiment leaves one file."""
+
+    def __init__(
+        self, agent: Agent, session: Session | None, *, mode: RunMode, keep: int, durable: bool, agent_wrote: Callable[[str], bool]
+    ) -> None:
+        self._agent = agent
+        self._session = session
+        self._mode = mode
+        self._keep = keep
+        self._durable = durable
+        self._learnings = Learnings(agent.folder, durable=durable, agent_wrote=agent_wrote)
+        self._journal = Journal(session.folder, session.agent_id, durable=durable) if session else None
+        self._canvas = CanvasFile(session.folder, session.agent_id, durable=durable) if session else None
+        self._seen_canvas = self._canvas.read() if self._canvas else None
+        self._decisions: tuple[p.DecisionLine, ...] = ()
+        self.experiment_file: Path | None = None
+
+    def remembered(self) -> Remembered:
+        """What learnings, canvas and journal say now: a hand edit is in the next prompt."""
+        self._seen_canvas = self._canvas.read() if self._canvas else None
+        seen = self._seen_canvas
+        canvas = {name: text for name in ("thesis", "working", "changed", "questions") if seen and (text := seen.part(name))}
+        status = self._journal.read().section("Summary").strip() if self._journal else ""
+        return Remembered(self._learnings.active(), status, self._decisions, canvas)
+
+    def journal_text(self) -> str:
+        return self._journal.read().text if self._journal else ""
+
+    def write(self, record: TickRecord) -> Written:
+        """Write a tick. Hand edits win, and every conflict is a sentence for an incident."""
+        conflicts: list[Conflict | None] = []
+        learned: list[str] = []
+        if self._mode is not RunMode.DRY_RUN:
+            for section, text in record.learnings:
+                added = self._learnings.add(LearningSection(section), text, record.started_ms)
+                conflicts.append(added.conflict)
+                learned += [added.line] if added.line else []
+        if self._canvas and self._seen_canvas and record.canvas:
+            conflicts.append(self._canvas.update(record.canvas, self._seen_canvas))
+        if self._journal:
+            conflicts.append(self._journal.record(_journal_update(record)))
+        if record.snapshot and self._session:
+            write_snapshot(self._session.folder, record.snapshot, keep=self._keep, durable=self._durable)
+        elif record.snapshot:
+            self.experiment_file = write_experiment(self._agent.folder, record.snapshot, durable=self._durable)
+        self._remember(record)
+        said = [f"{c.path.name} was edited by hand at the same moment; both texts are kept, ours in {c.kept.name}" for c in conflicts if c]
+        return Written(tuple(said), tuple(learned))
+
+    def note(self, mark: str, now_ms: int, text: str, reason: str = "") -> None:
+        """A journal line about an event between ticks: an error, a command, a directive."""
+        if self._journal:
+            self._journal.record(JournalUpdate(decisions=(DecisionLine(mark, minute_text(now_ms), text, reason),)))
+
+    def _remember(self, record: TickRecord) -> None:
+        if record.state is TickState.BLOCKED or not record.decisions:
+            return
+        last = record.decisions[-1]
+        verdict = "; ".join(f"{call['name']} {call['status']}" for call in record.calls if call["name"] not in ("journal_action",))
+        line = p.DecisionLine(record.number, record.started_ms, last.action, last.reasoning, verdict or "no proposal")
+        self._decisions = (*self._decisions, line)[-3:]
+
+
+def _journal_update(record: TickRecord) -> JournalUpdate:
+    minute, figures = minute_text(record.started_ms), record.figures
+    blocked = record.state is TickState.BLOCKED
+    text = f"blocked: {record.rule}" if blocked else record.action
+    decisions: list[DecisionLine] = [DecisionLine("directive", minute, text) for text in record.directives]
+    if blocked:
+        decisions.append(DecisionLine("tick_blocked", minute, f"{record.rule}: {record.action}"))
+    elif record.state in (TickState.TIMEOUT, TickState.FAILED):
+        decisions.append(DecisionLine("error", minute, f"{record.reason}: {record.detail}".rstrip(": ")))
+    else:
+        decisions += [_decision_line(record.number, minute, decision) for decision in record.decisions]
+    return JournalUpdate(
+        summary=Summary(record.number, minute, RUNNING, figures.pnl, figures.realised, figures.open, figures.exposure, text),
+        decisions=tuple(decisions),
+        tick=TickLine(record.number, minute, record.actions, text),
+        snapshot=SnapshotLine(minute, figures.pnl, figures.volume, figures.open, figures.exposure),
+    )
+
+
+def _decision_line(number: int, minute: str, decision: Decision) -> DecisionLine:
+    return DecisionLine(f"#{number}", minute, decision.action, decision.reasoning, decision.risk_note or "none")

@@ -1,0 +1,204 @@
+"""Filling a prompt: the agent's definition and files, the wallet's state, and the market as of now become PromptInputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tradeagent.agents.folder import Agent
+from tradeagent.domain.bars import interval_text, parse_duration
+from tradeagent.domain.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from tradeagent.domain.errors import DataError
+from tradeagent.domain.limits import Network
+from tradeagent.domain.names import Direction, OrderType, RunMode, Side
+from tradeagent.execution.exposure import free_margin, total_worst_notional
+from tradeagent.execution.state import RiskState
+from tradeagent.execution.usage import limit_usage
+from tradeagent.ledger import trading
+from tradeagent.market.feed import MarketFeed
+from tradeagent.turns import prompt_inputs as p
+from tradeagent.turns.snapshot import active_trade
+
+RECENT_TRIPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Why and when this turn happens."""
+
+    agent_id: str
+    mode: RunMode
+    number: int
+    now_ms: int
+    interval_ms: int
+    entries_barred: str = ""
+    directives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the agent's files say now, as read for this turn."""
+
+    learnings: str = ""
+    status: str = ""
+    decisions: tuple[p.DecisionLine, ...] = ()
+    canvas: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the ledger remembers of this run: rejections by rule in the last hour, and the newest round trips."""
+
+    rejections: Mapping[str, int]
+    trips: tuple[p.TripLine, ...]
+
+
+def read_history(tx: Connection, deployment: str, now_ms: int) -> History:
+    """The history of a run as of now."""
+    trips = trading.round_trips_of(tx, deployment=deployment, limit=RECENT_TRIPS)
+    return History(trading.recent_rejections(tx, deployment, now_ms - HOUR_MS), tuple(_trip(trip) for trip in trips))
+
+
+def prompt_inputs(
+    agent: Agent,
+    state: RiskState,
+    history: History,
+    feed: MarketFeed | None,
+    occasion: Occasion,
+    remembered: Remembered,
+    portfolio_strategy: str,
+) -> p.PromptInputs:
+    """Everything `build_prompt` needs. A provider that fails says so instead of showing nothing."""
+    definition = agent.definition
+    network: Network = "live" if state.wallet.is_live else "paper"
+    return p.PromptInputs(
+        tick=p.TickInfo(
+            agent_id=occasion.agent_id,
+            kind="tick",
+            mode=occasion.mode,
+            tick=occasion.number,
+            now_ms=occasion.now_ms,
+            interval=interval_text(occasion.interval_ms),
+            markets=definition.markets,
+            model=definition.model,
+            trigger="directive" if occasion.directives else "schedule",
+            approval=definition.approval,
+            entries_barred=occasion.entries_barred,
+        ),
+        body=agent.body,
+        limits=tuple(p.LimitLine(use.key, use.value, use.used) for use in limit_usage(state, network)),
+        strategy={key: str(value) for key, value in definition.strategy.model_dump().items() if value is not None},
+        config={key: str(value) for key, value in agent.configs.items()},
+        risk=_risk_line(state, history),
+        portfolio_strategy=portfolio_strategy,
+        providers=_providers(state, feed, definition.markets, occasion),
+        market=p.MarketContext(bars=_bars(agent, feed, occasion.now_ms)),
+        memory=_memory(agent, history, remembered),
+        directives=occasion.directives,
+    )
+
+
+def _risk_line(state: RiskState, history: History) -> p.RiskState:
+    risk = state.risk.rolled(state.now_ms, state.risk.last_equity)
+    return p.RiskState(
+        rejections=history.rejections,
+        orders_today=risk.entries_today.get(state.limits.kind.value, 0),
+        day_pnl_pct=state.day_pnl / risk.day_start_equity * 100 if risk.day_start_equity > 0 else None,
+        losing_streak=risk.losing_streak,
+    )
+
+
+def _providers(state: RiskState, feed: MarketFeed | None, markets: Sequence[str], occasion: Occasion) -> p.Providers:
+    own = [row for row in state.positions if row.controller_id == state.scope.controller_id and row.size]
+    resting = [o for o in state.orders if o.controller_id == state.scope.controller_id and o.leg not in ("stop", "target")]
+    account = p.AccountLine(
+        equity=state.equity,
+        free_margin=free_margin(state),
+        exposure=total_worst_notional(state),
+        day_pnl=state.day_pnl,
+        drawdown_pct=state.drawdown_pct,
+    )
+    return p.Providers(
+        positions=tuple(_position(state, row) for row in own),
+        orders=tuple(p.OrderLine(str(o.oid), o.market, Side(o.side), OrderType(o.type), o.size, o.price, o.reduce_only) for o in resting),
+        account=account,
+        markets=tuple(_market(state, feed, market, occasion.now_ms) for market in markets),
+    )
+
+
+def _position(state: RiskState, row: trading.PositionRow) -> p.PositionLine:
+    trade = active_trade(state, row)
+    return p.PositionLine(
+        market=trade.market,
+        direction=trade.direction,
+        size=abs(trade.size),
+        entry=trade.entry,
+        mark=trade.mark,
+        unrealised=trade.unrealised,
+        break_even=trade.break_even,
+        stop=trade.stop,
+        target=trade.target,
+        r_multiple=trade.r,
+        liquidation=trade.liquidation,
+        opened_ms=trade.opened_ms,
+    )
+
+
+def _market(state: RiskState, feed: MarketFeed | None, market: str, now_ms: int) -> p.MarketLine:
+    seen = state.markets.get(market)
+    if seen is None or seen.mark is None or feed is None or market not in feed.markets:
+        return p.MarketLine(market, None)
+    interval = feed.interval_ms(market)
+    day = feed.history(market, interval, now_ms, max(1, DAY_MS // interval))
+    change = Decimal(str(round((float(day.close[-1]) / float(day.open[0]) - 1) * 100, 4))) if len(day) else None
+    rates = feed.funding(market, now_ms - 2 * HOUR_MS, now_ms)
+    return p.MarketLine(
+        market=market,
+        mark=seen.mark,
+        change_24h_pct=change,
+        funding_pct=Decimal(rates[-1][1]).scaleb(-8) if rates else None,
+        next_funding_ms=(now_ms // HOUR_MS + 1) * HOUR_MS,
+        age_s=(now_ms - seen.mark_ms) // 1000,
+    )
+
+
+def _bars(agent: Agent, feed: MarketFeed | None, now_ms: int) -> tuple[p.BarsTable, ...]:
+    wanted = agent.definition.context.bars
+    if wanted is None or feed is None:
+        return ()
+    interval_ms = parse_duration(wanted.interval)
+    tables = []
+    for market in agent.definition.markets:
+        try:
+            bars = feed.history(market, interval_ms, now_ms, wanted.lookback)
+        except DataError:
+            continue
+        columns = (bars.ts.tolist(), bars.open.tolist(), bars.high.tolist(), bars.low.tolist(), bars.close.tolist(), bars.volume.tolist())
+        tables.append(p.BarsTable(market, wanted.interval, tuple(zip(*columns, strict=True))))
+    return tuple(tables)
+
+
+def _memory(agent: Agent, history: History, remembered: Remembered) -> p.Memory:
+    if agent.definition.context.memory == "none":
+        return p.Memory()
+    return p.Memory(
+        learnings=remembered.learnings,
+        status=remembered.status,
+        decisions=remembered.decisions,
+        trips=history.trips,
+        canvas=remembered.canvas or {},
+    )
+
+
+def _trip(trip: Mapping[str, Any]) -> p.TripLine:
+    return p.TripLine(
+        market=trip["market"],
+        direction=Direction(trip["direction"]),
+        pnl=trip["pnl"],
+        r_multiple=trip["r_multiple"],
+        held_minutes=(trip["closed_ms"] - trip["opened_ms"]) // MINUTE_MS,
+        exit_reason=trip["exit_reason"],
+        closed_ms=trip["closed_ms"],
+    )

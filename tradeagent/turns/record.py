@@ -1,0 +1,230 @@
+"""What a tick leaves: one record, stored in the ledger row, from which every file of the tick is rendered (again, after a crash)."""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from tradeagent.agents.snapshots import ProviderRecord, SnapshotRecord, ToolCallRecord
+from tradeagent.domain.money import ZERO, plain
+from tradeagent.domain.names import VerdictKind
+from tradeagent.domain.order import Verdict
+from tradeagent.execution.exposure import total_worst_notional
+from tradeagent.execution.state import RiskState
+from tradeagent.tools.context import Decision, TurnNotes
+from tradeagent.turns.prompt import Prompt
+from tradeagent.turns.snapshot import runtime_snapshot
+from tradeagent.turns.turn import TurnResult
+
+
+class TickState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    BLOCKED = "blocked"
+    TIMEOUT = "timeout"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The account after a tick: net PnL since the session began, its realised part, volume, open markets, exposure. Quote units."""
+
+    pnl: Decimal = ZERO
+    realised: Decimal = ZERO
+    volume: Decimal = ZERO
+    open: int = 0
+    exposure: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class TickRecord:
+    """One tick, complete. `rule` is what blocked it; `reason` how the turn ended; `calls` are its tool calls
+    for the event feed, `verdicts` the door's answers as (kind, rule)."""
+
+    tick_id: str
+    number: int
+    started_ms: int
+    state: TickState
+    action: str
+    rule: str | None = None
+    reason: str = "stop"
+    detail: str = ""
+    actions: int = 0
+    figures: Figures = field(default_factory=Figures)
+    decisions: tuple[Decision, ...] = ()
+    learnings: tuple[tuple[str, str], ...] = ()
+    canvas: Mapping[str, str] = field(default_factory=dict)
+    directives: tuple[str, ...] = ()
+    calls: tuple[Mapping[str, Any], ...] = ()
+    verdicts: tuple[tuple[str, str | None], ...] = ()
+    defects: tuple[str, ...] = ()
+    snapshot: SnapshotRecord | None = None
+
+    def headline(self) -> dict[str, Any]:
+        """What the event feed and a one-line log say."""
+        return {
+            "tick": self.number,
+            "state": self.state.value,
+            "rule": self.rule,
+            "action": self.action,
+            "reason": self.reason,
+            "pnl": plain(self.figures.pnl),
+            "open": self.figures.open,
+        }
+
+    def to_bytes(self) -> bytes:
+        """Compressed JSON for the ledger row."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        data["figures"] = asdict(self.figures)
+        data["decisions"] = [asdict(decision) for decision in self.decisions]
+        data["snapshot"] = self.snapshot.to_json() if self.snapshot else None
+        data["defects"] = []
+        return zlib.compress(json.dumps(data, default=str, separators=(",", ":")).encode(), 1)
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> "TickRecord":
+        """The inverse of `to_bytes`."""
+        data = json.loads(zlib.decompress(stored))
+        data["state"] = TickState(data["state"])
+        stored_figures: dict[str, Any] = data["figures"]
+        figures: dict[str, Any] = {key: value if key == "open" else Decimal(value) for key, value in stored_figures.items()}
+        data["figures"] = Figures(**figures)
+        data["decisions"] = tuple(Decision(**entry) for entry in data["decisions"])
+        data["learnings"] = tuple((section, text) for section, text in data["learnings"])
+        data["directives"], data["calls"], data["defects"] = tuple(data["directives"]), tuple(data["calls"]), ()
+        data["verdicts"] = tuple((kind, rule) for kind, rule in data["verdicts"])
+        data["snapshot"] = SnapshotRecord.from_json(data["snapshot"]) if data["snapshot"] else None
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What every record of a run repeats."""
+
+    agent_id: str
+    mode: Any
+    model: str
+    agent_hash: str
+    config_hash: str
+    is_session: bool
+    experiment: int = 0
+
+
+def turn_record(
+    header: Header, base: TickRecord, state: RiskState, prompt: Prompt, turn: TurnResult, written: TurnNotes, ms: Mapping[str, int]
+) -> TickRecord:
+    """The record of a tick that asked its model."""
+    timed_out = turn.reason in ("deadline", "first_token_timeout", "idle_timeout")
+    decisions = tuple(written.decisions) or (_decision_of(written.verdicts, turn),)
+    calls = tuple({"name": call.name, "status": call.status, "duration_ms": call.duration_ms} for call in turn.calls)
+    return TickRecord(
+        tick_id=base.tick_id,
+        number=base.number,
+        started_ms=base.started_ms,
+        state=TickState.TIMEOUT if timed_out else (TickState.FAILED if turn.reason == "model_error" else TickState.DONE),
+        action=decisions[-1].action,
+        reason=turn.reason,
+        detail=turn.detail,
+        actions=sum(1 for verdict in written.verdicts if verdict.kind is VerdictKind.EXECUTED),
+        figures=base.figures,
+        decisions=decisions,
+        learnings=tuple(written.learnings),
+        canvas=dict(written.canvas),
+        directives=base.directives,
+        calls=calls,
+        verdicts=tuple((verdict.kind.value, verdict.rule.value if verdict.rule else None) for verdict in written.verdicts),
+        defects=tuple(turn.defects),
+        snapshot=_snapshot(header, base, state, prompt, turn, ms, decisions[-1].action),
+    )
+
+
+def _snapshot(
+    header: Header, base: TickRecord, state: RiskState, prompt: Prompt, turn: TurnResult, ms: Mapping[str, int], outcome: str
+) -> SnapshotRecord:
+    layers = {layer.name: layer.text for layer in prompt.layers}
+    live = runtime_snapshot(state).as_dict()
+    data = {"positions": live.pop("positions"), "orders": live.pop("open_orders"), "account": live}
+    return SnapshotRecord(
+        kind="snapshot" if header.is_session else "experiment",
+        number=base.number if header.is_session else header.experiment,
+        agent_id=header.agent_id,
+        at_ms=base.started_ms,
+        mode=header.mode,
+        model=header.model,
+        agent_hash=header.agent_hash,
+        config_hash=header.config_hash,
+        prompt_hash=prompt.hash,
+        outcome=outcome,
+        duration_ms=sum(ms.values()),
+        durations_ms=dict(ms),
+        tokens_in=turn.usage.tokens_in,
+        tokens_out=turn.usage.tokens_out,
+        cost_usd=turn.usage.cost_usd,
+        model_calls=turn.model_calls,
+        system_prompt=prompt.system,
+        user_prompt=prompt.user,
+        providers=tuple(
+            ProviderRecord(name, layers.get("providers", "") if name == "account" else "", json.dumps(data[name])) for name in data
+        ),
+        risk_state=layers.get("risk_state", ""),
+        response=turn.text,
+        tool_calls=tuple(
+            ToolCallRecord(
+                number=call.number,
+                name=call.name,
+                status=call.status,
+                arguments=call.arguments,
+                verdict=_verdict_text(call.result),
+                result=json.dumps(call.result, ensure_ascii=False),
+            )
+            for call in turn.calls
+        ),
+    )
+
+
+def _verdict_text(result: Mapping[str, Any]) -> str:
+    return json.dumps({key: result[key] for key in ("verdict", "rule") if key in result}) if "verdict" in result else ""
+
+
+def _decision_of(verdicts: Sequence[Verdict], turn: TurnResult) -> Decision:
+    """The decision of a model that wrote none: what its proposals came to."""
+    if not verdicts:
+        return Decision("no action" if turn.reason == "stop" else f"no action ({turn.reason})", turn.text.strip().split("\n")[0][:300])
+    words = []
+    for verdict in verdicts:
+        order = verdict.order or {}
+        what = f"{order.get('side', '')} {order.get('size', '')} {order.get('market', '')}".strip()
+        words.append(f"{what} {verdict.kind.value}" + (f" ({verdict.rule})" if verdict.rule else ""))
+    return Decision("; ".join(words), turn.text.strip().split("\n")[0][:300])
+
+
+def figures_of(state: RiskState, baseline: "Baseline", volume: Decimal) -> Figures:
+    """The session's figures from the wallet's running totals."""
+    risk = state.risk
+    realised = risk.realised - risk.fees - risk.funding
+    return Figures(
+        pnl=state.equity - baseline.equity - (risk.flows - baseline.flows),
+        realised=realised - baseline.realised_net,
+        volume=volume,
+        open=len(state.net),
+        exposure=total_worst_notional(state),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The wallet's totals when the run began, quote units; `realised` is gross."""
+
+    equity: Decimal = ZERO
+    flows: Decimal = ZERO
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+    funding: Decimal = ZERO
+
+    @property
+    def realised_net(self) -> Decimal:
+        return self.realised - self.fees - self.funding

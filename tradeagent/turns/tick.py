@@ -1,0 +1,340 @@
+"""One scheduled turn of an agent, as a list of named steps: look, check, build the prompt, ask, persist.
+
+Nothing here decides a trade: the model proposes through tools, the door disposes, and what happened is recorded before it is shown.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from sqlalchemy import Connection
+
+from tradeagent.agents.folder import Agent
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
+from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
+from tradeagent.execution.state import RiskState
+from tradeagent.ledger import events, notes, runs, trading
+from tradeagent.ledger.store import Ledger
+from tradeagent.llm.contract import Model, TurnLimits
+from tradeagent.llm.loop import TurnControl
+from tradeagent.llm.usage import Budget, Usage
+from tradeagent.market.feed import MarketFeed
+from tradeagent.tools.context import ToolContext, TurnNotes
+from tradeagent.tools.registry import tools_for
+from tradeagent.turns.files import AgentFiles, Written
+from tradeagent.turns.inputs import History, Occasion, prompt_inputs, read_history
+from tradeagent.turns.prompt import Prompt, build_prompt
+from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, figures_of, turn_record
+from tradeagent.turns.transcript import Transcript
+from tradeagent.turns.turn import TurnResult, TurnSetup, converse
+
+
+@dataclass(frozen=True, slots=True)
+class TickSetup:
+    """Everything one agent's ticks share."""
+
+    agent: Agent
+    deployment: str
+    mode: RunMode
+    model: Model
+    engine: ExecutionEngine
+    ledger: Ledger
+    clock: Clock
+    files: AgentFiles
+    transcript: Transcript
+    limits: TurnLimits
+    header: Header
+    baseline: Baseline
+    portfolio_strategy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why a tick asks no model."""
+
+    rule: Rule
+    message: str
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds by step."""
+
+    clock: Clock
+    by_step: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        begin = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            self.by_step[name] = round((self.clock.monotonic() - begin) * 1000)
+
+
+class TickEngine:
+    """Runs ticks of one deployment. `feed` is None while there are no bars at all."""
+
+    def __init__(self, setup: TickSetup, feed: MarketFeed | None) -> None:
+        self._s = setup
+        self.feed = feed
+        self._pending_usage: list[Usage] = []
+        self._recorded_spend = Decimal(0)
+        self._volume = Decimal(0)
+        self._fill_cursor = 0
+        self._seen_fees = Decimal(-1)
+
+    async def tick(self, number: int, interval_ms: int, next_ms: int | None = None) -> TickRecord:
+        """One tick: seven steps, each timed. Raises only what the runner must know about; a model's failure is in the record."""
+        timings = Timings(self._s.clock)
+        started = self._s.clock.now_ms()
+        tick_id = self._s.clock.new_id()
+        with timings.step("risk"):
+            state, directives, history = await self._s.engine.alone(lambda: self._begin(tick_id, number, started))
+            block = blocked(state, self._s.agent.definition.markets)
+        base = TickRecord(tick_id, number, started, TickState.BLOCKED, block.message if block else "", block.rule.value if block else None)
+        if block is not None:
+            record = replace(base, figures=self._figures(state))
+        else:
+            texts = tuple(row["text"] for row in directives)
+            base = replace(base, directives=texts)
+            occasion = Occasion(self._s.deployment, self._s.mode, number, started, interval_ms, entries_barred(state) or "", texts)
+            record = await self._ask(base, state, history, occasion, timings)
+        ids = [row["id"] for row in directives] if block is None else []
+        await self._s.engine.alone(lambda: self._persist(record, ids, next_ms))
+        return record
+
+    async def _ask(self, base: TickRecord, state: RiskState, history: History, occasion: Occasion, timings: Timings) -> TickRecord:
+        """Prompt, turn, and the account after it."""
+        with timings.step("prompt"):
+            prompt = await self._s.engine.alone(lambda: self._prompt(state, history, occasion))
+        with timings.step("turn"):
+            turn, written = await self._turn(prompt, state, bool(occasion.entries_barred))
+        after = state
+        if written.verdicts:
+            with timings.step("look"):
+                after = await self._s.engine.alone(self._look)
+        base = replace(base, figures=self._figures(after))
+        return turn_record(self._s.header, base, after, prompt, turn, written, timings.by_step)
+
+    def _figures(self, state: RiskState) -> Figures:
+        if state.risk.fees != self._seen_fees:
+            with self._s.ledger.reading() as tx:
+                added, self._fill_cursor = trading.volume_after(tx, self._s.deployment, self._fill_cursor)
+            self._volume += added
+            self._seen_fees = state.risk.fees
+        return figures_of(state, self._s.baseline, self._volume)
+
+    def _begin(self, tick_id: str, number: int, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
+        """Say that the tick has begun, and read what it starts from, in one look at the ledger."""
+        if self._s.mode is RunMode.DRY_RUN:
+            with self._s.ledger.reading() as tx:
+                return self._read(tx, started)
+        with self._s.ledger.transaction(durable=False) as tx:
+            values = {"id": tick_id, "deployment": self._s.deployment, "number": number, "state": TickState.RUNNING.value, "action": ""}
+            runs.start_tick(tx, {**values, "started_ms": started, "market_ms": self._s.engine.book.risk.market_clock_ms or started})
+            events.append(
+                tx, EventKind.TICK_STARTED, started, wallet=self._s.engine.wallet.name, deployment=self._s.deployment, data={"tick": number}
+            )
+            return self._read(tx, started)
+
+    def _read(self, tx: Connection, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
+        directives = runs.waiting_directives(tx, self._s.deployment)
+        return self._s.engine.state(tx, Actor.AGENT), directives, read_history(tx, self._s.deployment, started)
+
+    def _look(self) -> RiskState:
+        with self._s.ledger.reading() as tx:
+            return self._s.engine.state(tx, Actor.AGENT)
+
+    def _prompt(self, state: RiskState, history: History, occasion: Occasion) -> Prompt:
+        remembered = self._s.files.remembered()
+        return build_prompt(prompt_inputs(self._s.agent, state, history, self.feed, occasion, remembered, self._s.portfolio_strategy))
+
+    async def _turn(self, prompt: Prompt, state: RiskState, barred: bool) -> tuple[TurnResult, TurnNotes]:
+        definition = self._s.agent.definition
+        written = TurnNotes()
+        context = ToolContext(
+            actor=Actor.AGENT,
+            deployment=self._s.deployment,
+            slug=self._s.agent.slug,
+            markets=definition.markets,
+            clock=self._s.clock,
+            ledger=self._s.ledger,
+            engine=self._s.engine,
+            feed=self.feed,
+            notes=written,
+            read_journal=self._s.files.journal_text,
+        )
+        tools = tools_for(definition.tools or (), entries_barred=barred)
+        self._recorded_spend = state.spend.used
+        budget = Budget(definition.budget.max_cost_per_day_usd, self._spent, self._pending_usage.append)
+        setup = TurnSetup(self._s.model, tools, self._s.limits, TurnControl(budget))
+        return await converse(prompt, setup, context, self._s.clock, self._s.transcript), written
+
+    def _spent(self) -> Decimal:
+        """Recorded spend of the agent on this real day plus what this turn has used, USD."""
+        return self._recorded_spend + sum((usage.cost_usd or Decimal(0) for usage in self._pending_usage), Decimal(0))
+
+    def _persist(self, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
+        """One ledger transaction, then the files rendered from the same record."""
+        if self._s.mode is not RunMode.DRY_RUN:
+            with self._s.ledger.transaction() as tx:
+                self._write(tx, record, directive_ids, next_ms)
+        self._pending_usage.clear()
+        written = self._s.files.write(record)
+        if written.conflicts or written.learned:
+            self._note_files(written)
+
+    def _write(self, tx: Connection, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
+        engine, deployment, now = self._s.engine, self._s.deployment, self._s.clock.now_ms()
+        engine.book.point(tx, now)
+        engine.book.flush(tx)
+        runs.finish_tick(
+            tx,
+            record.tick_id,
+            state=record.state.value,
+            rule=record.rule,
+            action=record.action,
+            ended_ms=now,
+            record=record.to_bytes(),
+        )
+        runs.update_deployment(tx, deployment, ticks=record.number, last_tick_ms=record.started_ms, next_tick_ms=next_ms, failures=0)
+        runs.beat(tx, engine.wallet.name, engine.token, now)
+        runs.deliver_directives(tx, list(directive_ids), record.number)
+        self._write_usage(tx, record, now)
+        if record.state is not TickState.BLOCKED:
+            for call in record.calls:
+                events.append(
+                    tx,
+                    EventKind.TOOL_CALLED,
+                    now,
+                    wallet=engine.wallet.name,
+                    deployment=deployment,
+                    actor=Actor.AGENT,
+                    subject=call["name"],
+                    data={"tick": record.number, "status": call["status"], "duration_ms": call["duration_ms"]},
+                )
+        kind = EventKind.TICK_BLOCKED if record.state is TickState.BLOCKED else EventKind.TICK_FINISHED
+        events.append(tx, kind, now, wallet=engine.wallet.name, deployment=deployment, data=record.headline())
+        self._write_incidents(tx, record, now)
+
+    def _write_usage(self, tx: Connection, record: TickRecord, now: int) -> None:
+        if record.state is TickState.BLOCKED:
+            return
+        notes.add_usage(
+            tx,
+            {
+                "time_ms": self._s.engine.wall.now_ms(),
+                "slug": self._s.agent.slug,
+                "deployment": self._s.deployment,
+                "turn_kind": "tick",
+                "model": self._s.model.id,
+                "calls": max(1, len(self._pending_usage)),
+                "tokens_in": sum(usage.tokens_in for usage in self._pending_usage),
+                "tokens_out": sum(usage.tokens_out for usage in self._pending_usage),
+                "cost_usd": _total_cost(self._pending_usage),
+            },
+        )
+
+    def _write_incidents(self, tx: Connection, record: TickRecord, now: int) -> None:
+        codes = {
+            "deadline": IncidentCode.TICK_TIMEOUT,
+            "first_token_timeout": IncidentCode.TICK_TIMEOUT,
+            "idle_timeout": IncidentCode.TICK_TIMEOUT,
+            "model_error": IncidentCode.MODEL_FAILED,
+            "budget": IncidentCode.BUDGET_EXHAUSTED,
+        }
+        code = codes.get(record.reason)
+        if code is not None:
+            message = f"tick {record.number}: {record.reason}" + (f": {record.detail}" if record.detail else "")
+            self._add_incident(tx, code, Level.WARNING, message, now)
+        for defect in record.defects:
+            self._add_incident(tx, IncidentCode.TICK_FAILED, Level.ERROR, f"a tool failed in tick {record.number}: {defect[-300:]}", now)
+
+    def _note_files(self, written: Written) -> None:
+        """Provenance of learned lines, and an incident for each conflict with a person's edit."""
+        now = self._s.clock.now_ms()
+        with self._s.ledger.transaction(durable=False) as tx:
+            for line in written.learned:
+                notes.remember_line(tx, self._s.agent.slug, line, self._s.deployment, now)
+            for message in written.conflicts:
+                self._add_incident(tx, IncidentCode.EDIT_CONFLICT, Level.WARNING, message, now)
+
+    def _add_incident(self, tx: Connection, code: IncidentCode, level: Level, message: str, now: int) -> None:
+        incident = notes.Incident(code, level, message, self._s.engine.wallet.name, self._s.deployment)
+        notes.open_incident(tx, self._s.clock.new_id(), incident, now)
+
+
+def blocked(state: RiskState, markets: Sequence[str]) -> Block | None:
+    """Why no model is asked: kill switch, halt, pause, budget, no fresh bars, or entries barred with nothing open."""
+    return _stopped(state) or _unreadable(state, markets) or _barred_and_flat(state)
+
+
+def _stopped(state: RiskState) -> Block | None:
+    """Somebody or something stopped it."""
+    if state.kill_switch:
+        return Block(Rule.KILL_SWITCH, "the kill switch is on")
+    if state.risk.halt is not None or state.deployment_state is DeploymentState.HALTED:
+        return Block(Rule.HALTED, f"halted ({state.risk.halt or 'by a person'})")
+    if state.deployment_state is DeploymentState.PAUSED:
+        return Block(Rule.PAUSED, "paused by a person")
+    spend = state.spend
+    if spend.cap is not None and spend.used > 0 and spend.used >= spend.cap:
+        return Block(Rule.BUDGET, f"model spend today {spend.used} USD has reached {spend.cap}")
+    return None
+
+
+def _unreadable(state: RiskState, markets: Sequence[str]) -> Block | None:
+    """The risk state cannot be computed from what is known."""
+    if state.phase is not ReconcilePhase.CONSISTENT:
+        return Block(Rule.RECONCILING, f"ledger and venue are not consistent ({state.phase.value})")
+    stale = _stale(state, markets)
+    if stale:
+        return Block(Rule.FRESHNESS, stale)
+    if state.equity <= 0:
+        return Block(Rule.MARGIN, f"equity is {state.equity} USDC; deposit first")
+    return None
+
+
+def _barred_and_flat(state: RiskState) -> Block | None:
+    barred = entries_barred(state)
+    own = state.scope.controller_id
+    manages = any(row.controller_id == own and row.size for row in state.positions) or any(o.controller_id == own for o in state.orders)
+    return Block(Rule(barred.partition(":")[0]), barred) if barred and not manages else None
+
+
+def entries_barred(state: RiskState) -> str | None:
+    """`RULE: why` when nothing may be entered until a person or a new day; None otherwise."""
+    risk = state.risk.rolled(state.now_ms, state.risk.last_equity)
+    cap, key = daily_loss_cap(state.limits, risk)
+    if cap is not None and state.day_pnl <= -cap:
+        return f"{Rule.DAILY_LOSS}: day PnL {state.day_pnl} USDC reached {key} −{cap}"
+    most = state.limits.number("max_drawdown_pct")
+    if state.risk.lockout_ms is not None:
+        return f"{Rule.LOCKOUT}: entries are locked after a drawdown"
+    if most is not None and state.drawdown_pct >= most:
+        return f"{Rule.DRAWDOWN}: drawdown {state.drawdown_pct:.2f} % reached {most} %"
+    return None
+
+
+def _stale(state: RiskState, markets: Sequence[str]) -> str:
+    """Why no market has fresh bars; empty when one has."""
+    reasons = []
+    for market in markets:
+        seen = state.markets.get(market)
+        if seen is None or seen.mark is None:
+            reasons.append(f"{market} has no bars")
+            continue
+        age = state.now_ms - seen.mark_ms
+        if age <= MAX_MARK_AGE_INTERVALS * seen.interval_ms + MARK_GRACE_MS:
+            return ""
+        reasons.append(f"the newest {market} bar closed {age // 1000} s ago")
+    return "; ".join(reasons)
+
+
+def _total_cost(usages: Sequence[Usage]) -> Decimal | None:
+    costs = [usage.cost_usd for usage in usages]
+    return None if any(cost is None for cost in costs) else sum((cost for cost in costs if cost is not None), Decimal(0))

@@ -1,0 +1,32 @@
+"""The transcript of a thread: a markdown file that grows while the model speaks, and that every screen tails."""
+
+from pathlib import Path
+
+from tradeagent.domain.clock import Clock
+from tradeagent.workspace.files import append_text
+
+WRITES_PER_SECOND = 20
+
+
+class Transcript:
+    """Collects what a turn says and appends it at most 20 times a second; `flush` writes the rest."""
+
+    def __init__(self, file: Path, clock: Clock, *, live: bool) -> None:
+        self._file = file
+        self._clock = clock
+        self._live = live
+        self._waiting: list[str] = []
+        self._last_write = 0.0
+
+    def add(self, text: str) -> None:
+        """Add text; it is on disk within 50 ms of more text coming, or at the next flush."""
+        self._waiting.append(text)
+        if self._live and self._clock.monotonic() - self._last_write >= 1 / WRITES_PER_SECOND:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            append_text(self._file, text, durable=False)
+            self._last_write = self._clock.monotonic()

@@ -1,0 +1,241 @@
+"""The table of settings: one row per key of config.yml. Validation, `config show`, the example file and the reference follow from it."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tradeagent.domain.errors import InvalidConfig, InvalidInput, UnknownKey
+from tradeagent.domain.limits import SPECS, parse_limit
+from tradeagent.domain.money import parse_decimal
+
+Value = Decimal | int | bool | str | None
+Parser = Callable[[Any, str], Value]
+SECRET_REFERENCE = re.compile(r"(env|keyring):[A-Za-z_][A-Za-z0-9_.@/-]{0,127}")
+MAX_TEXT = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row. `<…>` in `key` stands for a name of the user's; `parse(raw, key)` checks what was written."""
+
+    key: str
+    kind: str
+    default: Value
+    meaning: str
+    parse: Parser
+    example: str = ""
+    is_private: bool = False
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(self.key.split("."))
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the key holds a name of the user's, so that it has no default."""
+        return "<" in self.key
+
+
+def _decimal(low: str, high: str, *, above: bool = False) -> Parser:
+    least, most = Decimal(low), Decimal(high)
+
+    def parse(raw: Any, key: str) -> Value:
+        if isinstance(raw, bool) or not isinstance(raw, (int, Decimal, str)):
+            raise InvalidConfig(f"{key}: {raw!r} is not a number", hint=f"write a number from {low} to {high}")
+        value = parse_decimal(raw, key)
+        if not (least < value if above else least <= value) or value > most:
+            bounds = f"above {low} and at most {high}" if above else f"from {low} to {high}"
+            raise InvalidConfig(f"{key}: {value} must be {bounds}", hint=f"write a number {bounds}")
+        return value
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Parser:
+    number = _decimal(str(low), str(high))
+
+    def parse(raw: Any, key: str) -> Value:
+        value = number(raw, key)
+        if not isinstance(value, Decimal) or value != value.to_integral_value():
+            raise InvalidConfig(f"{key}: {value} must be a whole number", hint=f"write a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _choice(*options: str) -> Parser:
+    def parse(raw: Any, key: str) -> Value:
+        if raw in options:
+            return str(raw)
+        raise InvalidConfig(f"{key}: {raw!r} is none of {', '.join(options)}", hint=_nearest(str(raw), options) or f"write {options[0]}")
+
+    return parse
+
+
+def _yes_no(raw: Any, key: str) -> Value:
+    if isinstance(raw, bool):
+        return raw
+    if raw in ("true", "false"):
+        return bool(raw == "true")
+    raise InvalidConfig(f"{key}: {raw!r} is not true or false", hint="write true or false")
+
+
+def _text(raw: Any, key: str) -> Value:
+    if not isinstance(raw, str):
+        raise InvalidConfig(f"{key}: {raw!r} is not a text", hint="put it in quotes")
+    if len(raw) > MAX_TEXT:
+        raise InvalidConfig(f"{key}: {len(raw)} characters, at most {MAX_TEXT}", hint="shorten it")
+    return raw
+
+
+def _web_address(raw: Any, key: str) -> Value:
+    if isinstance(raw, str) and re.fullmatch(r"https?://[^\s@]+", raw):
+        return raw
+    raise InvalidConfig(f"{key}: not an http:// or https:// address without user and password", hint="write https://host/path")
+
+
+def _ledger_url(raw: Any, key: str) -> Value:
+    if isinstance(raw, str) and re.match(r"(sqlite|postgresql)(\+[a-z0-9_]+)?://", raw):
+        return raw
+    # The value may hold a password: never echoed.
+    raise InvalidConfig(f"{key}: not a sqlite:// or postgresql:// address", hint="remove the key to use state/ledger.sqlite")
+
+
+def _secret(raw: Any, key: str) -> Value:
+    if isinstance(raw, str) and SECRET_REFERENCE.fullmatch(raw):
+        return raw
+    # What is written here may be the key itself: it must not reach a screen or a log.
+    raise InvalidConfig(
+        f"{key}: write where the key is kept, not the key",
+        hint="write env:NAME (an environment variable) or keyring:NAME, and replace the key if this file was ever shared",
+    )
+
+
+def _limit(raw: Any, key: str) -> Value:
+    where, _, name = key.rpartition(".")
+    return parse_limit(name, raw, where)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "ledger.url",
+        "url",
+        None,
+        "Where the ledger is; without it `state/ledger.sqlite` of the workspace",
+        _ledger_url,
+        "postgresql+psycopg://user@host/tradeagent",
+        is_private=True,
+    ),
+    Setting("live.enabled", "bool", False, "Whether wallets on a real network may trade at all (one of three conditions)", _yes_no),
+    Setting(
+        "portfolio_strategy", "text", None, "Your own words about the whole portfolio; part of every agent's prompt", _text, "Prefer cash."
+    ),
+    Setting("paper.cash", "decimal", Decimal(10_000), "Cash of a new paper wallet, USDC", _decimal("0", "1000000000", above=True)),
+    Setting("paper.slippage_bps", "decimal", Decimal(2), "Slippage of a simulated market fill, basis points", _decimal("0", "1000")),
+    Setting("paper.taker_fee_bps", "decimal", Decimal("4.5"), "Fee of a fill that takes liquidity, basis points", _decimal("0", "100")),
+    Setting("paper.maker_fee_bps", "decimal", Decimal("1.5"), "Fee of a fill that rests first, basis points", _decimal("-10", "100")),
+    Setting(
+        "paper.path", "choice", "adverse", "Path assumed inside a bar: adverse, or nearest extreme first", _choice("adverse", "nearest")
+    ),
+    Setting(
+        "fills.volume_cap",
+        "decimal",
+        None,
+        "Largest share of a bar's volume that fills, 0 to 1; none = no cap",
+        _decimal("0", "1", above=True),
+        "0.1",
+    ),
+    Setting(
+        "execution.max_slippage_pct", "decimal", Decimal(1), "Bound of a market order around the mark, %", _decimal("0", "50", above=True)
+    ),
+    Setting("models.<id>.base_url", "url", None, "Address of the model's server", _web_address, "http://localhost:8000/v1"),
+    Setting(
+        "models.<id>.api_key",
+        "reference",
+        None,
+        "Where its key is kept: env:NAME or keyring:NAME, never the key",
+        _secret,
+        "env:MY_MODEL_KEY",
+    ),
+    Setting("models.<id>.input_price_per_mtok", "decimal", None, "USD per million prompt tokens", _decimal("0", "100000"), "0.5"),
+    Setting("models.<id>.output_price_per_mtok", "decimal", None, "USD per million answer tokens", _decimal("0", "100000"), "1.5"),
+    Setting(
+        "turn.first_token_timeout_s", "decimal", Decimal(60), "Seconds to wait for a model's first token", _decimal("0", "3600", above=True)
+    ),
+    Setting(
+        "turn.idle_timeout_s", "decimal", Decimal(30), "Seconds to wait between two parts of an answer", _decimal("0", "3600", above=True)
+    ),
+    Setting("snapshots.keep", "int", 100, "Snapshots kept per session; 0 = all", _whole(0, 1_000_000)),
+    Setting(
+        "instruments.<symbol>.size_decimals", "int", None, "Decimals of a size, where the venue's list is not imported", _whole(0, 6), "5"
+    ),
+    Setting("instruments.<symbol>.max_leverage", "int", None, "Highest leverage of the market", _whole(1, 100), "40"),
+    Setting("engine.limits.<limit>", "limit", None, "A limit of the watchlist engine", _limit, "2"),
+    Setting("manual.limits.<limit>", "limit", None, "A limit of orders a person places", _limit, "5"),
+    Setting("ceilings.paper.<limit>", "limit", None, "Highest value a limit may have on paper", _limit, "50"),
+    Setting("ceilings.live.<limit>", "limit", None, "Highest value a limit may have on a real network", _limit, "10"),
+)
+
+
+def setting_of(path: Sequence[str]) -> Setting | None:
+    """The row a key path belongs to; `<…>` matches any one segment."""
+    for setting in SETTINGS:
+        names = setting.segments
+        if len(names) == len(path) and all(n == p or n.startswith("<") for n, p in zip(names, path, strict=True)):
+            return setting
+    return None
+
+
+def is_section(path: Sequence[str]) -> bool:
+    """Whether keys may stand below this path."""
+    return any(
+        len(names := setting.segments) > len(path) and all(n == p or n.startswith("<") for n, p in zip(names, path, strict=False))
+        for setting in SETTINGS
+    )
+
+
+def split_key(key: str) -> tuple[str, ...]:
+    """A dotted key as typed by a person; a model id may hold dots. Raises UnknownKey with the nearest key."""
+    for setting in SETTINGS:
+        pattern = "".join(f"({'.+' if part.startswith('<') else re.escape(part)})[.]" for part in setting.segments)
+        if match := re.fullmatch(pattern[: -len("[.]")], key):
+            return match.groups()
+    raise unknown_key(tuple(key.split(".")), "setting")
+
+
+def unknown_key(path: Sequence[str], where: str, line: int | None = None) -> UnknownKey:
+    """The error for a key no row has; the hint is the nearest known key."""
+    dotted = ".".join(path)
+    known = []
+    for setting in SETTINGS:
+        filled = [p if n.startswith("<") and n != "<limit>" else n for n, p in zip(setting.segments, path, strict=False)]
+        known.append(".".join([*filled, *setting.segments[len(filled) :]]))
+    hint = _nearest(dotted, known) or "known keys: tradeagent config show"
+    details: dict[str, Any] = {"field": dotted} | ({"line": line} if line else {})
+    return UnknownKey(f"{where}: unknown key {dotted!r}", hint=hint, details=details)
+
+
+def parse_setting(setting: Setting, raw: Any, path: Sequence[str]) -> Value:
+    """Check one written value. Raises InvalidConfig or UnknownKey (of a limit) naming key, value and fix."""
+    key = ".".join(path)
+    if raw is None and setting.kind != "limit":
+        if setting.default is None and not setting.is_map:
+            return None
+        raise InvalidConfig(f"{key}: no value", hint=f"write {key}: {setting.default or setting.example}, or remove the line")
+    try:
+        return setting.parse(raw, key)
+    except InvalidInput as error:
+        raise InvalidConfig(error.message, hint=error.hint) from None
+
+
+def limit_names() -> str:
+    """All limit keys, for the reference."""
+    return ", ".join(SPECS)
+
+
+def _nearest(word: str, options: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, options, n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
