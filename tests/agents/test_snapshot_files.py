@@ -133,13 +133,12 @@ def test_no_text_can_break_the_file(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["a", "b_c", "d"]), st.one_of(HOSTILE, st.integers(), st.booleans(), st.none(), st.lists(HOSTILE, max_size=3))
+        st.sampled_from(["a", "b_c", "d"]),
+        st.one_of(HOSTILE, st.integers(-(10**18), 10**18), st.booleans(), st.none(), st.lists(HOSTILE, max_size=3)),
     )
 )
 def test_a_head_is_read_back_as_it_was(facts: dict[str, object]) -> None:
-    assert read_yaml(head_lines(facts), FILE).values == {
-        k: v if not isinstance(v, int) or abs(v) < 10**30 else str(v) for k, v in facts.items()
-    }
+    assert read_yaml(head_lines(facts), FILE).values == facts
 
 
 def test_half_a_character_is_replaced_and_never_stops_a_write(tmp_path: Path) -> None:

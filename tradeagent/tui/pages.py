@@ -1,0 +1,92 @@
+"""Cutting a transcript into pages, so that the screen keeps a few of them and never slows: one page a tick, and none too long."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+TICK_HEADING = "## tick "
+PAGE_CHARACTERS = 3_000
+_FENCE = re.compile(r" {0,3}(```|~~~)")
+_MANY_COLUMNS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a page; `begins` = of a new one."""
+
+    text: str
+    begins: bool = False
+
+
+class PageCutter:
+    """Takes a transcript in any pieces and gives it back cut into pages.
+
+    A page begins at a heading `## tick N`, or at an empty line after PAGE_CHARACTERS (at any line after twice, anywhere after
+    four times as many). A line that may still become a heading is held back until it is known.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._length = 0
+        self._at_line_start = True
+        self._after_gap = False
+        self._fenced = False
+
+    def feed(self, text: str) -> list[Piece]:
+        """The pieces of `text`, in order."""
+        whole, self._held = self._held + text, ""
+        found: list[Piece] = []
+        for part in whole.splitlines(keepends=True):
+            if not part.endswith("\n") and self._at_line_start and _may_be_heading(part):
+                self._held = part
+                break
+            for cut in _cuts(part):
+                found.append(self._take(cut))
+        return _joined(found)
+
+    def _take(self, part: str) -> Piece:
+        begins = self._begins_page(part)
+        if begins:
+            self._length, self._fenced = 0, False
+        starts_line, is_line_end = self._at_line_start, part.endswith("\n")
+        if starts_line and _FENCE.match(part):
+            self._fenced = not self._fenced
+        self._length += len(part)
+        self._after_gap = starts_line and not part.strip()
+        self._at_line_start = is_line_end
+        return Piece(_harmless(part), begins)
+
+    def _begins_page(self, part: str) -> bool:
+        if self._at_line_start and part.startswith(TICK_HEADING):
+            return self._length > 0
+        if self._length >= PAGE_CHARACTERS * 4:
+            return True
+        if self._at_line_start and self._length >= PAGE_CHARACTERS * 2:
+            return True
+        return self._after_gap and not self._fenced and self._length >= PAGE_CHARACTERS
+
+
+def _may_be_heading(part: str) -> bool:
+    return TICK_HEADING.startswith(part) or part.startswith(TICK_HEADING)
+
+
+def _cuts(part: str) -> Iterator[str]:
+    """A line without an end would be a page without an end."""
+    for start in range(0, len(part), PAGE_CHARACTERS):
+        yield part[start : start + PAGE_CHARACTERS]
+
+
+def _harmless(part: str) -> str:
+    """A table of hundreds of columns would cost a widget a cell: it is shown as it was written instead."""
+    return part.replace("|", "\\|") if part.count("|") > _MANY_COLUMNS else part
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Pieces of one page as one."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        if joined and not piece.begins:
+            joined[-1] = Piece(joined[-1].text + piece.text, joined[-1].begins)
+        else:
+            joined.append(piece)
+    return joined

@@ -1,0 +1,124 @@
+"""The stream of an agent's ticks: markdown that grows as the transcript does, a page a tick, the newest pages only."""
+
+import asyncio
+from functools import cache
+from typing import TYPE_CHECKING
+
+from markdown_it import MarkdownIt
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Markdown
+from textual.widgets.markdown import MarkdownStream
+
+from tradeagent.tui.pages import PageCutter, Piece
+from tradeagent.tui.text import moment, one_line
+
+if TYPE_CHECKING:
+    from tradeagent.tui.glance import AccountPicture, Card
+
+KEEP_PAGES = 20
+DRAWS_PER_SECOND = 20
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """CommonMark with tables. HTML shows as it was written, and nothing becomes a link by itself."""
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+
+
+class TickStream(VerticalScroll, can_focus=True):
+    """Text goes in through `add`; a worker draws it, at most 20 times a second and never more than half of the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cutter = PageCutter()
+        self._pages: list[Markdown] = []
+        self._stream: MarkdownStream | None = None
+        self._pending: list[Piece] = []
+        self._forget = False
+        self._wake = asyncio.Event()
+
+    def on_mount(self) -> None:
+        self.anchor()
+        self.run_worker(self._draw(), name="draw ticks", exit_on_error=True)
+
+    def restart(self) -> None:
+        """Forget everything shown, for another deployment or a transcript that began anew."""
+        self._cutter = PageCutter()
+        self._pending.clear()
+        self._forget = True
+        self._wake.set()
+
+    def add(self, text: str) -> None:
+        """Append text of the transcript; of a long backlog only the newest pages are ever drawn."""
+        self._pending += self._cutter.feed(text)
+        begun = [index for index, piece in enumerate(self._pending) if piece.begins]
+        if len(begun) > KEEP_PAGES:
+            self._pending = self._pending[begun[-KEEP_PAGES] :]
+            self._forget = True
+        self._wake.set()
+
+    def entitle(self, card: "Card") -> None:
+        """Say whose ticks these are, and whether a model or a rule writes them."""
+        label = " · rule-based" if card.is_rule_based else ""
+        self.border_title = Content(f"{one_line(card.id, 60)} · {one_line(card.model, 60)}{label}")
+
+    def summarise(self, picture: "AccountPicture") -> None:
+        """The last tick in a few words, from the ledger."""
+        tick, now = picture.last_tick, picture.snapshot.as_of_ms
+        waits = f" · {picture.directives} directive(s) wait" if picture.directives else ""
+        if tick is None:
+            self.border_subtitle = Content(f"no tick yet{waits}")
+            return
+        outcome = f"blocked {tick['rule']}: {tick['action']}" if tick.get("rule") else str(tick.get("action", ""))
+        self.border_subtitle = Content(f"tick {tick['tick']} · {moment(tick['time_ms'], now)} · {one_line(outcome, 60)}{waits}")
+
+    def copied_text(self) -> str:
+        """The newest page as it was written."""
+        return self._pages[-1].source if self._pages else ""
+
+    @property
+    def page_count(self) -> int:
+        return len(self._pages)
+
+    async def _draw(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            began = loop.time()
+            taken, forget = self._pending, self._forget
+            self._pending, self._forget = [], False
+            if forget:
+                await self._clear()
+            for piece in taken:
+                await self._write(piece)
+            await self._prune()
+            await asyncio.sleep(max(1 / DRAWS_PER_SECOND, loop.time() - began))
+
+    async def _write(self, piece: Piece) -> None:
+        if piece.begins or self._stream is None:
+            await self._end_page()
+            page = Markdown(parser_factory=_parser, open_links=False)
+            await self.mount(page)
+            self._pages.append(page)
+            self._stream = Markdown.get_stream(page)
+        await self._stream.write(piece.text)
+
+    async def _end_page(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            await stream.stop()
+
+    async def _prune(self) -> None:
+        """Drop old pages; while a person reads further up, only when there are far too many."""
+        is_at_end = self.scroll_offset.y >= self.max_scroll_y - 1
+        most = KEEP_PAGES if is_at_end else 3 * KEEP_PAGES
+        while len(self._pages) > most:
+            await self._pages.pop(0).remove()
+
+    async def _clear(self) -> None:
+        await self._end_page()
+        self._pages.clear()
+        await self.remove_children()
+        self.anchor()
