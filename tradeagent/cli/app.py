@@ -2,7 +2,7 @@
 
 import typer
 
-from tradeagent.cli import agent, config, control, data, read, run, start, trade, wallet
+from tradeagent.cli import agent, approval, config, control, data, read, run, start, trade, wallet
 
 _EPILOG = (
     "Global options, before or after the command: --workspace/-w PATH, --json, --quiet, --verbose, --yes, --no-color. "
@@ -22,6 +22,7 @@ app = typer.Typer(
 for register in (start.register, run.register, control.register, read.register, trade.register):
     register(app)
 app.add_typer(agent.app, name="agent")
+app.add_typer(approval.app, name="approval")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")

@@ -224,6 +224,13 @@ class LimitKind(StrEnum):
     MANUAL = "manual"
 
 
+class ApprovalState(StrEnum):
+    WAITING = "waiting"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+
+
 class ReconcilePhase(StrEnum):
     CHECKING = "checking"
     RECONCILING = "reconciling"

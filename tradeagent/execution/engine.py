@@ -5,7 +5,7 @@ writes the outcome. What is interrupted in between is resolved by asking the ven
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -50,14 +50,19 @@ from tradeagent.ledger.wallets import WalletRow
 T = TypeVar("T")
 
 
+Approve = Callable[[dict[str, Any]], Awaitable[str]]
+"""Asks a person about a plan (as JSON); an empty answer is a yes, anything else says why not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms somebody may trade through this door."""
+    """On what terms somebody may trade through this door; `approve` asks a person about each entry (copilot)."""
 
     scope: Scope
     limits: Limits
     slug: str = ""
     budget_cap: Decimal | None = None
+    approve: Approve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,26 @@ class ExecutionEngine:
 
         Never raises for a refusal: the verdict says rule, value, limit and the largest size that would pass.
         """
+        approve = self.terms[actor].approve
+        if approve is not None and not self.dry_run:
+            made = await self.alone(lambda: self._preview(proposal, actor))
+            why_not = await approve(made.as_dict()) if made is not None and made.is_entry else ""
+            if why_not:
+                return await self.alone(lambda: self._decline(proposal, actor, why_not))
         return await self.alone(lambda: self.submit_now(proposal, actor))
+
+    def _preview(self, proposal: Proposal, actor: Actor) -> Plan | None:
+        """The plan of a proposal that would pass every rule now; a person is asked about nothing else."""
+        with self.ledger.reading() as tx:
+            return self._judged(tx, proposal, actor, flipping=False)[1]
+
+    def _decline(self, proposal: Proposal, actor: Actor, why_not: str) -> Verdict:
+        verdict = Verdict(
+            VerdictKind.REJECTED, self.clock.new_id(), Rejection(Rule.APPROVAL, why_not), checks=(RuleCheck(Rule.APPROVAL, ok=False),)
+        )
+        with self.ledger.transaction() as tx:
+            self._record_rejection(tx, verdict.intent_id or "", proposal, actor, verdict)
+        return verdict
 
     async def alone(self, work: Callable[[], T]) -> T:
         """Run blocking work on this wallet, one at a time, in a worker thread (or here, in a replay)."""

@@ -11,7 +11,7 @@ from tradeagent.domain.errors import RefusedError
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import Limits, Network, resolve_limits
 from tradeagent.domain.names import Actor, LimitKind, Rule
-from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
+from tradeagent.execution.engine import Approve, Costs, ExecutionEngine, Setup, Terms
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, Scope
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.wallets import WalletRow
@@ -32,6 +32,7 @@ class Tenant:
     markets: frozenset[str]
     limits: Limits
     budget_cap: Decimal | None = None
+    approve: Approve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +137,5 @@ def _terms(config: Config, wallet: WalletRow, tenant: Tenant | None) -> dict[Act
     }
     if tenant is not None:
         scope = Scope(Actor.AGENT, tenant.deployment, tenant.markets, tenant.deployment)
-        terms[Actor.AGENT] = Terms(scope, tenant.limits, tenant.slug, tenant.budget_cap)
+        terms[Actor.AGENT] = Terms(scope, tenant.limits, tenant.slug, tenant.budget_cap, tenant.approve)
     return terms

@@ -216,6 +216,20 @@ intents = Table(
     Index("intents_by_deployment", "deployment", "created_ms"),
 )
 
+approvals = Table(
+    "approvals",
+    metadata,
+    _text("id", primary_key=True),
+    _text("wallet"),
+    _maybe("deployment"),
+    Column("plan", Json, nullable=False),
+    _text("state"),
+    _ms("created_ms"),
+    _ms("expires_ms"),
+    _ms("decided_ms", nullable=True),
+    Index("approvals_waiting", "state", "created_ms"),
+)
+
 reservations = Table(
     "reservations",
     metadata,

@@ -30,6 +30,7 @@ from tradeagent.market.replay import ReplaySource, parse_replay
 from tradeagent.market.series import SeriesKey
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
+from tradeagent.runtime.approvals import approver, nobody_watches
 from tradeagent.runtime.repair import repair
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
@@ -320,7 +321,12 @@ def _frozen(stage: Stage, version: int) -> Mapping[str, Any]:
 
 def _door_for(stage: Stage, row: DeploymentRow, token: int) -> Door:
     agent, place = stage.agent, stage.place
-    tenant = Tenant(row.id, agent.slug, frozenset(agent.definition.markets), agent.limits, agent.definition.budget.max_cost_per_day_usd)
+    approve = None
+    if agent.definition.approval == "copilot":
+        watched = not stage.is_replay or stage.request.speed > 0
+        approve = approver(stage.ledger, place.clock, stage.wallet.name, row.id) if watched else nobody_watches
+    markets = frozenset(agent.definition.markets)
+    tenant = Tenant(row.id, agent.slug, markets, agent.limits, agent.definition.budget.max_cost_per_day_usd, approve)
     mode = DoorMode(dry_run=stage.is_dry, durable=not stage.is_replay, in_thread=not stage.is_replay, wall=place.clock)
     return open_door(place.workspace, place.config, stage.ledger, stage.wallet, stage.clock, token=token, tenant=tenant, mode=mode)
 

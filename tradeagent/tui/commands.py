@@ -8,9 +8,7 @@ from tradeagent.workspace.config import Config
 from tradeagent.workspace.paths import Workspace
 
 
-def give(
-    workspace: Workspace, config: Config, clock: Clock, deployment: str, kind: CommandKind, payload: dict[str, Any]
-) -> dict[str, Any]:
+def give(workspace: Workspace, config: Config, clock: Clock, deployment: str, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
     """Give a command and wait for its result, as the command line does. Blocking; TradeAgentError says what to do instead."""
     from tradeagent.ledger.store import open_ledger
     from tradeagent.runtime.control import Desk, command

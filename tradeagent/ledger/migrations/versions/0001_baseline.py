@@ -32,6 +32,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("slug", "version"),
     )
     op.create_table(
+        "approvals",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("wallet", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=True),
+        sa.Column("plan", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.Integer(), nullable=False),
+        sa.Column("expires_ms", sa.Integer(), nullable=False),
+        sa.Column("decided_ms", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("approvals_waiting", "approvals", ["state", "created_ms"], unique=False)
+    op.create_table(
         "commands",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("wallet", sa.Text(), nullable=False),
