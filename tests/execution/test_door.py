@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from world import AGENT, NOON, STEP, WALLET, World, proposal
 
+from tradeagent.brokers.protocol import Activity, CashFlow
 from tradeagent.domain.clock import DAY_MS, HOUR_MS
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import VenueError
@@ -518,3 +519,52 @@ def test_a_ledger_that_differs_from_the_venue_fails_and_blocks_entries(new_world
     assert len(world.differences()) == 2
     assert world.submit(size=1).rule is Rule.RECONCILING
     assert world.close().kind is EXECUTED
+
+
+def test_the_largest_size_is_counted_at_the_highest_price_an_order_rests_at(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_position_pct": 20})
+    world.manual("sell", size=1, type="limit", price=105)
+    refused = world.submit(size=20)
+    assert refused.rule is Rule.POSITION_CAP and refused.rejection is not None and refused.rejection.max_ok == "19.047"  # 2,000 / 105
+    assert world.submit(size="19.047").kind is EXECUTED
+
+
+def test_news_waits_behind_older_news_of_a_later_instant(new_world: NewWorld) -> None:
+    world = new_world()
+
+    class Unsorted:
+        def activity_since(self, cursor: int) -> list[Activity]:
+            return [Activity(9, CashFlow(NOON + 600, D(1))), Activity(10, CashFlow(NOON + 300, D(1)))]
+
+    world.engine.broker = Unsorted()  # type: ignore[assignment]
+    assert world.engine.news(until_ms=NOON + 400) == [], "taking the second alone would skip the first for ever"
+    assert len(world.engine.news(until_ms=NOON + 600)) == 2
+
+
+def test_the_parts_of_a_funding_payment_add_up_to_it(new_world: NewWorld) -> None:
+    world = new_world()
+    world.feed.rates["BTC"] = [(NOON + HOUR_MS, 125_017)]
+    world.submit(size="1.003")
+    world.manual(size="2.001")
+    world.play_many(13)
+    world.close()
+    world.close(actor=Actor.MANUAL)
+    assert world.engine.book.risk.funding == D("0.003755")
+    assert {t["controller_id"]: t["funding"] for t in world.trips()} == {AGENT: D("0.001253"), "manual": D("0.002502")}
+
+
+def test_a_backstop_takes_the_account_and_the_ledger_says_so(new_world: NewWorld) -> None:
+    world = new_world(cash=1000)
+    world.submit(size=100, leverage=20)
+    world.play(BTC=("85", "85", "85", "85"))
+    assert world.held() == 0 and world.equity == 0 and world.differences() == []
+    assert world.restart().value == "consistent" and world.differences() == []
+
+
+def test_an_order_the_venue_lost_is_closed_in_the_ledger(new_world: NewWorld) -> None:
+    world = new_world()
+    verdict = world.submit(size=1, type="limit", price=90)
+    with world.ledger.transaction() as tx:
+        tx.exec_driver_sql("UPDATE orders SET cloid = '0xnobody'")
+    assert world.restart().value == "consistent"
+    assert verdict.kind is EXECUTED and world.orders() == []

@@ -166,7 +166,10 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
     if verdict["verdict"] == "rejected":
         detail = verdict["detail"] or {}
         message = detail.get("message", "refused")
-        raise RefusedError(message, code=verdict["rule"] or "venue_rejected", details={**detail, "intent_id": verdict["intent_id"]})
+        most = detail.get("max_ok")
+        hint = f"at most {most} would pass {detail['limit_key']}" if most and most != "0" and detail.get("limit_key") else ""
+        code = verdict["rule"] or "venue_rejected"
+        raise RefusedError(message, hint=hint, code=code, details={**detail, "intent_id": verdict["intent_id"]})
     if verdict["verdict"] == "unknown":
         raise VenueError(
             f"the outcome is unknown: {(verdict['detail'] or {}).get('message', '')}", hint="it is being resolved; do not send it again"

@@ -36,6 +36,7 @@ class AccountBook:
         self._clock = clock
         self._rows = {(row.market, row.controller_id): row for row in positions}
         self._dirty: set[tuple[str, str]] = set()
+        self._seen: dict[str, tuple[Decimal, int]] = {}
         self._risk_dirty = False
 
     @classmethod
@@ -75,6 +76,10 @@ class AccountBook:
         """The market's setting as last sent, None when it never was."""
         row = self._rows.get((market, NET))
         return row.leverage if row else None
+
+    def see(self, market: str, price: Decimal, time_ms: int) -> None:
+        """Remember the newest mark of a market, for what opens on it next."""
+        self._seen[market] = (price, time_ms)
 
     def set_leverage(self, market: str, leverage: int) -> None:
         self._put(replace(self.net(market), leverage=leverage))
@@ -204,12 +209,13 @@ class AccountBook:
 
     def _net_row(self, before: PositionRow, booked: Booked, fill: Fill) -> PositionRow:
         after = booked.position
+        mark, mark_ms = self._seen.get(fill.market) or (fill.price, fill.time_ms)
         return replace(
             before,
             size=after.size,
             cost=after.cost,
-            mark=before.mark if before.mark is not None and before.size else fill.price,
-            mark_ms=before.mark_ms if before.mark_ms is not None and before.size else fill.time_ms,
+            mark=mark,
+            mark_ms=mark_ms,
             funding=ZERO if before.size == 0 or after.size == 0 else before.funding,
             flat_ms=fill.time_ms if after.size == 0 else before.flat_ms,
             updated_ms=fill.time_ms,

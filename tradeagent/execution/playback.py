@@ -108,6 +108,7 @@ class Playback:
         mark = Decimal(bar.close).scaleb(-known.instrument.price_decimals)
         spread = Decimal((bar.high - bar.low) * 100) / bar.open
         self._engine.markets[bar.market] = MarketState(known.instrument, mark, bar.close_ms, bar.interval_ms, spread)
+        self._engine.book.see(bar.market, mark, bar.close_ms)
         return mark
 
     def _funding(self, bars: dict[str, Bar]) -> list[tuple[str, int, int]]:

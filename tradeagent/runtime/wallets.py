@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tradeagent.domain.clock import Clock
-from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.errors import InvalidInput, RefusedError
 from tradeagent.domain.limits import parse_limit, resolve_limits
-from tradeagent.domain.money import parse_decimal
-from tradeagent.domain.names import LimitKind
+from tradeagent.domain.money import parse_decimal, plain
+from tradeagent.domain.names import LimitKind, Rule
 from tradeagent.execution.opening import Door, DoorMode, Tenant, open_door
 from tradeagent.execution.recover import recover
 from tradeagent.ledger import wallets
@@ -64,6 +64,13 @@ def move_cash(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock
     if wallet.venue != "paper":
         raise InvalidInput(f"wallet {name!r} is on {wallet.venue}: only paper wallets take deposits here")
     with owned_door(workspace, config, ledger, clock, wallet) as door:
+        free = door.paper.free()
+        if sign < 0 and value > free:
+            raise RefusedError(
+                f"amount: {plain(value)} USDC is more than the {plain(free)} that is free in wallet {name!r}",
+                hint=f"withdraw at most {plain(free)}, or close positions first",
+                code=Rule.MARGIN.value,
+            )
         _transfer(door, sign * value)
 
 

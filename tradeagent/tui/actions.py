@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from textual.binding import Binding, BindingType
-from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +56,3 @@ def help_lines(actions: Iterable[Action]) -> list[tuple[str, str, str]]:
 def keys_text(key: str) -> str:
     """Keys as a person reads them."""
     return " or ".join("?" if name == "question_mark" else name for name in key.split(","))
-
-
-class ActionCommands(Provider):
-    """The palette: every action, and every deployment by name."""
-
-    async def discover(self) -> Hits:
-        for title, text, run in self._commands():
-            yield DiscoveryHit(title, run, help=text)
-
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for title, text, run in self._commands():
-            score = matcher.match(title)
-            if score > 0:
-                yield Hit(score, matcher.highlight(title), run, text=title, help=text)
-
-    def _commands(self) -> list[tuple[str, str, "Run"]]:
-        from tradeagent.tui.trade import TradeScreen
-
-        screen = self.screen
-        if not isinstance(screen, TradeScreen):
-            return []
-        found = [(f"{action.label} · {keys_text(action.key)}", action.help, Run(screen, action.name)) for action in TRADE_ACTIONS]
-        return found + [(card.id, f"choose {card.id} on {card.wallet}", Run(screen, f"choose({card.id!r})")) for card in screen.cards]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Runs an action of a screen when called."""
-
-    screen: "object"
-    action: str
-
-    async def __call__(self) -> None:
-        from textual.screen import Screen
-
-        if isinstance(self.screen, Screen):
-            await self.screen.run_action(self.action)

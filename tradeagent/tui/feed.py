@@ -1,78 +1,52 @@
-"""The worker behind the screen: watches the ledger's version and the transcript, and posts what changed. It never writes.
+"""The worker behind the screen: watches the ledger's version and the transcript, and tells what changed. It never writes.
 
 Looking costs microseconds; reading happens when something has changed, and every few seconds because a killed runner
-changes nothing. Reading takes at most a third of the time, however fast the ledger moves.
+changes nothing. Reading takes at most a third of the time, however fast the ledger moves; news that the screen has not
+taken yet are replaced, not queued.
 """
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
 from tradeagent.domain.clock import Clock
-from tradeagent.domain.errors import TradeAgentError
-from tradeagent.tui.tail import TranscriptTail
+from tradeagent.domain.errors import DataError, TradeAgentError
+from tradeagent.tui.tail import Tailed, TranscriptTail
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.paths import Workspace
 
 if TYPE_CHECKING:
-    from tradeagent.tui.glance import AccountPicture, Card, Glance, LedgerView
+    from tradeagent.tui.glance import AccountPicture, Glance, LedgerView
 
 POLL_S = 0.05
 LOOK_ANYWAY_S = 3.0
 RETRY_S = 1.0
 
 
-class GlanceRead(Message):
-    """The workspace changed."""
+@dataclass(slots=True)
+class News:
+    """What changed since the last look: the newest state of each kind, and everything `deployment` said meanwhile."""
 
-    def __init__(self, glance: "Glance") -> None:
-        super().__init__()
-        self.glance = glance
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, GlanceRead)
-
-
-class AccountRead(Message):
-    """The chosen deployment's account changed."""
-
-    def __init__(self, picture: "AccountPicture") -> None:
-        super().__init__()
-        self.picture = picture
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, AccountRead)
-
-
-class TranscriptRead(Message):
-    """The chosen deployment said something. `restarted` = forget what it said before."""
-
-    def __init__(self, deployment: str, text: str, restarted: bool) -> None:
-        super().__init__()
-        self.deployment = deployment
-        self.text = text
-        self.restarted = restarted
-
-
-class FeedTroubled(Message):
-    """The ledger cannot be read now; the feed goes on trying."""
-
-    def __init__(self, error: TradeAgentError) -> None:
-        super().__init__()
-        self.error = error
+    glance: "Glance | None" = None
+    picture: "AccountPicture | None" = None
+    deployment: str = ""
+    spoken: list[Tailed] = field(default_factory=list)
+    error: TradeAgentError | None = None
 
 
 class Feed:
-    """Reads for one screen. `run` is the thread's body; the other methods are called from the screen's thread."""
+    """Reads for one screen. `run` is the thread's body, `announce` is called in it; the other methods are for the screen."""
 
-    def __init__(self, workspace: Workspace, config: Config, clock: Clock, post: Callable[[Message], object]) -> None:
+    def __init__(self, workspace: Workspace, config: Config, clock: Clock, announce: Callable[[], object]) -> None:
         self._workspace = workspace
         self._config = config
         self._clock = clock
-        self._post = post
+        self._announce = announce
+        self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._news = News()
+        self._announced = False
         self._stopped = False
         self._chosen = ""
         self._forced = False
@@ -98,6 +72,12 @@ class Feed:
         self._stopped = True
         self._wake.set()
 
+    def take(self) -> News:
+        """The news since the last call."""
+        with self._lock:
+            news, self._news, self._announced = self._news, News(), False
+        return news
+
     def run(self) -> None:
         """Look until stopped."""
         while not self._stopped:
@@ -106,19 +86,19 @@ class Feed:
             try:
                 self._look()
             except (TradeAgentError, OSError) as error:
-                self._trouble_with(error if isinstance(error, TradeAgentError) else _explained(error))
+                self._stumble(error if isinstance(error, TradeAgentError) else DataError(f"the workspace cannot be read: {error}"))
                 pause = RETRY_S
             self._wake.wait(max(pause, 2 * (self._clock.monotonic() - began)))
             self._wake.clear()
         self._close()
 
     def _look(self) -> None:
-        view = self._opened()
-        version, now = view.version(), self._clock.monotonic()
-        chosen, is_time = self._chosen, now - self._looked >= LOOK_ANYWAY_S
-        if is_time and view.was_replaced():
+        now = self._clock.monotonic()
+        is_time = now - self._looked >= LOOK_ANYWAY_S
+        if is_time and self._view is not None and self._view.was_replaced():
             self._close()
-            view = self._opened()
+        view, chosen = self._opened(), self._chosen
+        version = view.version()
         if version != self._version or self._forced or is_time or chosen != self._shown:
             self._forced = False
             self._read(view, chosen)
@@ -135,39 +115,47 @@ class Feed:
 
     def _read(self, view: "LedgerView", chosen: str) -> None:
         glance = view.glance()
-        if glance != self._glance or self._trouble:
-            self._glance, self._trouble = glance, ""
-            self._post(GlanceRead(glance))
-        card = _card_of(glance, chosen)
-        if card is not None:
-            self._post(AccountRead(view.account(card)))
+        card = next((card for card in glance.cards if card.id == chosen), None)
+        picture = view.account(card) if card is not None else None
+        is_new = glance != self._glance or bool(self._trouble)
+        self._glance, self._trouble = glance, ""
+        with self._lock:
+            if is_new:
+                self._news.glance, self._news.error = glance, None
+            self._news.picture = picture or self._news.picture
+        if is_new or picture is not None:
+            self._tell()
 
     def _follow(self, chosen: str) -> None:
         """Pass on what the chosen deployment's transcript gained."""
         if chosen != self._shown:
             self._shown = chosen
             self._tail = TranscriptTail(self._workspace.threads_dir / f"{chosen}.md") if chosen else None
-        if self._tail is None:
+        found = self._tail.read() if self._tail is not None else Tailed("")
+        if not found.text and not found.restarted:
             return
-        found = self._tail.read()
-        if found.text or found.restarted:
-            self._post(TranscriptRead(chosen, found.text, found.restarted))
+        with self._lock:
+            if self._news.deployment != chosen:
+                self._news.deployment, self._news.spoken = chosen, []
+            self._news.spoken.append(found)
+        self._tell()
 
-    def _trouble_with(self, error: TradeAgentError) -> None:
+    def _stumble(self, error: TradeAgentError) -> None:
         self._close()
         if error.message != self._trouble:
             self._trouble = error.message
-            self._post(FeedTroubled(error))
+            with self._lock:
+                self._news.error = error
+            self._tell()
+
+    def _tell(self) -> None:
+        """Announce once; until the news are taken, more of them need no announcement."""
+        with self._lock:
+            announced, self._announced = self._announced, True
+        if not announced:
+            self._announce()
 
     def _close(self) -> None:
         if self._view is not None:
             self._view.close()
             self._view = None
-
-
-def _card_of(glance: "Glance", deployment: str) -> "Card | None":
-    return next((card for card in glance.cards if card.id == deployment), None)
-
-
-def _explained(error: OSError) -> TradeAgentError:
-    return TradeAgentError(f"cannot read the workspace: {error}", hint="check that the folder is there and readable", code="unreadable")

@@ -18,12 +18,13 @@ from tradeagent.domain.clock import Clock, to_ms
 from tradeagent.domain.errors import DataError
 from tradeagent.domain.names import DeploymentState, EventKind, ReconcilePhase, RunMode
 from tradeagent.execution.opening import network_of
-from tradeagent.execution.reading import REPLAY, read_state, tenant_of
+from tradeagent.execution.reading import read_state, tenant_of
 from tradeagent.execution.usage import LimitUse, limit_usage
 from tradeagent.ledger import events, notes, runs, wallets
 from tradeagent.ledger.store import Ledger, open_ledger
+from tradeagent.ledger.wallets import REPLAY
 from tradeagent.runtime.status import status_view
-from tradeagent.turns.snapshot import RuntimeSnapshot, runtime_snapshot
+from tradeagent.turns.snapshot import RuntimeSnapshot, active_trade, runtime_snapshot
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.paths import Workspace
 
@@ -113,7 +114,8 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class AccountPicture:
-    """The account of one deployment. `market_ms` = close of the last bar that its marks come from."""
+    """The account of one deployment. `market_ms` = close of the last bar that its marks come from; `multiples` = R by market
+    of what the deployment itself holds, which the venue's net position does not know."""
 
     card: Card
     snapshot: RuntimeSnapshot
@@ -122,6 +124,7 @@ class AccountPicture:
     on_replay: bool
     last_tick: dict[str, Any] | None
     directives: int
+    multiples: dict[str, Decimal]
 
 
 class LedgerView:
@@ -178,6 +181,7 @@ class LedgerView:
             state = read_state(tx, self._config, wallet, self._clock, tenant_of(deployment))
             ticks = events.read(tx, deployment=card.id, kinds=TICKS, limit=1, newest=True)
             waiting = len(runs.waiting_directives(tx, card.id))
+        own = [active_trade(state, row) for row in state.positions if row.controller_id == card.id and row.size]
         network = network_of(wallet)
         return AccountPicture(
             card=card,
@@ -187,6 +191,7 @@ class LedgerView:
             on_replay=state.risk.clock_source == REPLAY,
             last_tick={**ticks[0]["data"], "time_ms": ticks[0]["time_ms"]} if ticks else None,
             directives=waiting,
+            multiples={trade.market: trade.r for trade in own if trade.r is not None},
         )
 
     def _card(self, tx: Any, row: dict[str, Any]) -> Card:

@@ -40,8 +40,7 @@ class PageCutter:
             if not part.endswith("\n") and self._at_line_start and _may_be_heading(part):
                 self._held = part
                 break
-            for cut in _cuts(part):
-                found.append(self._take(cut))
+            found.extend(self._take(cut) for cut in _cuts(part))
         return _joined(found)
 
     def _take(self, part: str) -> Piece:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Markdown
@@ -22,8 +23,17 @@ DRAWS_PER_SECOND = 20
 
 @cache
 def _parser() -> MarkdownIt:
-    """CommonMark with tables. HTML shows as it was written, and nothing becomes a link by itself."""
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    """CommonMark with tables. HTML shows as it was written, nothing becomes a link by itself, and a new line is one."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
+    return parser
+
+
+def _keep_line_breaks(state: StateCore) -> None:
+    for token in state.tokens:
+        for child in token.children or ():
+            if child.type == "softbreak":
+                child.type = "hardbreak"
 
 
 class TickStream(VerticalScroll, can_focus=True):
@@ -60,8 +70,8 @@ class TickStream(VerticalScroll, can_focus=True):
 
     def entitle(self, card: "Card") -> None:
         """Say whose ticks these are, and whether a model or a rule writes them."""
-        label = " · rule-based" if card.is_rule_based else ""
-        self.border_title = Content(f"{one_line(card.id, 60)} · {one_line(card.model, 60)}{label}")
+        label = "rule-based · " if card.is_rule_based else ""
+        self.border_title = Content(f"{one_line(card.id, 60)} · {label}{one_line(card.model, 60)}")
 
     def summarise(self, picture: "AccountPicture") -> None:
         """The last tick in a few words, from the ledger."""
