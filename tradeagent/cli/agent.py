@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradeagent.cli.complete import agents
 from tradeagent.cli.output import pairs, table
 from tradeagent.cli.session import session
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from tradeagent.agents.folder import Agent
 
 app = typer.Typer(help="Agents: folders of markdown.", no_args_is_help=True)
-Slug = Annotated[str, typer.Argument(help="agent folder in trading_agents/")]
+Slug = Annotated[str, typer.Argument(help="agent folder in trading_agents/", autocompletion=agents)]
 
 
 @app.command(name="list")

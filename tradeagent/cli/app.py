@@ -2,7 +2,7 @@
 
 import typer
 
-from tradeagent.cli import agent, approval, config, control, data, read, run, start, trade, wallet
+from tradeagent.cli import agent, approval, complete, config, control, data, read, run, start, trade, wallet
 
 _EPILOG = (
     "Global options, before or after the command: --workspace/-w PATH, --json, --quiet, --verbose, --yes, --no-color. "
@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for register in (start.register, run.register, control.register, read.register, trade.register):
+for register in (start.register, run.register, control.register, read.register, trade.register, complete.register):
     register(app)
 app.add_typer(agent.app, name="agent")
 app.add_typer(approval.app, name="approval")

@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tradeagent.cli.complete import deployments
 from tradeagent.cli.output import is_interactive
 from tradeagent.cli.session import session
 
-Name = Annotated[str, typer.Argument(help="deployment id like btc_momentum_3, or an agent for its newest run")]
+Name = Annotated[str, typer.Argument(help="deployment id like btc_momentum_3, or an agent for its newest run", autocompletion=deployments)]
 
 
 def register(app: typer.Typer) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tradeagent.cli.complete import is_asked, prepare
 from tradeagent.cli.output import Output, fail
 from tradeagent.cli.session import Globals, set_globals
 from tradeagent.domain.errors import Defect, InvalidInput, TradeAgentError
@@ -20,13 +21,15 @@ def run(arguments: Sequence[str]) -> int:
         return fail(error, Output(json="--json" in arguments))
     set_globals(flags)
     output = Output(json=flags.json or flags.jsonl, quiet=flags.quiet)
-    if not rest:
+    if not rest and not is_asked():
         rest = ["tui"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--help"]
     import typer
     from typer._click.exceptions import UsageError  # Typer carries its own Click and does not export this one
 
     from tradeagent.cli.app import app
 
+    if is_asked():
+        prepare()
     try:
         result = app(args=rest, prog_name="tradeagent", standalone_mode=False)
     except TradeAgentError as error:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradeagent.cli.complete import agents, deployments
 from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.agents.sessions import Session
 
-Slug = Annotated[str, typer.Argument(help="agent folder in trading_agents/")]
+Slug = Annotated[str, typer.Argument(help="agent folder in trading_agents/", autocompletion=agents)]
 FOLLOW_EVERY_S = 0.2
 
 
@@ -119,7 +120,7 @@ def audit(
 
 
 def logs(
-    deployment: Annotated[str, typer.Argument(help="deployment id, or an agent for its newest run")],
+    deployment: Annotated[str, typer.Argument(help="deployment id, or an agent for its newest run", autocompletion=deployments)],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="keep printing as it happens; --jsonl for programs")] = False,
     limit: Annotated[int, typer.Option(min=1, help="newest so many")] = 50,
 ) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradeagent.cli.complete import agents
 from tradeagent.cli.output import pairs
 from tradeagent.cli.session import session
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    agent: Annotated[str, typer.Argument(help="agent folder in trading_agents/")],
+    agent: Annotated[str, typer.Argument(help="agent folder in trading_agents/", autocompletion=agents)],
     mode: Annotated[str, typer.Option(help="dry-run (no order is possible) | once | loop")] = "loop",
     wallet: Annotated[str | None, typer.Option(help="default: a paper wallet named after the agent, made on first use")] = None,
     cash: Annotated[str | None, typer.Option(help="first deposit of a new wallet, USDC")] = None,

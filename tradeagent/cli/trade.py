@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
+from tradeagent.cli.complete import wallets
 from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 from tradeagent.cli.wallet import positions_table
 
 position_app = typer.Typer(help="Open positions.", no_args_is_help=True)
 order_app = typer.Typer(help="Orders by hand.", no_args_is_help=True)
-WalletOption = Annotated[str, typer.Option("--wallet", help="wallet name")]
+WalletOption = Annotated[str, typer.Option("--wallet", help="wallet name", autocompletion=wallets)]
 
 
 def register(app: typer.Typer) -> None:

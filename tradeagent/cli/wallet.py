@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from tradeagent.cli.complete import wallets
 from tradeagent.cli.output import pairs, table
 from tradeagent.cli.session import session
 
 app = typer.Typer(help="Accounts: paper by default.", no_args_is_help=True)
 Amount = Annotated[str, typer.Argument(help="USDC")]
-Name = Annotated[str, typer.Argument(help="wallet name")]
+Name = Annotated[str, typer.Argument(help="wallet name", autocompletion=wallets)]
 
 
 @app.command(name="list")

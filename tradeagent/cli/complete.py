@@ -1,0 +1,76 @@
+"""Shell completion: names of what is in the workspace, and the script that a shell sources."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from tradeagent.cli.session import session
+
+COMPLETE_VARIABLE = "_TRADEAGENT_COMPLETE"
+SHELLS = ("bash", "zsh", "fish")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(completion)
+
+
+def completion(shell: Annotated[str, typer.Argument(help="bash | zsh | fish")]) -> None:
+    """Print the completion script. Example: eval "$(tradeagent completion bash)" """
+    from typer._completion_shared import get_completion_script  # Typer installs it only into shell files, which is the person's to do
+
+    from tradeagent.domain.errors import InvalidInput
+
+    if shell not in SHELLS:
+        raise InvalidInput(f"shell: {shell!r} is not supported", hint=f"one of {', '.join(SHELLS)}")
+    script = get_completion_script(prog_name="tradeagent", complete_var=COMPLETE_VARIABLE, shell=shell)
+    session().output.document({"shell": shell, "script": script}, script)
+
+
+def is_asked() -> bool:
+    """Whether a shell asks for completions rather than a person for a command."""
+    return COMPLETE_VARIABLE in os.environ
+
+
+def prepare() -> None:
+    """Let Typer answer shells; it does so by itself only where it also installs its scripts."""
+    from typer._completion_classes import completion_init
+
+    completion_init()
+
+
+def agents(incomplete: str) -> list[str]:
+    """Agent folders of the workspace."""
+    from tradeagent.domain.errors import TradeAgentError
+
+    try:
+        folders = session().workspace.agents_dir.glob("*/agent.md")
+        return sorted(path.parent.name for path in folders if path.parent.name.startswith(incomplete))
+    except TradeAgentError:
+        return []
+
+
+def deployments(incomplete: str) -> list[str]:
+    """Runs and agents, newest first."""
+    return [name for name in _from_ledger("SELECT id FROM deployments ORDER BY created_ms DESC LIMIT 200") if name.startswith(incomplete)]
+
+
+def wallets(incomplete: str) -> list[str]:
+    """Wallet names."""
+    return [name for name in _from_ledger("SELECT name FROM wallets ORDER BY name") if name.startswith(incomplete)]
+
+
+def _from_ledger(query: str) -> list[str]:
+    """One column, read without loading what commands need: a key press must not take half a second."""
+    import sqlite3
+
+    from tradeagent.domain.errors import TradeAgentError
+
+    try:
+        connection = sqlite3.connect(f"file:{session().workspace.ledger_file}?mode=ro", uri=True)
+        try:
+            return [str(row[0]) for row in connection.execute(query)]
+        finally:
+            connection.close()
+    except (sqlite3.Error, TradeAgentError):
+        return []
