@@ -556,6 +556,7 @@ def test_the_parts_of_a_funding_payment_add_up_to_it(new_world: NewWorld) -> Non
 def test_a_backstop_takes_the_account_and_the_ledger_says_so(new_world: NewWorld) -> None:
     world = new_world(cash=1000)
     world.submit(size=100, leverage=20)
+    world.play()
     world.play(BTC=("85", "85", "85", "85"))
     assert world.held() == 0 and world.equity == 0 and world.differences() == []
     assert world.restart().value == "consistent" and world.differences() == []
