@@ -31,7 +31,7 @@ from tradeagent.market.series import SeriesKey
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
 from tradeagent.runtime.approvals import approver, nobody_watches
-from tradeagent.runtime.repair import repair
+from tradeagent.runtime.repair import repair, report_unmanaged
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 from tradeagent.tools.registry import known_names
@@ -73,7 +73,8 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a run stands on: its place, the checked agent, the wallet, the feed, the clock that it lives by, and its ledger connection."""
+    """What a run stands on: its place, the checked agent, the wallet, the feed, the clock that it lives by, the instant of its first tick,
+    and its ledger connection."""
 
     place: Place
     request: RunRequest
@@ -81,6 +82,7 @@ class Stage:
     wallet: WalletRow
     feed: WarehouseFeed
     clock: Clock
+    start_ms: int
     ledger: Ledger
 
     @property
@@ -125,8 +127,11 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
         ledger = _ledger_for(place, request, stack)
         feed = _feed_for(place, agent, request)
         wallet = _wallet_for(place, request, ledger)
-        clock = _clock_for(place, request, agent, feed, _wallet_instant(ledger, wallet))
-        stage = Stage(place, request, agent, wallet, feed, clock, ledger)
+        at = _wallet_instant(ledger, wallet)
+        start = _start_of(place, request, agent, feed, at)
+        begin = start if at is None or request.mode is RunMode.DRY_RUN else min(at, start)
+        clock = place.clock if request.replay is None else SimulatedClock(begin, request.seed)
+        stage = Stage(place, request, agent, wallet, feed, clock, start, ledger)
         token = 0
         if not stage.is_dry:
             held = lease.take(place.workspace, ledger, wallet.name, None, place.clock)
@@ -144,6 +149,8 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
         book = door.engine.book
         baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
         files = _files_of(stage)(session)
+        if not stage.is_dry:
+            report_unmanaged(door.engine, row.id, files)
         yield Run(stage, row, session, door, _ticks(stage, row, session, door, files, baseline), files, playback, baseline)
 
 
@@ -210,10 +217,10 @@ def _rank(key: SeriesKey, warehouse: Warehouse) -> tuple[int, int]:
     return -int(newest.replace("-", "")), key.interval_ms
 
 
-def _clock_for(place: Place, request: RunRequest, agent: Agent, feed: WarehouseFeed, at: int | None) -> Clock:
-    """The wall clock, or a replay's market clock from the wallet's own instant `at`: a wallet's clock only moves forward."""
+def _start_of(place: Place, request: RunRequest, agent: Agent, feed: WarehouseFeed, at: int | None) -> int:
+    """The instant of the first tick. In a replay never before the wallet's own instant `at`: its clock only moves forward."""
     if request.replay is None:
-        return place.clock
+        return place.clock.now_ms()
     start, is_dry = request.from_ms, request.mode is RunMode.DRY_RUN
     if start is not None and at is not None and start < at and not is_dry:
         raise InvalidInput(
@@ -221,22 +228,24 @@ def _clock_for(place: Place, request: RunRequest, agent: Agent, feed: WarehouseF
             hint="leave --from out to go on, or use another wallet: --wallet NAME",
         )
     if start is None:
-        start = at if at is not None and not is_dry else _first_instant(agent, feed, request.mode)
+        start = _default_start(agent, feed, request.mode, at)
     if start >= feed.last_close and request.mode is RunMode.LOOP:
         raise InvalidInput(
             f"--replay: no bars are left after {iso(start)}, the last one closed at {iso(feed.last_close)}",
             hint="use another wallet: --wallet NAME",
         )
-    return SimulatedClock(max(start, feed.first_open), request.seed)
+    return max(start, feed.first_open)
 
 
-def _first_instant(agent: Agent, feed: WarehouseFeed, mode: RunMode) -> int:
-    """Where a replay without --from begins: after the bars the prompt shows; an experiment looks at the end."""
-    if mode is not RunMode.LOOP:
+def _default_start(agent: Agent, feed: WarehouseFeed, mode: RunMode, at: int | None) -> int:
+    """Without --from: a dry run looks at the newest bars; a wallet goes on where it is, a fresh one begins when the prompt has its bars."""
+    if mode is RunMode.DRY_RUN:
         return feed.last_close
+    step = agent.definition.interval_ms or parse_duration("1m")
+    if at is not None:
+        return at if mode is RunMode.LOOP else min(at + step, feed.last_close)
     bars = agent.definition.context.bars
     shown = parse_duration(bars.interval) * bars.lookback if bars else 0
-    step = agent.definition.interval_ms or parse_duration("1m")
     return min(-(-(feed.first_open + shown) // step) * step, feed.last_close)
 
 
@@ -268,7 +277,7 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
         created_ms=place.clock.now_ms(),
         ended_ms=None,
         last_tick_ms=None,
-        next_tick_ms=stage.clock.now_ms(),
+        next_tick_ms=stage.start_ms,
         stopped_because=None,
         boot_id=lease.boot_id(),
         pid=os.getpid(),
@@ -341,6 +350,9 @@ def _started(stage: Stage, door: Door) -> Playback:
         return playback
     recover(door.engine)
     playback.start(stage.clock.now_ms(), REPLAY if stage.is_replay else WALL)
+    if isinstance(stage.clock, SimulatedClock):
+        playback.advance(stage.start_ms)
+        stage.clock.advance_to(stage.start_ms)
     return playback
 
 

@@ -6,10 +6,13 @@ from tradeagent.agents.folder import Agent
 from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, write_status
 from tradeagent.agents.snapshots import list_snapshots
 from tradeagent.domain.clock import Clock, iso
+from tradeagent.domain.money import plain
 from tradeagent.domain.names import DeploymentState, EventKind, IncidentCode, Level
+from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.ledger import events, notes, runs
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
+from tradeagent.ledger.trading import NET
 from tradeagent.turns.files import AgentFiles
 from tradeagent.turns.record import TickRecord, TickState
 
@@ -63,3 +66,18 @@ def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:
         message = f"{row.id} ended without saying so; its orders and positions were taken over"
         incident = notes.Incident(IncidentCode.INTERRUPTED, Level.WARNING, message, row.wallet, row.id)
         notes.open_incident(tx, clock.new_id(), incident, now)
+
+
+def report_unmanaged(engine: ExecutionEngine, deployment: str, files: AgentFiles) -> None:
+    """Say what an earlier run or a person left open on this wallet: its stops rest on the venue, but nobody manages it."""
+    left = [row for row in engine.book.rows if row.size and row.controller_id not in (NET, deployment)]
+    now, wallet = engine.clock.now_ms(), engine.wallet.name
+    with engine.ledger.transaction() as tx:
+        notes.close_incidents(tx, IncidentCode.UNMANAGED_POSITION, now, wallet=wallet)
+        for row in left:
+            message = f"{row.controller_id} left {row.market} {plain(row.size)} open; {deployment} does not manage it"
+            details = {"market": row.market, "size": plain(row.size), "fix": f"tradeagent position close {row.market} --wallet {wallet}"}
+            incident = notes.Incident(IncidentCode.UNMANAGED_POSITION, Level.WARNING, message, wallet, deployment, details)
+            notes.open_incident(tx, engine.clock.new_id(), incident, now)
+    for row in left:
+        files.note("error", now, f"{row.market} {plain(row.size)} was left open by {row.controller_id}", "it is not this run's to close")
