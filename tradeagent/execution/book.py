@@ -106,6 +106,15 @@ class AccountBook:
         if self.risk.market_clock_ms is None or time_ms > self.risk.market_clock_ms:
             self.set_risk(replace(self.risk, market_clock_ms=time_ms))
 
+    def hand_over(self, tx: Connection, row: PositionRow, to: str, now_ms: int) -> None:
+        """Give a controller's inventory in one market, its open trade and its resting orders to another controller."""
+        trip = {**row.trip, "controller_id": to} if row.trip else None
+        self._put(replace(row, controller_id=to, trip=trip, updated_ms=now_ms))
+        self._put(replace(row, size=ZERO, cost=ZERO, entries=0, trip=None, updated_ms=now_ms))
+        trading.reassign_orders(tx, self.wallet, row.market, row.controller_id, to)
+        data = {"market": row.market, "size": plain(row.size), "from": row.controller_id, "to": to}
+        events.append(tx, EventKind.POSITION_CHANGED, now_ms, wallet=self.wallet, deployment=to, subject=row.market, data=data)
+
     def point(self, tx: Connection, time_ms: int) -> None:
         """Record an equity point."""
         equity = self.equity()

@@ -199,6 +199,12 @@ def update_order(tx: Connection, cloid: str, **values: Any) -> None:
     tx.execute(update(orders).where(orders.c.cloid == cloid).values(**values))
 
 
+def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str, to: str) -> None:
+    """Give a controller's live orders in a market to a deployment."""
+    live = (orders.c.wallet == wallet, orders.c.market == market, orders.c.controller_id == controller_id)
+    tx.execute(update(orders).where(*live, orders.c.state.in_(LIVE_ORDER_STATES)).values(controller_id=to, deployment=to))
+
+
 def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) -> bool:
     """Record a fill once; False when its trade id is known already."""
     statement = upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"])

@@ -31,7 +31,7 @@ from tradeagent.market.series import SeriesKey
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
 from tradeagent.runtime.approvals import approver, nobody_watches
-from tradeagent.runtime.repair import repair, report_unmanaged
+from tradeagent.runtime.repair import repair, take_over
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 from tradeagent.tools.registry import known_names
@@ -150,7 +150,7 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
         baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
         files = _files_of(stage)(session)
         if not stage.is_dry:
-            report_unmanaged(door.engine, row.id, files)
+            take_over(door.engine, row, files)
         yield Run(stage, row, session, door, _ticks(stage, row, session, door, files, baseline), files, playback, baseline)
 
 

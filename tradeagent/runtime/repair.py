@@ -1,5 +1,6 @@
 """Starting is recovering, for files: what an interrupted run committed is rendered, what it began and lost is said."""
 
+import re
 from collections.abc import Callable
 
 from tradeagent.agents.folder import Agent
@@ -9,6 +10,7 @@ from tradeagent.domain.clock import Clock, iso
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import DeploymentState, EventKind, IncidentCode, Level
 from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.state import MANUAL_CONTROLLER
 from tradeagent.ledger import events, notes, runs
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -68,16 +70,22 @@ def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:
         notes.open_incident(tx, clock.new_id(), incident, now)
 
 
-def report_unmanaged(engine: ExecutionEngine, deployment: str, files: AgentFiles) -> None:
-    """Say what an earlier run or a person left open on this wallet: its stops rest on the venue, but nobody manages it."""
-    left = [row for row in engine.book.rows if row.size and row.controller_id not in (NET, deployment)]
+def take_over(engine: ExecutionEngine, deployment: DeploymentRow, files: AgentFiles) -> None:
+    """Give a new run the inventory that ended runs of the same agent left, with its stops, and say so; name what nobody manages."""
     now, wallet = engine.clock.now_ms(), engine.wallet.name
+    earlier = re.compile(rf"{re.escape(deployment.slug)}_e?\d+")
+    left = [row for row in engine.book.rows if row.size and row.controller_id not in (NET, MANUAL_CONTROLLER, deployment.id)]
     with engine.ledger.transaction() as tx:
         notes.close_incidents(tx, IncidentCode.UNMANAGED_POSITION, now, wallet=wallet)
         for row in left:
-            message = f"{row.controller_id} left {row.market} {plain(row.size)} open; {deployment} does not manage it"
-            details = {"market": row.market, "size": plain(row.size), "fix": f"tradeagent position close {row.market} --wallet {wallet}"}
-            incident = notes.Incident(IncidentCode.UNMANAGED_POSITION, Level.WARNING, message, wallet, deployment, details)
-            notes.open_incident(tx, engine.clock.new_id(), incident, now)
+            if earlier.fullmatch(row.controller_id):
+                engine.book.hand_over(tx, row, deployment.id, now)
+            else:
+                message = f"{row.controller_id} left {row.market} {plain(row.size)} open and nobody manages it"
+                details = {"market": row.market, "fix": f"tradeagent position close {row.market} --wallet {wallet}"}
+                incident = notes.Incident(IncidentCode.UNMANAGED_POSITION, Level.WARNING, message, wallet, deployment.id, details)
+                notes.open_incident(tx, engine.clock.new_id(), incident, now)
+        engine.book.flush(tx)
     for row in left:
-        files.note("error", now, f"{row.market} {plain(row.size)} was left open by {row.controller_id}", "it is not this run's to close")
+        if earlier.fullmatch(row.controller_id):
+            files.note("taken_over", now, f"{row.market} {plain(row.size)} from {row.controller_id}, with its stop and target")
