@@ -193,8 +193,7 @@ class ExecutionEngine:
         """One consistent view of the wallet for a proposal of `actor`."""
         terms = self.terms[actor]
         held_lease = runs.lease(tx, self.wallet.name)
-        deployment = runs.find_deployment(tx, terms.scope.deployment) if terms.scope.deployment else None
-        unknown = frozenset(i["market"] for i in trading.open_intents(tx, self.wallet.name) if i["state"] == IntentState.UNKNOWN.value)
+        deployment_state = runs.deployment_state(tx, terms.scope.deployment) if terms.scope.deployment else None
         spent = notes.spent_on(tx, terms.slug, day_start_ms(self.wall.now_ms())) if terms.budget_cap is not None else ZERO
         return RiskState(
             now_ms=self.clock.now_ms(),
@@ -209,10 +208,10 @@ class ExecutionEngine:
             fees=self.costs.fees,
             slippage_bps=self.costs.slippage_bps,
             token_is_current=self.dry_run or (held_lease is not None and held_lease["fencing_token"] == self.token),
-            deployment_state=DeploymentState(deployment.state) if deployment else None,
+            deployment_state=DeploymentState(deployment_state) if deployment_state else None,
             kill_switch=bool(notes.setting(tx, notes.KILL_SWITCH)),
             phase=self.phase,
-            unknown_markets=unknown,
+            unknown_markets=trading.unknown_markets(tx, self.wallet.name),
             spend=Spend(spent, terms.budget_cap),
         )
 

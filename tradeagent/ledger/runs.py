@@ -43,6 +43,7 @@ class DeploymentRow:
 # Statements of the hot path, built once: making one costs more than running it.
 _UPDATE_DEPLOYMENT = update(deployments).where(deployments.c.id == bindparam("the_id"))
 _DEPLOYMENT = select(deployments).where(deployments.c.id == bindparam("the_id"))
+_STATE = select(deployments.c.state).where(deployments.c.id == bindparam("the_id"))
 _LEASE = select(leases).where(leases.c.wallet == bindparam("the_wallet"))
 _BEAT = update(leases).where(leases.c.wallet == bindparam("the_wallet"), leases.c.fencing_token == bindparam("token"))
 _START_TICK = insert(ticks)
@@ -51,6 +52,11 @@ _WAITING_DIRECTIVES = (
     select(directives)
     .where(directives.c.deployment == bindparam("the_deployment"), directives.c.tick.is_(None))
     .order_by(directives.c.created_ms)
+)
+_QUEUED_COMMANDS = (
+    select(commands)
+    .where(commands.c.wallet == bindparam("the_wallet"), commands.c.state.in_((CommandState.QUEUED.value, CommandState.ACKED.value)))
+    .order_by(commands.c.created_ms, commands.c.id)
 )
 
 
@@ -65,6 +71,12 @@ def update_deployment(tx: Connection, deployment: str, **values: Any) -> None:
 def find_deployment(tx: Connection, deployment: str) -> DeploymentRow | None:
     found = tx.execute(_DEPLOYMENT, {"the_id": deployment}).first()
     return DeploymentRow(**found._mapping) if found else None
+
+
+def deployment_state(tx: Connection, deployment: str) -> str | None:
+    """The state alone: the door asks for it with every proposal."""
+    found: str | None = tx.execute(_STATE, {"the_id": deployment}).scalar()
+    return found
 
 
 def get_deployment(tx: Connection, name: str) -> DeploymentRow:
@@ -166,11 +178,7 @@ def add_command(
 
 def queued_commands(tx: Connection, wallet: str) -> list[dict[str, Any]]:
     """Commands nobody has taken, or that a runner took and died with, oldest first."""
-    waiting = (CommandState.QUEUED.value, CommandState.ACKED.value)
-    query = (
-        select(commands).where(commands.c.wallet == wallet, commands.c.state.in_(waiting)).order_by(commands.c.created_ms, commands.c.id)
-    )
-    return [dict(row._mapping) for row in tx.execute(query)]
+    return [dict(row._mapping) for row in tx.execute(_QUEUED_COMMANDS, {"the_wallet": wallet})]
 
 
 def update_command(tx: Connection, command_id: str, state: CommandState, **values: Any) -> None:

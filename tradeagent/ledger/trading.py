@@ -101,6 +101,7 @@ def _replacing(table: Table, keys: list[str]) -> Any:
 _OPEN_INTENTS = (
     select(intents).where(intents.c.wallet == bindparam("wallet"), intents.c.state.in_(OPEN_INTENT_STATES)).order_by(intents.c.created_ms)
 )
+_UNKNOWN_MARKETS = select(intents.c.market).where(intents.c.wallet == bindparam("wallet"), intents.c.state == IntentState.UNKNOWN.value)
 _REJECTIONS = (
     select(intents.c.rule, func.count())
     .where(
@@ -126,6 +127,16 @@ _FILLS_AFTER = (
 _TRIPS = select(round_trips).order_by(round_trips.c.seq.desc()).limit(bindparam("most"))
 _TRIPS_OF_DEPLOYMENT = _TRIPS.where(round_trips.c.deployment == bindparam("deployment"))
 _TRIPS_OF_WALLET = _TRIPS.where(round_trips.c.wallet == bindparam("wallet"))
+_INTENT = select(intents).where(intents.c.id == bindparam("the_id"))
+_SET_INTENT = update(intents).where(intents.c.id == bindparam("the_id"))
+_RELEASE = update(reservations).where(reservations.c.intent_id == bindparam("the_intent")).values(active=False)
+_ORDER = select(orders).where(orders.c.cloid == bindparam("the_cloid"))
+_ORDERS_OF_INTENT = select(orders).where(orders.c.intent_id == bindparam("the_intent"))
+_UPDATE_ORDER = update(orders).where(orders.c.cloid == bindparam("the_cloid"))
+_ADD_FILL = upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"])
+_ADD_FUNDING = upsert(funding_payments).on_conflict_do_nothing(index_elements=["wallet", "payment_id"])
+_ADD_FLOW = upsert(account_flows).on_conflict_do_nothing(index_elements=["wallet", "flow_id"])
+_POSITIONS = select(positions).where(positions.c.wallet == bindparam("wallet"))
 _SAVE_POSITION = _replacing(positions, ["wallet", "market", "controller_id"])
 _SAVE_EQUITY = _replacing(equity_points, ["wallet", "time_ms"])
 
@@ -136,9 +147,9 @@ def _columns(row: Any) -> dict[str, Any]:
 
 def add_intent(tx: Connection, values: dict[str, Any], reservation: Reservation | None, new_orders: Sequence[OrderRow]) -> None:
     """Insert an intent, the risk it reserves and the orders it will send: the write-ahead of the protocol (execution.md §4)."""
-    tx.execute(insert(intents).values(**values))
+    tx.execute(insert(intents), values)
     if reservation is not None:
-        tx.execute(insert(reservations).values(active=True, **_columns(reservation)))
+        tx.execute(insert(reservations), {"active": True, **_columns(reservation)})
     if new_orders:
         tx.execute(insert(orders), [_columns(order) for order in new_orders])
 
@@ -148,9 +159,9 @@ def set_intent_state(tx: Connection, intent_id: str, state: IntentState, now_ms:
     values: dict[str, Any] = {"state": state.value, "updated_ms": now_ms}
     if detail is not None:
         values["detail"] = detail
-    tx.execute(update(intents).where(intents.c.id == intent_id).values(**values))
+    tx.execute(_SET_INTENT, {"the_id": intent_id, **values})
     if state.value not in OPEN_INTENT_STATES:
-        tx.execute(update(reservations).where(reservations.c.intent_id == intent_id).values(active=False))
+        tx.execute(_RELEASE, {"the_intent": intent_id})
 
 
 def open_intents(tx: Connection, wallet: str) -> list[dict[str, Any]]:
@@ -158,8 +169,13 @@ def open_intents(tx: Connection, wallet: str) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in tx.execute(_OPEN_INTENTS, {"wallet": wallet})]
 
 
+def unknown_markets(tx: Connection, wallet: str) -> frozenset[str]:
+    """Markets with an intent whose outcome the venue did not tell."""
+    return frozenset(row[0] for row in tx.execute(_UNKNOWN_MARKETS, {"wallet": wallet}))
+
+
 def intent(tx: Connection, intent_id: str) -> dict[str, Any] | None:
-    found = tx.execute(select(intents).where(intents.c.id == intent_id)).first()
+    found = tx.execute(_INTENT, {"the_id": intent_id}).first()
     return dict(found._mapping) if found else None
 
 
@@ -187,16 +203,16 @@ def live_orders(tx: Connection, wallet: str) -> list[OrderRow]:
 
 
 def order(tx: Connection, cloid: str) -> OrderRow | None:
-    found = tx.execute(select(orders).where(orders.c.cloid == cloid)).first()
+    found = tx.execute(_ORDER, {"the_cloid": cloid}).first()
     return OrderRow(**found._mapping) if found else None
 
 
 def orders_of_intent(tx: Connection, intent_id: str) -> list[OrderRow]:
-    return [OrderRow(**row._mapping) for row in tx.execute(select(orders).where(orders.c.intent_id == intent_id))]
+    return [OrderRow(**row._mapping) for row in tx.execute(_ORDERS_OF_INTENT, {"the_intent": intent_id})]
 
 
 def update_order(tx: Connection, cloid: str, **values: Any) -> None:
-    tx.execute(update(orders).where(orders.c.cloid == cloid).values(**values))
+    tx.execute(_UPDATE_ORDER, {"the_cloid": cloid, **values})
 
 
 def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str, to: str) -> None:
@@ -207,28 +223,25 @@ def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str
 
 def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) -> bool:
     """Record a fill once; False when its trade id is known already."""
-    statement = upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"])
-    result = tx.execute(
-        statement.values(
-            wallet=wallet,
-            trade_id=fill.trade_id,
-            deployment=owner.deployment if owner else None,
-            controller_id=owner.controller_id if owner else "unmanaged",
-            intent_id=owner.intent_id if owner else None,
-            oid=fill.oid,
-            cloid=fill.cloid,
-            market=fill.market,
-            side=fill.side.value,
-            size=fill.size,
-            price=fill.price,
-            fee=fill.fee,
-            liquidity=fill.liquidity.value,
-            realised_pnl=fill.realised_pnl,
-            exit_reason=fill.reason.value if fill.reason else None,
-            time_ms=fill.time_ms,
-        )
-    )
-    return bool(result.rowcount)
+    values = {
+        "wallet": wallet,
+        "trade_id": fill.trade_id,
+        "deployment": owner.deployment if owner else None,
+        "controller_id": owner.controller_id if owner else "unmanaged",
+        "intent_id": owner.intent_id if owner else None,
+        "oid": fill.oid,
+        "cloid": fill.cloid,
+        "market": fill.market,
+        "side": fill.side.value,
+        "size": fill.size,
+        "price": fill.price,
+        "fee": fill.fee,
+        "liquidity": fill.liquidity.value,
+        "realised_pnl": fill.realised_pnl,
+        "exit_reason": fill.reason.value if fill.reason else None,
+        "time_ms": fill.time_ms,
+    }
+    return bool(tx.execute(_ADD_FILL, values).rowcount)
 
 
 def fills_of(
@@ -253,15 +266,11 @@ def volume_after(tx: Connection, deployment: str, seq: int) -> tuple[Decimal, in
 
 def positions_of(tx: Connection, wallet: str) -> list[PositionRow]:
     """Every row of a wallet, flat ones too (they remember when the market went flat)."""
-    return [PositionRow(**row._mapping) for row in tx.execute(select(positions).where(positions.c.wallet == wallet))]
+    return [PositionRow(**row._mapping) for row in tx.execute(_POSITIONS, {"wallet": wallet})]
 
 
 def save_position(tx: Connection, row: PositionRow) -> None:
     tx.execute(_SAVE_POSITION, _columns(row))
-
-
-def _add_once(tx: Connection, table: Table, keys: list[str], values: dict[str, Any]) -> bool:
-    return bool(tx.execute(upsert(table).values(**values).on_conflict_do_nothing(index_elements=keys)).rowcount)
 
 
 def add_funding(tx: Connection, wallet: str, payment: FundingPayment, deployment: str | None) -> bool:
@@ -277,14 +286,13 @@ def add_funding(tx: Connection, wallet: str, payment: FundingPayment, deployment
         "payment": payment.payment,
         "time_ms": payment.time_ms,
     }
-    return _add_once(tx, funding_payments, ["wallet", "payment_id"], values)
+    return bool(tx.execute(_ADD_FUNDING, values).rowcount)
 
 
 def add_flow(tx: Connection, wallet: str, flow_id: int, kind: str, amount: Decimal, time_ms: int) -> bool:
     """Record a deposit or withdrawal once."""
-    return _add_once(
-        tx, account_flows, ["wallet", "flow_id"], {"wallet": wallet, "flow_id": flow_id, "kind": kind, "amount": amount, "time_ms": time_ms}
-    )
+    values = {"wallet": wallet, "flow_id": flow_id, "kind": kind, "amount": amount, "time_ms": time_ms}
+    return bool(tx.execute(_ADD_FLOW, values).rowcount)
 
 
 def add_equity_point(tx: Connection, wallet: str, time_ms: int, equity: Decimal, cash: Decimal, nav: Decimal) -> None:
@@ -298,7 +306,7 @@ def equity_points_of(tx: Connection, wallet: str, since_ms: int = 0, limit: int 
 
 
 def add_round_trip(tx: Connection, values: dict[str, Any]) -> None:
-    tx.execute(insert(round_trips).values(**values))
+    tx.execute(insert(round_trips), values)
 
 
 def round_trips_of(tx: Connection, *, deployment: str | None = None, wallet: str | None = None, limit: int = 20) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The demo's world: an example agent, a seeded synthetic market labelled as such, a paper wallet, time running fast."""
 
+from decimal import Decimal
 from pathlib import Path
 
 from tradeagent.domain.bars import parse_duration
@@ -31,4 +32,4 @@ def demo_place(folder: Path, seed: int) -> Place:
 
 def demo_request(ticks: int, seed: int) -> RunRequest:
     """The demo's run: as many ticks as asked for, without waiting."""
-    return RunRequest(slug=DEMO_AGENT, mode=RunMode.LOOP, replay=DEMO_SOURCE, max_ticks=ticks, seed=seed)
+    return RunRequest(slug=DEMO_AGENT, mode=RunMode.LOOP, replay=DEMO_SOURCE, speed=Decimal(0), max_ticks=ticks, seed=seed)

@@ -44,7 +44,7 @@ def submit_by_hand(desk: Desk, wallet_name: str, proposal: Proposal, moment: Mom
     with owned_door(desk.workspace, desk.config, desk.ledger, clock, wallet) as door:
         _play(desk, door, clock, target_ms, sources)
         verdict = execute_proposal(door.engine, proposal)
-        with desk.ledger.transaction() as tx:
+        with door.engine.transaction() as tx:
             door.engine.book.flush(tx)
     return verdict.as_dict()
 

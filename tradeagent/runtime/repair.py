@@ -75,7 +75,7 @@ def take_over(engine: ExecutionEngine, deployment: DeploymentRow, files: AgentFi
     now, wallet = engine.clock.now_ms(), engine.wallet.name
     earlier = re.compile(rf"{re.escape(deployment.slug)}_e?\d+")
     left = [row for row in engine.book.rows if row.size and row.controller_id not in (NET, MANUAL_CONTROLLER, deployment.id)]
-    with engine.ledger.transaction() as tx:
+    with engine.transaction() as tx:
         notes.close_incidents(tx, IncidentCode.UNMANAGED_POSITION, now, wallet=wallet)
         for row in left:
             if earlier.fullmatch(row.controller_id):

@@ -11,8 +11,19 @@ from typing import Any
 
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import SimulatedClock
-from tradeagent.domain.errors import TradeAgentError
-from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode, VerdictKind
+from tradeagent.domain.errors import RefusedError, TradeAgentError
+from tradeagent.domain.names import (
+    Actor,
+    CommandKind,
+    CommandState,
+    DeploymentState,
+    EventKind,
+    IncidentCode,
+    Level,
+    Rule,
+    RunMode,
+    VerdictKind,
+)
 from tradeagent.ledger import events, notes, runs
 from tradeagent.runtime.assembly import Run
 from tradeagent.runtime.control import execute_row, failure
@@ -209,38 +220,45 @@ class Runner:
             await asyncio.sleep(COMMAND_POLL_S)
 
     async def _execute(self, row: dict[str, Any]) -> None:
-        engine = self._run.door.engine
-        self._set_command(row, CommandState.ACKED, acked_ms=self._stage.place.clock.now_ms())
+        """Acknowledge, do, answer; on the wallet's own turn, so that nothing else of this run happens in between."""
+        engine, kind = self._run.door.engine, CommandKind(row["kind"])
+        await engine.alone(lambda: self._set_command(row, CommandState.ACKED, acked_ms=self._stage.place.clock.now_ms()))
         try:
-            result = await engine.alone(lambda: execute_row(engine, row))
+            result = await engine.alone(lambda: execute_row(engine, row) | self._change(kind))
         except TradeAgentError as error:
-            self._set_command(row, CommandState.FAILED, done_ms=self._stage.place.clock.now_ms(), result=failure(error))
+            answer = failure(error)
+            await engine.alone(lambda: self._set_command(row, CommandState.FAILED, done_ms=self._stage.place.clock.now_ms(), result=answer))
             return
-        result |= self._follow(CommandKind(row["kind"]))
+        await engine.alone(lambda: self._answer(row, result))
+        if kind is CommandKind.STOP:
+            self._end(StopReason.COMMAND)
+
+    def _answer(self, row: dict[str, Any], result: dict[str, Any]) -> None:
         self._set_command(row, CommandState.DONE, done_ms=self._stage.place.clock.now_ms(), result=result)
         self._run.files.note("command", self._stage.clock.now_ms(), f"{row['kind']} by a person", "; ".join(result.get("rebased", [])))
 
-    def _follow(self, kind: CommandKind) -> dict[str, Any]:
+    def _change(self, kind: CommandKind) -> dict[str, Any]:
         """What a command changes in the run itself."""
+        if kind is CommandKind.SNAPSHOT:
+            return self._equity_point()
+        if kind is CommandKind.RESUME:
+            halt = self._run.door.engine.book.risk.halt
+            if halt is not None:
+                raise RefusedError(f"halted ({halt}): resume does not reopen entries", hint="clear-halt does", code=Rule.HALTED.value)
+            self.tally.failures_in_row = 0
         states = {
             CommandKind.PAUSE: DeploymentState.PAUSED,
             CommandKind.RESUME: DeploymentState.RUNNING,
             CommandKind.FLATTEN: DeploymentState.PAUSED,
         }
-        if kind is CommandKind.STOP:
-            self._end(StopReason.COMMAND)
-        if kind is CommandKind.SNAPSHOT:
-            return self._equity_point()
         if kind not in states:
             return {}
-        if kind is CommandKind.RESUME:
-            self.tally.failures_in_row = 0
         self._set_state(states[kind])
         return {"deployment_state": states[kind].value}
 
     def _equity_point(self) -> dict[str, Any]:
         book = self._run.door.engine.book
-        with self._stage.ledger.transaction() as tx:
+        with self._run.door.engine.transaction() as tx:
             book.point(tx, self._stage.clock.now_ms())
             book.flush(tx)
         return {"equity": str(book.equity()), "tick": self.tally.ticks}
@@ -275,7 +293,7 @@ class Runner:
         if now_state is DeploymentState.HALTED:
             ended = DeploymentState.HALTED
         if not stage.is_dry:
-            with stage.ledger.transaction() as tx:
+            with self._run.door.engine.transaction() as tx:
                 self._run.door.engine.book.flush(tx)
         self._set_state(ended, ended_ms=stage.place.clock.now_ms(), stopped_because=why.value, next_tick_ms=None)
         if self._run.session is not None:

@@ -93,7 +93,7 @@ def owned_door(
 
 def _transfer(door: Door, amount: Decimal) -> None:
     door.paper.transfer(amount)
-    with door.engine.ledger.transaction() as tx:
+    with door.engine.transaction() as tx:
         door.engine.sync(tx)
         door.engine.book.flush(tx)
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 MAX_LIMITS = 6
 MAX_ORDERS = 6
-BAR_CELLS = 8
+BAR_CELLS = 6
+_VALUE_CELLS = 10
 STALE_INTERVALS = Decimal("2.5")
 STALE_WITHOUT_INTERVAL_S = 900
 _CONSISTENT = "consistent"
+_SHORT_NAMES = {"max_positions_per_market": "entries a market", "max_position_pct": "one market", "max_total_exposure_pct": "exposure"}
 
 
 class AccountPane(VerticalScroll, can_focus=True):
@@ -140,13 +142,13 @@ def _limits(uses: "tuple[LimitUse, ...]", width: int) -> Content:
 
 def _limit(share: Decimal, use: "LimitUse", width: int) -> Content:
     unit = " %" if use.key.endswith("_pct") else ""
-    name = use.key.removeprefix("max_").removesuffix("_pct").removesuffix("_quote").replace("_", " ")
+    name = _SHORT_NAMES.get(use.key, use.key.removeprefix("max_").removesuffix("_pct").removesuffix("_quote").replace("_", " "))
     filled = min(BAR_CELLS, int(share * BAR_CELLS + Decimal("0.5")))
-    style = "$text-error" if share >= 1 else "$text-warning" if share >= Decimal("0.75") else "$text-success"
+    style = "$text-error" if share > 1 else "$text-warning" if share >= Decimal("0.75") else "$text-success"
     value = f"{_short(use.used or ZERO)}/{_short(Decimal(str(use.value)))}{unit}"
-    room = width - BAR_CELLS - len(value) - 2
+    room = width - BAR_CELLS - max(_VALUE_CELLS, len(value)) - 2
     bar = [("█" * filled, style), ("·" * (BAR_CELLS - filled), "dim")]
-    return Content.assemble((clip(name, room).ljust(room), "$text-muted"), " ", *bar, " ", value, "\n")
+    return Content.assemble((clip(name, room).ljust(room), "$foreground 65%"), " ", *bar, " ", value.rjust(_VALUE_CELLS), "\n")
 
 
 def _trades(picture: "AccountPicture", width: int) -> Content:
@@ -185,10 +187,13 @@ def _pair(left: tuple[str, str], right: tuple[str, str], half: int, width: int) 
 
 
 def _orders(orders: "tuple[OrderRow, ...]", width: int) -> Content:
-    rows = [_order(order, width) for order in orders[:MAX_ORDERS]]
-    if len(orders) > MAX_ORDERS:
-        rows.append(Content(f"and {len(orders) - MAX_ORDERS} more\n"))
-    return Content.assemble(_heading("open orders", str(len(orders) or "none"), width), *rows)
+    """Orders that may open something; what protects a position is written beside it, and only counted here."""
+    entries = [order for order in orders if not order.reduce_only]
+    rows = [_order(order, width) for order in entries[:MAX_ORDERS]]
+    if len(entries) > MAX_ORDERS:
+        rows.append(Content(f"and {len(entries) - MAX_ORDERS} more\n"))
+    protecting = f", {len(orders) - len(entries)} protect" if len(orders) > len(entries) else ""
+    return Content.assemble(_heading("open orders", f"{len(orders) or 'none'}{protecting}", width), *rows)
 
 
 def _order(order: "OrderRow", width: int) -> Content:

@@ -20,6 +20,6 @@ class Doors(Static):
     def __init__(self) -> None:
         parts: list[str | tuple[str, str]] = [("Nothing has run here yet. Three doors:\n", "bold")]
         for number, (title, command, note) in enumerate(_DOORS, 1):
-            parts += ["\n", (f"{number}  {title}\n", "bold $text-accent"), f"   {command}\n", (f"   {note}\n", "$text-muted")]
+            parts += ["\n", (f"{number}  {title}\n", "bold $text-accent"), f"   {command}\n", (f"   {note}\n", "$foreground 65%")]
         parts += ["\n", ("Type them in another terminal; this screen notices by itself. ", "dim"), ("? shows the keys, q closes.", "dim")]
         super().__init__(Content.assemble(*parts), markup=False)

@@ -109,5 +109,5 @@ def help_page(actions: Iterable[Action]) -> Reading:
         parts += [(f"{group}\n", "bold $text-accent")] if group else []
         parts += [(f"  {keys:<12}", "bold"), f" {meaning}\n"]
     parts += [("  ctrl+p      ", "bold"), " palette: every action and every deployment by name\n"]
-    parts += [(f"\n{note}\n", "$text-muted") for note in _NOTES]
+    parts += [(f"\n{note}\n", "$foreground 65%") for note in _NOTES]
     return Reading("keys", Content.assemble(*parts))

@@ -1,11 +1,11 @@
-"""Cutting a transcript into pages, so that the screen keeps a few of them and never slows: one page a tick, and none too long."""
+"""Cutting a transcript into pages, so that the screen keeps a few of them and never slows: one page a tick, none too long."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 TICK_HEADING = "## tick "
-PAGE_CHARACTERS = 3_000
+PAGE_CHARACTERS = 1_200
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _MANY_COLUMNS = 24
 
@@ -63,6 +63,20 @@ class PageCutter:
         if self._at_line_start and self._length >= PAGE_CHARACTERS * 2:
             return True
         return self._after_gap and not self._fenced and self._length >= PAGE_CHARACTERS
+
+
+def newest(pieces: Sequence[Piece], most_pages: int, most_blocks: int) -> int:
+    """Where the newest pages begin that are worth drawing: an index into `pieces`, 0 when all are."""
+    start, pages, blocks = 0, 0, 0
+    for index in range(len(pieces) - 1, -1, -1):
+        blocks += 1 + pieces[index].text.count("\n\n")
+        if not pieces[index].begins:
+            continue
+        pages += 1
+        if pages > 1 and (pages > most_pages or blocks > most_blocks):
+            return start
+        start = index
+    return 0 if blocks <= most_blocks else start
 
 
 def _may_be_heading(part: str) -> bool:

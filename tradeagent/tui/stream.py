@@ -11,14 +11,17 @@ from textual.content import Content
 from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownStream
 
-from tradeagent.tui.pages import PageCutter, Piece
+from tradeagent.tui.pages import PageCutter, Piece, newest
 from tradeagent.tui.text import moment, one_line
 
 if TYPE_CHECKING:
     from tradeagent.tui.glance import AccountPicture, Card
 
-KEEP_PAGES = 20
-DRAWS_PER_SECOND = 20
+KEEP_PAGES = 12
+KEEP_BLOCKS = 70
+DRAWS_PER_SECOND = 15
+_WIDGETS_PER_BLOCK = 2
+_READING_FACTOR = 3
 
 
 @cache
@@ -37,7 +40,11 @@ def _keep_line_breaks(state: StateCore) -> None:
 
 
 class TickStream(VerticalScroll, can_focus=True):
-    """Text goes in through `add`; a worker draws it, at most 20 times a second and never more than half of the time."""
+    """Text goes in through `add`; a worker draws it, at most 15 times a second and never more than half of the time.
+
+    What a draw costs grows with what is there (0.1 ms a block, measured), so the newest pages are kept: at most KEEP_PAGES,
+    and fewer when they are long.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,9 +69,9 @@ class TickStream(VerticalScroll, can_focus=True):
     def add(self, text: str) -> None:
         """Append text of the transcript; of a long backlog only the newest pages are ever drawn."""
         self._pending += self._cutter.feed(text)
-        begun = [index for index, piece in enumerate(self._pending) if piece.begins]
-        if len(begun) > KEEP_PAGES:
-            self._pending = self._pending[begun[-KEEP_PAGES] :]
+        start = newest(self._pending, KEEP_PAGES, KEEP_BLOCKS)
+        if start:
+            del self._pending[:start]
             self._forget = True
         self._wake.set()
 
@@ -122,10 +129,15 @@ class TickStream(VerticalScroll, can_focus=True):
 
     async def _prune(self) -> None:
         """Drop old pages; while a person reads further up, only when there are far too many."""
-        is_at_end = self.scroll_offset.y >= self.max_scroll_y - 1
-        most = KEEP_PAGES if is_at_end else 3 * KEEP_PAGES
-        while len(self._pages) > most:
+        is_reading = self.scroll_offset.y < self.max_scroll_y - 1
+        factor = _READING_FACTOR if is_reading else 1
+        while len(self._pages) > 1 and (
+            len(self._pages) > factor * KEEP_PAGES or self._widgets() > factor * KEEP_BLOCKS * _WIDGETS_PER_BLOCK
+        ):
             await self._pages.pop(0).remove()
+
+    def _widgets(self) -> int:
+        return sum(len(page.query("MarkdownBlock")) for page in self._pages)
 
     async def _clear(self) -> None:
         await self._end_page()

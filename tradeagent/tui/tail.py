@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tradeagent.tui.text import clean
 
-LAST_BYTES = 65_536
+LAST_BYTES = 24_576
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def badge_style(network: str) -> str:
     return "bold $text-error reverse" if network in LIVE_NETWORKS or network not in _BADGES else "bold $text-primary"
 
 
-def line(label: str, value: str, width: int, style: str = "", *, label_style: str = "$text-muted") -> Content:
+def line(label: str, value: str, width: int, style: str = "", *, label_style: str = "$foreground 65%") -> Content:
     """A label on the left and a value on the right of a line of `width` cells, ended by a newline."""
     gap = max(1, width - len(label) - len(value))
     return Content.assemble((label, label_style), " " * gap, (value, style), "\n")

@@ -181,7 +181,7 @@ class TickEngine:
     def _persist(self, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
         """One ledger transaction, then the files rendered from the same record."""
         if self._s.mode is not RunMode.DRY_RUN:
-            with self._s.ledger.transaction() as tx:
+            with self._s.engine.transaction() as tx:
                 self._write(tx, record, directive_ids, next_ms)
         self._pending_usage.clear()
         written = self._s.files.write(record)
