@@ -9,17 +9,17 @@ from tradeagent.cli.session import session
 
 
 def headless_demo(ticks: int, seed: int) -> None:
-    """Run the demo's ticks without a screen and print the report."""
+    """Run the demo's ticks without a screen and print the report; the workspace stays where temporary files are, to be read."""
     from tradeagent.cli.run import execute, summary
     from tradeagent.runtime.demo import demo_place, demo_request
 
     output = session().output
-    with tempfile.TemporaryDirectory(prefix="tradeagent-demo-") as folder:
-        place = demo_place(Path(folder), seed)
-        output.say("a synthetic market with a fixed seed: no real price, no real money")
-        document, code = execute(place, demo_request(ticks, seed))
-        place.ledger.close()
-    document |= {"market_data": "synthetic", "files": {"journal": None, "snapshots": None}}
+    folder = Path(tempfile.mkdtemp(prefix="tradeagent-demo-"))
+    place = demo_place(folder, seed)
+    output.say("a synthetic market with a fixed seed: no real price, no real money")
+    document, code = execute(place, demo_request(ticks, seed))
+    place.ledger.close()
+    document |= {"market_data": "synthetic", "workspace": str(folder)}
     output.document(document, "synthetic market, paper wallet, rule-based model\n\n" + summary(document))
     raise typer.Exit(code)
 

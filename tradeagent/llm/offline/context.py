@@ -25,6 +25,7 @@ from tradeagent.domain.errors import InvalidInput
 from tradeagent.llm.contract import Message
 
 _PAIR = re.compile(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S+)')
+_MARKS = frozenset(("", "<", "[", "#"))  # how a line begins that may be more than content
 _HEADER = "time,open,high,low,close,volume"
 Record = Mapping[str, str]
 
@@ -89,9 +90,14 @@ class Context:
         return default if found is None else found
 
 
-def read_context(messages: Sequence[Message]) -> Context | None:
-    """The context of the last prompt in the conversation, or None when there is none (no `## Tick` section)."""
-    sections = _sections(line for message in messages if message.role in ("system", "user") for line in message.content.split("\n"))
+def prompts_of(messages: Sequence[Message]) -> tuple[str, ...]:
+    """What the product and the user said in a conversation: the texts that carry sections."""
+    return tuple(message.content for message in messages if message.role in ("system", "user"))
+
+
+def read_context(prompts: Sequence[str]) -> Context | None:
+    """The context of the last prompt, or None when there is none (no `## Tick` section)."""
+    sections = _sections(line for text in prompts for line in text.split("\n"))
     tick = _merged(sections.get("Tick", ()))
     if "now" not in tick:
         return None
@@ -120,7 +126,9 @@ def _sections(lines: Iterable[str]) -> dict[str, list[str]]:
     current: list[str] = []
     enveloped = False
     for line in lines:
-        if line.startswith("<untrusted "):
+        if not enveloped and line[:1] not in _MARKS:
+            current.append(line)
+        elif line.startswith("<untrusted "):
             enveloped = True
         elif line.startswith("</untrusted>"):
             enveloped = False
@@ -152,8 +160,8 @@ def _bars(title: str, lines: Sequence[str]) -> Bars | None:
     words = title.split()
     if len(words) != 3 or words[0] != "Bars" or len(lines) < 2 or lines[0] != _HEADER:
         return None
-    rows = [line.split(",") for line in lines[1:]]
-    highs, lows, closes, volumes = (tuple(float(row[column]) for row in rows) for column in (2, 3, 4, 5))
+    _, _, *columns = zip(*(line.split(",") for line in lines[1:]), strict=True)
+    highs, lows, closes, volumes = (tuple(map(float, column)) for column in columns)
     return Bars(words[1], _interval(words[2]), highs, lows, closes, volumes)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tradeagent.domain.errors import ModelError
 from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, ModelDelta, ToolCall, ToolSpec
-from tradeagent.llm.offline.context import read_context
+from tradeagent.llm.offline.context import Context, prompts_of, read_context
 from tradeagent.llm.offline.policies import POLICIES, Plan, Policy
 from tradeagent.llm.offline.trade import Call
 from tradeagent.llm.usage import Usage
@@ -33,13 +33,15 @@ class OfflineModel:
     def __init__(self, model_id: str, policy: Policy) -> None:
         self.id = model_id
         self._policy = policy
+        self._prompts: tuple[str, ...] = ()
+        self._context: Context | None = None
 
     async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
         return Decimal(0)
 
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
         offered = {tool.name for tool in tools}
-        context = read_context(messages)
+        context = self._read(prompts_of(messages))
         plan = self._policy(context, offered) if context is not None else _NOTHING_TO_DO
         turn = _this_turn(messages)
         made = {call.name for message in turn for call in message.tool_calls}
@@ -61,6 +63,12 @@ class OfflineModel:
         read = sum(len(message.content) for message in messages)
         usage = Usage(read // CHARACTERS_PER_TOKEN, written // CHARACTERS_PER_TOKEN, Decimal(0))
         yield ModelDelta(usage=usage, done="tool_calls" if calls else "stop")
+
+    def _read(self, prompts: tuple[str, ...]) -> Context | None:
+        """The context of these prompts; the rounds of one turn ask with the same ones, and only the first reads them."""
+        if prompts != self._prompts:
+            self._prompts, self._context = prompts, read_context(prompts)
+        return self._context
 
 
 _READING = frozenset({"get_portfolio"})
