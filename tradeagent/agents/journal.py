@@ -28,6 +28,7 @@ class Journal:
         self._durable = durable
         self._lock = threading.Lock()
         self._held: JournalText | None = None
+        self._text = ""
         self._hash: str | None = None
         self._known: dict[str, str] = {}
         # Whether a crash or a conflict may have left lines in the archive that are still in the journal.
@@ -52,7 +53,7 @@ class Journal:
                 text = read_settled(self._path, self._hash)
             except FileNotFoundError:
                 text = ""
-            if self._held is not None and content_hash(text) == self._hash:
+            if self._held is not None and text == self._text:
                 return self._held
         return JournalText(text, self._agent_id)
 
@@ -72,7 +73,7 @@ class Journal:
                 self._put_in_archive(gone)
             text = held.text
             if try_replace(self._path, self._hash, text, durable=self._durable):
-                self._hash, self._held, self._archive_unsure = content_hash(text), held, False
+                self._text, self._hash, self._held, self._archive_unsure = text, content_hash(text), held, False
                 self._remember(update)
                 return None
             self._held, self._archive_unsure = None, True
@@ -83,9 +84,9 @@ class Journal:
         try:
             text = read_settled(self._path, self._hash)
         except FileNotFoundError:
-            self._hash, self._held = None, JournalText("", self._agent_id)
+            self._text, self._hash, self._held = "", None, JournalText("", self._agent_id)
         else:
-            self._hash, self._held = content_hash(text), JournalText(text, self._agent_id)
+            self._text, self._hash, self._held = text, content_hash(text), JournalText(text, self._agent_id)
         return self._held
 
     def _is_current(self) -> bool:

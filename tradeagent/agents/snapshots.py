@@ -213,7 +213,7 @@ def _details(title: str, parts: list[str]) -> str:
 def _block(label: str, text: str, language: str = "text") -> str:
     if not text:
         return ""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    fence = "`" * (max(3, 1 + max(map(len, re.findall("`+", text)))) if "`" in text else 3)
     return f"{fence}{language} {label}\n{text}\n{fence}\n"
 
 

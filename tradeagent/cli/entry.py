@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from tradeagent.cli.complete import is_asked, prepare
-from tradeagent.cli.output import Output, fail
+from tradeagent.cli.output import Output, fail, open_missing_streams
 from tradeagent.cli.session import Globals, set_globals
 from tradeagent.domain.errors import Defect, InvalidInput, TradeAgentError
 
@@ -15,6 +15,7 @@ _SWITCHES |= {"--no-color": "no_color"}
 
 def run(arguments: Sequence[str]) -> int:
     """Execute one command line; the exit code."""
+    open_missing_streams()
     try:
         flags, rest = split_globals(arguments)
     except TradeAgentError as error:

@@ -1,5 +1,6 @@
 """stdout and exit codes: one JSON document, or text for people; narration and errors go to stderr."""
 
+import io
 import json
 import os
 import sys
@@ -72,6 +73,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "–"
     return str(value)
+
+
+def open_missing_streams() -> None:
+    """Stand in for a closed stdin, stdout or stderr, before a file of ours gets its number; a character the stream lacks becomes `?`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def is_interactive() -> bool:

@@ -139,4 +139,4 @@ def _only_with_replay(request: "RunRequest") -> None:
     if request.replay is None and (request.from_ms is not None or request.to_ms is not None):
         raise InvalidInput("--from and --to need --replay", hint="--replay hyperliquid:BTC:5m")
     if request.from_ms is not None and request.to_ms is not None and request.to_ms <= request.from_ms:
-        raise InvalidInput("--to must be after --from")
+        raise InvalidInput("--to must be after --from", hint="--from 2025-03-15 --to 2025-03-16")

@@ -167,10 +167,8 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
     if verdict["verdict"] == "rejected":
         detail = verdict["detail"] or {}
         message = detail.get("message", "refused")
-        most = detail.get("max_ok")
-        hint = f"at most {most} would pass {detail['limit_key']}" if most and most != "0" and detail.get("limit_key") else ""
         code = verdict["rule"] or "venue_rejected"
-        raise RefusedError(message, hint=hint, code=code, details={**detail, "intent_id": verdict["intent_id"]})
+        raise RefusedError(message, hint=_way_out(code, detail, wallet), code=code, details={**detail, "intent_id": verdict["intent_id"]})
     if verdict["verdict"] == "unknown":
         raise VenueError(
             f"the outcome is unknown: {(verdict['detail'] or {}).get('message', '')}", hint="it is being resolved; do not send it again"
@@ -183,6 +181,22 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
     if verdict["verdict"] == "noop":
         text = (verdict["detail"] or {}).get("message", "nothing to do")
     current.output.document(verdict, text)
+
+
+def _way_out(rule: str, detail: dict[str, Any], wallet: str) -> str:
+    """What to do about a refusal: the size that passes where one does, else where the rule's state or limit is seen."""
+    most = detail.get("max_ok")
+    if most and most != "0" and detail.get("limit_key"):
+        return f"at most {most} would pass {detail['limit_key']}"
+    ways = {
+        "SHAPE": "`tradeagent order place --help` says what goes together",
+        "PAUSED": "`tradeagent resume` the run on this wallet",
+        "HALTED": "`tradeagent clear-halt` the run on this wallet",
+        "LOCKOUT": "`tradeagent clear-halt` the run on this wallet",
+        "FRESHNESS": "import newer bars, or place it on a replay: --replay VENUE:MARKET:INTERVAL --at TIME",
+        "RECONCILING": "`tradeagent incidents` says what differs",
+    }
+    return ways.get(rule, f"`tradeagent limits --wallet {wallet}` shows every cap, `tradeagent wallet show {wallet}` the account")
 
 
 def _one_of(text: str, allowed: list[str], field: str) -> str:

@@ -132,7 +132,7 @@ def portfolio_risk(plan: Plan, state: RiskState) -> Iterator[Cap]:
     base = state.limits.number("max_portfolio_risk_quote")
     if base is None:
         return
-    cap = state.risk.penalty_state.effective_cap(base, state.now_ms)
+    cap = state.penalty.effective_cap(base, state.now_ms)
     before = total_open_risk(state)
     after = before + _own_risk(plan, state)
     message = (
@@ -145,7 +145,7 @@ def market_risk(plan: Plan, state: RiskState) -> Iterator[Cap]:
     base, percent = state.limits.number("max_portfolio_risk_quote"), state.limits.number("max_market_risk_pct")
     if base is None or percent is None:
         return
-    cap = state.risk.penalty_state.effective_cap(base, state.now_ms) * percent / 100
+    cap = state.penalty.effective_cap(base, state.now_ms) * percent / 100
     before = open_risk(state, plan.proposal.market)
     after = before + _own_risk(plan, state)
     message = (

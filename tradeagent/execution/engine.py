@@ -42,7 +42,8 @@ from tradeagent.execution.orders import fill_dict, order_dict, order_request, or
 from tradeagent.execution.planning import Plan, Unshapely, plan
 from tradeagent.execution.rules import judge
 from tradeagent.execution.state import MarketState, RiskState, Scope, Spend
-from tradeagent.ledger import events, notes, runs, trading
+from tradeagent.ledger import events, notes, trading
+from tradeagent.ledger.standing import standing
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.trading import OrderRow, Reservation
 from tradeagent.ledger.wallets import WalletRow
@@ -192,9 +193,7 @@ class ExecutionEngine:
     def state(self, tx: Connection, actor: Actor) -> RiskState:
         """One consistent view of the wallet for a proposal of `actor`."""
         terms = self.terms[actor]
-        held_lease = runs.lease(tx, self.wallet.name)
-        deployment_state = runs.deployment_state(tx, terms.scope.deployment) if terms.scope.deployment else None
-        spent = notes.spent_on(tx, terms.slug, day_start_ms(self.wall.now_ms())) if terms.budget_cap is not None else ZERO
+        found = standing(tx, self.wallet.name, terms.scope.deployment, terms.slug, day_start_ms(self.wall.now_ms()))
         return RiskState(
             now_ms=self.clock.now_ms(),
             wallet=self.wallet,
@@ -207,12 +206,12 @@ class ExecutionEngine:
             reservations=tuple(trading.active_reservations(tx, self.wallet.name)),
             fees=self.costs.fees,
             slippage_bps=self.costs.slippage_bps,
-            token_is_current=self.dry_run or (held_lease is not None and held_lease["fencing_token"] == self.token),
-            deployment_state=DeploymentState(deployment_state) if deployment_state else None,
-            kill_switch=bool(notes.setting(tx, notes.KILL_SWITCH)),
+            token_is_current=self.dry_run or found.token == self.token,
+            deployment_state=DeploymentState(found.deployment_state) if found.deployment_state else None,
+            kill_switch=found.kill_switch,
             phase=self.phase,
             unknown_markets=trading.unknown_markets(tx, self.wallet.name),
-            spend=Spend(spent, terms.budget_cap),
+            spend=Spend(found.spent if terms.budget_cap is not None else ZERO, terms.budget_cap),
         )
 
     def _admit(self, proposal: Proposal, actor: Actor, *, flipping: bool = False) -> Verdict:

@@ -11,6 +11,7 @@ from tradeagent.domain.limits import Limits
 from tradeagent.domain.margin import Account
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import Actor, DeploymentState, OrderType, ReconcilePhase
+from tradeagent.domain.performance import Penalty
 from tradeagent.domain.position import Position
 from tradeagent.ledger.trading import NET, OrderRow, PositionRow, Reservation
 from tradeagent.ledger.wallets import RiskRow, WalletRow
@@ -104,6 +105,11 @@ class RiskState:
     @property
     def day_pnl(self) -> Decimal:
         return self.risk.rolled(self.now_ms, self.risk.last_equity).day.pnl(self.equity)
+
+    @cached_property
+    def penalty(self) -> Penalty:
+        """The penalty as of now, so that its half-life is computed once per view."""
+        return Penalty(self.risk.penalty_state.value(self.now_ms), self.now_ms)
 
     @property
     def drawdown_pct(self) -> Decimal:

@@ -61,7 +61,7 @@ def _used(state: RiskState) -> dict[str, Decimal]:
     loss = max(ZERO, -state.day_pnl)
     risk = state.risk.rolled(state.now_ms, state.risk.last_equity)
     base = state.limits.number("max_portfolio_risk_quote")
-    cap = risk.penalty_state.effective_cap(base, state.now_ms) if base else None
+    cap = state.penalty.effective_cap(base, state.now_ms) if base else None
     used = {
         "max_position_size_quote": total_worst_notional(state, controller_id=state.scope.controller_id),
         "max_position_pct": max((worst_notional(state, m) for m in markets), default=ZERO) / equity * 100,

@@ -43,7 +43,6 @@ class DeploymentRow:
 # Statements of the hot path, built once: making one costs more than running it.
 _UPDATE_DEPLOYMENT = update(deployments).where(deployments.c.id == bindparam("the_id"))
 _DEPLOYMENT = select(deployments).where(deployments.c.id == bindparam("the_id"))
-_STATE = select(deployments.c.state).where(deployments.c.id == bindparam("the_id"))
 _LEASE = select(leases).where(leases.c.wallet == bindparam("the_wallet"))
 _BEAT = update(leases).where(leases.c.wallet == bindparam("the_wallet"), leases.c.fencing_token == bindparam("token"))
 _START_TICK = insert(ticks)
@@ -71,12 +70,6 @@ def update_deployment(tx: Connection, deployment: str, **values: Any) -> None:
 def find_deployment(tx: Connection, deployment: str) -> DeploymentRow | None:
     found = tx.execute(_DEPLOYMENT, {"the_id": deployment}).first()
     return DeploymentRow(**found._mapping) if found else None
-
-
-def deployment_state(tx: Connection, deployment: str) -> str | None:
-    """The state alone: the door asks for it with every proposal."""
-    found: str | None = tx.execute(_STATE, {"the_id": deployment}).scalar()
-    return found
 
 
 def get_deployment(tx: Connection, name: str) -> DeploymentRow:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tradeagent.domain.errors import BusyError, DataError, Defect, NotFound, TradeAgentError
+from tradeagent.ledger.queue import WriterQueue
 from tradeagent.ledger.schema import SCHEMA_VERSION, metadata
 
 LOCK_TIMEOUT_S = 30.0
@@ -31,7 +31,7 @@ class Ledger:
         self._durable = durable
         self._lock_timeout_s = lock_timeout_s
         self._thread_lock = threading.RLock()
-        self._file_lock = FileLock(str(file) + ".lock", thread_local=False)
+        self._queue = WriterQueue(file.with_name(file.name + ".lock"))
         self._engine = create_engine(
             f"sqlite:///{file}",
             poolclass=QueuePool,
@@ -43,6 +43,7 @@ class Ledger:
         event.listen(self._engine, "connect", _configure)
         self._writer: Connection | None = None
         self._synchronous = ""
+        self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
 
     @contextmanager
@@ -76,7 +77,7 @@ class Ledger:
 
     def data_version(self) -> int:
         """A number that changes whenever another connection has committed; the wake signal of every reader."""
-        with self._thread_lock:
+        with self._watch_lock:
             if self._watch is None:
                 self._watch = sqlite3.connect(self.file, check_same_thread=False)
             row = self._watch.execute("PRAGMA data_version").fetchone()
@@ -87,26 +88,27 @@ class Ledger:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            self._engine.dispose()
+            self._queue.close()
+        with self._watch_lock:
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
-            self._engine.dispose()
 
     @contextmanager
     def _queued(self) -> Iterator[None]:
         try:
-            self._file_lock.acquire(timeout=self._lock_timeout_s, poll_interval=0.005)
-        except Timeout:
-            raise BusyError(
-                f"the ledger is locked by another process for more than {self._lock_timeout_s:g} s ({self.file})",
-                hint="see who holds it with `tradeagent doctor`",
-            ) from None
+            if not self._queue.acquire(self._lock_timeout_s):
+                raise BusyError(
+                    f"the ledger is locked by another process for more than {self._lock_timeout_s:g} s ({self.file})",
+                    hint="see who holds it with `tradeagent doctor`",
+                )
         except OSError as error:
             raise _unwritable(self.file, error) from error
         try:
             yield
         finally:
-            self._file_lock.release()
+            self._queue.release()
 
     def _writing(self, synchronous: str) -> Connection:
         if self._writer is None:

@@ -21,7 +21,7 @@ from tradeagent.ledger import notes, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger, open_ledger
 from tradeagent.ledger.wallets import REPLAY, WALL, WalletRow
-from tradeagent.llm.contract import TurnLimits
+from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.gateway import open_model
 from tradeagent.llm.offline.policies import POLICIES
 from tradeagent.llm.settings import model_settings
@@ -31,7 +31,7 @@ from tradeagent.market.series import SeriesKey
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
 from tradeagent.runtime.approvals import approver, nobody_watches
-from tradeagent.runtime.repair import repair, take_over
+from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, take_over
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 from tradeagent.tools.registry import known_names
@@ -84,6 +84,7 @@ class Stage:
     clock: Clock
     start_ms: int
     ledger: Ledger
+    model: Model
 
     @property
     def is_replay(self) -> bool:
@@ -124,6 +125,7 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
     """Open everything a run needs, and close it again. Errors are the person's, and name what to change."""
     with ExitStack() as stack:
         agent = load_agent(place.workspace.agent_dir(request.slug), known_to_agents(place.config))
+        model = open_model(agent.definition.model, model_settings(place.config, os.environ, agent.definition.fallback_models))
         ledger = _ledger_for(place, request, stack)
         feed = _feed_for(place, agent, request)
         wallet = _wallet_for(place, request, ledger)
@@ -131,16 +133,19 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
         start = _start_of(place, request, agent, feed, at)
         begin = start if at is None or request.mode is RunMode.DRY_RUN else min(at, start)
         clock = place.clock if request.replay is None else SimulatedClock(begin, request.seed)
-        stage = Stage(place, request, agent, wallet, feed, clock, start, ledger)
+        stage = Stage(place, request, agent, wallet, feed, clock, start, ledger, model)
         token = 0
         if not stage.is_dry:
+            asked_ms = place.clock.now_ms()
             held = lease.take(place.workspace, ledger, wallet.name, None, place.clock)
             stack.callback(held.release)
             token = held.token
-            repair(ledger, place.clock, agent, _files_of(stage))
+            repair(place.workspace, ledger, place.clock, agent, wallet.name, _files_of(stage))
+            drop_commands(ledger, place.clock, wallet.name, asked_ms)
         session, row = _deployment_for(stage)
         stack.callback(_end_of_failed_start, ledger, row.id)
         if token:
+            adopt_directives(ledger, place.clock, agent.slug, row.id)
             with ledger.transaction(durable=False) as tx:
                 runs.name_lease(tx, wallet.name, token, row.id)
         door = _door_for(stage, row, token)
@@ -229,12 +234,17 @@ def _start_of(place: Place, request: RunRequest, agent: Agent, feed: WarehouseFe
         )
     if start is None:
         start = _default_start(agent, feed, request.mode, at)
+    start = max(start, feed.first_open)
     if start >= feed.last_close and request.mode is RunMode.LOOP:
         raise InvalidInput(
             f"--replay: no bars are left after {iso(start)}, the last one closed at {iso(feed.last_close)}",
-            hint="use another wallet: --wallet NAME",
+            hint="use another wallet: --wallet NAME" if request.from_ms is None else f"write --from before {iso(feed.last_close)}",
         )
-    return max(start, feed.first_open)
+    if request.to_ms is not None and request.to_ms < start:
+        raise InvalidInput(
+            f"--to: {iso(request.to_ms)} is before {iso(start)}, where this replay starts", hint=f"write --to after {iso(start)}"
+        )
+    return start
 
 
 def _default_start(agent: Agent, feed: WarehouseFeed, mode: RunMode, at: int | None) -> int:
@@ -367,7 +377,7 @@ def _ticks(stage: Stage, row: DeploymentRow, session: Session | None, door: Door
         agent=agent,
         deployment=row.id,
         mode=request.mode,
-        model=open_model(definition.model, model_settings(config, os.environ, definition.fallback_models)),
+        model=stage.model,
         engine=door.engine,
         ledger=stage.ledger,
         clock=stage.clock,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tradeagent.domain.clock import Clock
-from tradeagent.domain.errors import BusyError, InvalidInput, TradeAgentError
+from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError, VenueError
 from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, ExitReason, VerdictKind
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
@@ -25,6 +25,7 @@ from tradeagent.workspace.paths import Workspace
 
 ACK_TIMEOUT_S = 10.0
 POLL_S = 0.02
+_ERRORS: dict[int, type[TradeAgentError]] = {error.exit_code: error for error in (Defect, InvalidInput, RefusedError, NotFound, VenueError)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,23 @@ class Desk:
 
 def command(desk: Desk, name: str, kind: CommandKind, payload: dict[str, Any] | None = None) -> dict[str, Any]:
     """Give a command to a deployment and wait for its result: `{deployment, command, state, …}`."""
-    with desk.ledger.reading() as tx:
-        deployment = runs.get_deployment(tx, name)
+    deployment, is_running = _addressed(desk, name)
     if kind is CommandKind.DIRECTIVE:
         return _directive(desk, deployment, (payload or {}).get("text", ""))
-    if is_held(desk.workspace, deployment.wallet):
+    if is_running:
         return send(desk, deployment.wallet, deployment.id, kind, payload or {})
     return _without_runner(desk, deployment, kind, payload or {})
+
+
+def _addressed(desk: Desk, name: str) -> tuple[DeploymentRow, bool]:
+    """The run that is meant: by id, or the run of this agent that is alive, else its newest; and whether its runner can be asked."""
+    with desk.ledger.reading() as tx:
+        named = runs.find_deployment(tx, name)
+        rows = [named] if named else runs.all_deployments(tx, slug=name) or [runs.get_deployment(tx, name)]
+        owners = {row.wallet: runs.lease(tx, row.wallet) for row in rows}
+    owned = [row for row in rows if (lease := owners[row.wallet]) is not None and lease["deployment"] == row.id]
+    alive = next((row for row in owned if is_held(desk.workspace, row.wallet)), None)
+    return (alive, True) if alive else (rows[0], False)
 
 
 def send(desk: Desk, wallet: str, deployment: str | None, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +71,8 @@ def send(desk: Desk, wallet: str, deployment: str | None, kind: CommandKind, pay
     row = asyncio.run(_outcome(desk, command_id))
     result = dict(row["result"] or {})
     if row["state"] == CommandState.FAILED.value:
-        raise BusyError(result.get("message", "the command failed"), hint=result.get("hint", ""), code=result.get("code"))
+        error = _ERRORS.get(result.get("exit_code", 0), BusyError)
+        raise error(result.get("message", "the command failed"), hint=result.get("hint", ""), code=result.get("code"))
     return {"deployment": deployment, "command": kind.value, "state": row["state"], "latency_ms": (row["acked_ms"] or now) - now, **result}
 
 
@@ -138,4 +150,4 @@ def execute_row(engine: ExecutionEngine, row: dict[str, Any]) -> dict[str, Any]:
 
 def failure(error: TradeAgentError) -> dict[str, Any]:
     """An error as a command row keeps it."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"code": error.code, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}

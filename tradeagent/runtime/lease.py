@@ -16,6 +16,8 @@ from tradeagent.ledger import events, runs
 from tradeagent.ledger.store import Ledger
 from tradeagent.workspace.paths import Workspace
 
+PROBE_S = 0.01
+GRACE_S = 0.2
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -43,10 +45,11 @@ def boot_id() -> str:
 
 
 def take(workspace: Workspace, ledger: Ledger, wallet: str, deployment: str | None, clock: Clock) -> Lease:
-    """Own a wallet, at once or not at all: BusyError names the deployment that has it."""
+    """Own a wallet within a fifth of a second or not at all: BusyError names the deployment that has it."""
     lock = _lock(workspace, wallet)
     try:
-        lock.acquire(timeout=0)
+        # Longer than somebody takes who only looks whether the wallet is free.
+        lock.acquire(timeout=GRACE_S, poll_interval=PROBE_S)
     except Timeout:
         with ledger.reading() as tx:
             held = runs.lease(tx, wallet)
@@ -67,7 +70,7 @@ def is_held(workspace: Workspace, wallet: str) -> bool:
     """Whether some process owns the wallet now."""
     lock = _lock(workspace, wallet)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PROBE_S, poll_interval=PROBE_S / 4)
     except Timeout:
         return True
     lock.release()

@@ -8,23 +8,29 @@ from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, wr
 from tradeagent.agents.snapshots import list_snapshots
 from tradeagent.domain.clock import Clock, iso
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import DeploymentState, EventKind, IncidentCode, Level
+from tradeagent.domain.names import CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.state import MANUAL_CONTROLLER
 from tradeagent.ledger import events, notes, runs
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.trading import NET
+from tradeagent.runtime.lease import is_held
 from tradeagent.turns.files import AgentFiles
 from tradeagent.turns.record import TickRecord, TickState
+from tradeagent.workspace.paths import Workspace
 
 _LIVE = tuple(state.value for state in DeploymentState if state.is_live)
 
 
-def repair(ledger: Ledger, clock: Clock, agent: Agent, files: Callable[[Session | None], AgentFiles]) -> list[str]:
-    """Finish the files of every run of this agent that has no process any more; their ids. The caller owns the wallet."""
+def repair(
+    workspace: Workspace, ledger: Ledger, clock: Clock, agent: Agent, wallet: str, files: Callable[[Session | None], AgentFiles]
+) -> list[str]:
+    """Finish the files of every run of this agent that has no process any more; their ids. The caller owns `wallet`."""
     with ledger.reading() as tx:
-        left = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.state in _LIVE]
+        left = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.state in _LIVE and row.ended_ms is None]
+    # A dry run owns no wallet and leaves nothing to finish; a run on another wallet may be alive.
+    left = [row for row in left if row.mode != RunMode.DRY_RUN and (row.wallet == wallet or not is_held(workspace, row.wallet))]
     sessions = {session.agent_id: session for session in list_sessions(agent.folder)}
     repaired = []
     for row in left:
@@ -38,6 +44,33 @@ def repair(ledger: Ledger, clock: Clock, agent: Agent, files: Callable[[Session 
             write_session_status(session, final)
         repaired.append(row.id)
     return repaired
+
+
+def drop_commands(ledger: Ledger, clock: Clock, wallet: str, before_ms: int) -> None:
+    """Fail what was asked of a runner that is gone: what it took may be done already, and nothing is done twice or hours late."""
+    now = clock.now_ms()
+    with ledger.reading() as tx:
+        left = [row for row in runs.queued_commands(tx, wallet) if row["created_ms"] < before_ms]
+    for row in left:
+        taken = row["state"] == CommandState.ACKED.value
+        message = "the runner ended while it did this" if taken else "the runner ended before it took this"
+        answer = {"code": "interrupted", "message": message, "hint": "see `tradeagent status` and `tradeagent fills`, then give it again"}
+        with ledger.transaction() as tx:
+            runs.update_command(tx, row["id"], CommandState.FAILED, done_ms=now, result=answer)
+            data = {"kind": row["kind"], "state": CommandState.FAILED.value}
+            events.append(tx, EventKind.COMMAND_STATE, now, wallet=wallet, deployment=row["deployment"], subject=row["id"], data=data)
+
+
+def adopt_directives(ledger: Ledger, clock: Clock, slug: str, to: str) -> None:
+    """What a person told an earlier run of this agent and it never read is for this run."""
+    with ledger.reading() as tx:
+        earlier = [row.id for row in runs.all_deployments(tx, slug=slug, limit=50) if row.id != to and row.ended_ms is not None]
+        left = [row for deployment in earlier for row in runs.waiting_directives(tx, deployment)]
+    if left:
+        with ledger.transaction() as tx:
+            runs.deliver_directives(tx, [row["id"] for row in left], 0)
+            for row in left:
+                runs.add_directive(tx, clock.new_id(), to, row["text"], row["created_ms"])
 
 
 def write_session_status(session: Session, row: DeploymentRow, *, durable: bool = True) -> None:

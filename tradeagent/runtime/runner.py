@@ -11,7 +11,8 @@ from typing import Any
 
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import SimulatedClock
-from tradeagent.domain.errors import RefusedError, TradeAgentError
+from tradeagent.domain.errors import Defect, RefusedError, TradeAgentError
+from tradeagent.domain.money import plain
 from tradeagent.domain.names import (
     Actor,
     CommandKind,
@@ -98,6 +99,11 @@ class Runner:
         self._stop.set()
         self._wake.set()
 
+    @property
+    def _is_experiment(self) -> bool:
+        """Whether a person waits for this one tick."""
+        return self._stage.request.mode is not RunMode.LOOP
+
     def _interval(self) -> int:
         return self._stage.agent.definition.interval_ms or parse_duration("1m")
 
@@ -164,9 +170,13 @@ class Runner:
             record = await self._run.ticks.tick(number, interval_ms, next_mark)
         except TradeAgentError as error:
             await self._failed(number, error.message)
+            if self._is_experiment:
+                raise
             return
-        except Exception as error:  # noqa: BLE001  # the boundary of a tick: a defect is an incident, and the next tick still comes
+        except Exception as error:  # the boundary of a tick: a defect is an incident, and the next tick still comes
             await self._failed(number, f"{type(error).__name__}: {error}")
+            if self._is_experiment:
+                raise
             return
         self.tally.count(record)
         if record.number % PRUNE_EVERY == 0:
@@ -210,13 +220,17 @@ class Runner:
         """Execute commands as they come, whatever the tick is doing."""
         ledger, seen = self._stage.ledger, -1
         while True:
-            changed = ledger.data_version()
-            if changed != seen:
-                seen = changed
-                with ledger.reading() as tx:
-                    waiting = runs.queued_commands(tx, self._stage.wallet.name)
-                for row in waiting:
-                    await self._execute(row)
+            try:
+                changed = ledger.data_version()
+                if changed != seen:
+                    with ledger.reading() as tx:
+                        waiting = runs.queued_commands(tx, self._stage.wallet.name)
+                    for row in waiting:
+                        if row["state"] == CommandState.QUEUED.value:
+                            await self._execute(row)
+                    seen = changed
+            except TradeAgentError:
+                seen = -1  # the ledger was busy or its disk full; a command that nobody has taken stays where it is
             await asyncio.sleep(COMMAND_POLL_S)
 
     async def _execute(self, row: dict[str, Any]) -> None:
@@ -225,8 +239,8 @@ class Runner:
         await engine.alone(lambda: self._set_command(row, CommandState.ACKED, acked_ms=self._stage.place.clock.now_ms()))
         try:
             result = await engine.alone(lambda: execute_row(engine, row) | self._change(kind))
-        except TradeAgentError as error:
-            answer = failure(error)
+        except Exception as error:  # noqa: BLE001  # the boundary of a command: whoever waits for it is told, and the next one is obeyed
+            answer = failure(error if isinstance(error, TradeAgentError) else Defect(f"{type(error).__name__}: {error}"))
             await engine.alone(lambda: self._set_command(row, CommandState.FAILED, done_ms=self._stage.place.clock.now_ms(), result=answer))
             return
         await engine.alone(lambda: self._answer(row, result))
@@ -261,7 +275,7 @@ class Runner:
         with self._run.door.engine.transaction() as tx:
             book.point(tx, self._stage.clock.now_ms())
             book.flush(tx)
-        return {"equity": str(book.equity()), "tick": self.tally.ticks}
+        return {"equity": plain(book.equity()), "tick": self.tally.ticks}
 
     def _set_state(self, state: DeploymentState, **values: Any) -> None:
         row, now = self._run.row, self._stage.clock.now_ms()
@@ -295,7 +309,7 @@ class Runner:
         if not stage.is_dry:
             with self._run.door.engine.transaction() as tx:
                 self._run.door.engine.book.flush(tx)
-        self._set_state(ended, ended_ms=stage.place.clock.now_ms(), stopped_because=why.value, next_tick_ms=None)
+        self._set_state(ended, ticks=self.tally.ticks, ended_ms=stage.place.clock.now_ms(), stopped_because=why.value, next_tick_ms=None)
         if self._run.session is not None:
             with stage.ledger.reading() as tx:
                 final = runs.get_deployment(tx, row.id)

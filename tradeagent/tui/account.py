@@ -10,7 +10,8 @@ from textual.widgets import Static
 
 from tradeagent.domain.clock import to_datetime
 from tradeagent.domain.money import ZERO
-from tradeagent.tui.text import age, badge, badge_style, clip, line, moment, money, one_line, price, signed, tone
+from tradeagent.domain.names import DeploymentState
+from tradeagent.tui.text import age, badge, badge_style, clip, entitle, line, moment, money, one_line, price, signed, tone
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -39,7 +40,7 @@ class AccountPane(VerticalScroll, can_focus=True):
         super().__init__()
         self._picture: AccountPicture | None = None
         self._trouble = False
-        self._drawn = ""
+        self._drawn = Content("")
 
     def compose(self) -> "ComposeResult":
         yield Static("", markup=False)
@@ -48,27 +49,26 @@ class AccountPane(VerticalScroll, can_focus=True):
         """Draw a picture; `trouble` = the ledger cannot be read, so it may be out of date."""
         self._picture, self._trouble = picture, trouble
         if picture is None:
-            self.border_title, self.border_subtitle = Content("account"), Content("")
+            entitle(self, Content("account"), Content(" "))
         else:
-            snapshot = picture.snapshot
-            style = badge_style(snapshot.network)
-            self.border_title = Content.assemble(f"account {snapshot.wallet} ", (badge(snapshot.network), style))
-            self.border_subtitle = Content(_source(picture))
+            network = picture.snapshot.network
+            title = Content.assemble(f"account {picture.snapshot.wallet} ", (badge(network), badge_style(network)))
+            entitle(self, title, Content(_source(picture)))
         self.redraw(now_ms)
 
     def redraw(self, now_ms: int) -> None:
         """Draw again when the text would differ, for instance because an age has grown."""
         content = Content("") if self._picture is None else self._content(self._picture, now_ms)
-        if content.markup != self._drawn:
-            self._drawn = content.markup
-            self.query_one(Static).update(content)
+        if content.plain != self._drawn.plain or content.spans != self._drawn.spans:
+            lines_changed = content.plain.count("\n") != self._drawn.plain.count("\n")
+            self._drawn = content
+            self.query_one(Static).update(content, layout=lines_changed)
 
     def copied_text(self) -> str:
-        content = self.query_one(Static).content
-        return content.plain if isinstance(content, Content) else ""
+        return self._drawn.plain
 
     def on_resize(self, event: Resize) -> None:
-        self._drawn = ""
+        self._drawn = Content("")
         if self._picture is not None:
             self.redraw(self._picture.snapshot.as_of_ms)
 
@@ -147,7 +147,7 @@ def _limit(share: Decimal, use: "LimitUse", width: int) -> Content:
     style = "$text-error" if share > 1 else "$text-warning" if share >= Decimal("0.75") else "$text-success"
     value = f"{_short(use.used or ZERO)}/{_short(Decimal(str(use.value)))}{unit}"
     room = width - BAR_CELLS - max(_VALUE_CELLS, len(value)) - 2
-    bar = [("█" * filled, style), ("·" * (BAR_CELLS - filled), "dim")]
+    bar = [("▇" * filled, style), ("·" * (BAR_CELLS - filled), "dim")]
     return Content.assemble((clip(name, room).ljust(room), "$foreground 65%"), " ", *bar, " ", value.rjust(_VALUE_CELLS), "\n")
 
 
@@ -207,6 +207,7 @@ def _health(picture: "AccountPicture", now_ms: int, width: int) -> Content:
     seconds = _market_age(picture, now_ms)
     locks = [name for name, is_on in (("lockout", s.lockout), ("KILL SWITCH", s.kill_switch)) if is_on]
     locks += [f"halt: {one_line(s.halt, 40)}"] if s.halt else []
+    locks += ["paused"] if card.state is DeploymentState.PAUSED else []
     phase_style = "" if s.phase == _CONSISTENT else "bold $text-error"
     return Content.assemble(
         _heading("health", card.state.value, width),

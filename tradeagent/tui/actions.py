@@ -27,7 +27,7 @@ TRADE_ACTIONS: tuple[Action, ...] = (
     Action("escape", "focus_list", "List", "back to the list of deployments", "Move", in_footer=False),
     Action("a", "toggle_account", "Account", "show the account instead of the stream (narrow terminals)", "Move"),
     Action("s", "stop", "Stop", "end the run after its tick; positions stay with their stops", "Command", needs_deployment=True),
-    Action("p", "pause", "Pause/resume", "no model turns and no new exposure, or go on", "Command", needs_deployment=True),
+    Action("p", "pause", "Pause", "pause: no model turns and no new exposure; again to resume", "Command", needs_deployment=True),
     Action("f", "flatten", "Flatten", "cancel all orders, close all positions, pause; asks first", "Command", needs_deployment=True),
     Action("d", "directive", "Directive", "one instruction for the next tick", "Command", needs_deployment=True),
     Action("i", "incidents", "Incidents", "what is open and needs a person", "Look"),
@@ -36,6 +36,7 @@ TRADE_ACTIONS: tuple[Action, ...] = (
     Action("question_mark", "help", "Help", "this page", "Look"),
     Action("ctrl+t", "app.toggle_theme", "Theme", "dark or light", "Look", in_footer=False),
     Action("q", "app.quit", "Quit (agents run on)", "close the screen; quitting stops nothing: runners are processes of their own", "Look"),
+    Action("ctrl+p", "app.command_palette", "Palette", "every action and every deployment by name", "Look"),
 )
 
 

@@ -1,9 +1,8 @@
 """The Textual application: opens the Trade screen on a workspace and knows the themes. Screens and panes live in their own files."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.screen import Screen
 
 from tradeagent.domain.clock import Clock, SystemClock
@@ -23,7 +22,7 @@ class TradeAgentApp(App[None]):
 
     TITLE = "TradeAgent"
     CSS_PATH: ClassVar["CSSPathType | None"] = "theme.tcss"
-    COMMANDS = App.COMMANDS | {ActionCommands}
+    COMMANDS: ClassVar = {ActionCommands}
 
     def __init__(self, workspace: Workspace, config: Config, clock: Clock) -> None:
         super().__init__()
@@ -33,10 +32,6 @@ class TradeAgentApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         return TradeScreen(self._workspace, self._config, self._clock)
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Of Textual's own commands only the choice of a theme: everything else is in the list of actions."""
-        yield SystemCommand("Choose a theme", "any of the built-in themes, also for terminals with 16 colours", self.action_change_theme)
 
     def action_toggle_theme(self) -> None:
         self.theme = LIGHT if self.current_theme.dark else DARK

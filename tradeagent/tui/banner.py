@@ -16,8 +16,12 @@ class Banner(Static):
     """One line about the whole workspace."""
 
     def __init__(self, place: str) -> None:
-        super().__init__(Content.assemble(("TradeAgent", "bold"), ("  opening the ledger …", "dim")), markup=False)
+        super().__init__(_waiting("opening the ledger …"), markup=False)
         self._place = place
+
+    def wait(self) -> None:
+        """Nothing could be read yet; the notice below says why."""
+        self.update(_waiting("waiting for the ledger"), layout=False)
 
     def show(self, glance: "Glance") -> None:
         """Redraw from a glance at the workspace."""
@@ -33,7 +37,7 @@ class Banner(Static):
         if room > 8:
             parts.append((f"   {clip(one_line(self._place), room)}", "dim"))
         self.set_class(any(network in LIVE_NETWORKS for network in networks), "-live")
-        self.update(Content.assemble(*parts))
+        self.update(Content.assemble(*parts), layout=False)
 
 
 class Notice(Static):
@@ -53,6 +57,10 @@ class Notice(Static):
 
     def clear(self) -> None:
         self.remove_class("-shown")
+
+
+def _waiting(what: str) -> Content:
+    return Content.assemble(("TradeAgent", "bold"), (f"  {what}", "dim"))
 
 
 def _count(number: int, noun: str) -> str:

@@ -75,17 +75,15 @@ class Deployments(OptionList):
         label = badge(card.network) if card.mode.value != "dry_run" else "DRY RUN"
         pending = self._pending.get(card.id, "")
         state = f"{pending} …" if pending else card.state.value + (f" ({card.halt})" if card.halt else "")
-        when, note = _next_tick(card, now_ms), f"{card.open_positions} open"
+        when = (f"{card.open_positions} open  " if card.open_positions else "") + _next_tick(card, now_ms)
         pnl = f"{signed(card.day_pnl)} day"
-        alarm = f"  ! {card.incidents}" if card.incidents else ""
+        alarm = f" !{card.incidents}" if card.incidents else ""
         return Content.assemble(
             *_ends(clip(card.id, width - len(label) - 1), "bold", label, badge_style(card.network), width),
             "\n",
             *_ends(clip(state + alarm, width - len(when) - 1), _STATE_STYLES.get(card.state.value, "dim"), when, "dim", width),
             "\n",
-            *_ends(money(card.equity), "", pnl, tone(card.day_pnl), width - len(note) - 2),
-            "  ",
-            (note, "" if card.open_positions else "dim"),
+            *_ends(money(card.equity), "", pnl, tone(card.day_pnl), width),
         )
 
 

@@ -1,8 +1,7 @@
 """The worker behind the screen: watches the ledger's version and the transcript, and tells what changed. It never writes.
 
-Looking costs microseconds; reading happens when something has changed, and every few seconds because a killed runner
-changes nothing. Reading takes at most a third of the time, however fast the ledger moves; news that the screen has not
-taken yet are replaced, not queued.
+Looking costs microseconds. When something has changed, events are read at once, and accounts at most five times a second; both
+every few seconds anyway, because a killed runner changes nothing. News that the screen has not taken yet are replaced, not queued.
 """
 
 import threading
@@ -17,9 +16,11 @@ from tradeagent.workspace.config import Config
 from tradeagent.workspace.paths import Workspace
 
 if TYPE_CHECKING:
-    from tradeagent.tui.glance import AccountPicture, Glance, LedgerView
+    from tradeagent.tui.glance import AccountPicture, Glance, Happening, LedgerView
 
 POLL_S = 0.05
+POLL_AT_REST_S = 0.25
+READ_AGAIN_S = 0.2
 LOOK_ANYWAY_S = 3.0
 RETRY_S = 1.0
 
@@ -30,6 +31,7 @@ class News:
 
     glance: "Glance | None" = None
     picture: "AccountPicture | None" = None
+    happenings: "tuple[Happening, ...] | None" = None
     deployment: str = ""
     spoken: list[Tailed] = field(default_factory=list)
     error: TradeAgentError | None = None
@@ -53,7 +55,9 @@ class Feed:
         self._view: LedgerView | None = None
         self._version = -1
         self._looked = 0.0
+        self._owed = True
         self._glance: Glance | None = None
+        self._happenings: tuple[Happening, ...] | None = None
         self._tail: TranscriptTail | None = None
         self._shown = ""
         self._trouble = ""
@@ -82,15 +86,21 @@ class Feed:
         """Look until stopped."""
         while not self._stopped:
             began = self._clock.monotonic()
-            pause = POLL_S
             try:
                 self._look()
+                pause = POLL_S if self._runs else POLL_AT_REST_S
             except (TradeAgentError, OSError) as error:
                 self._stumble(error if isinstance(error, TradeAgentError) else DataError(f"the workspace cannot be read: {error}"))
                 pause = RETRY_S
-            self._wake.wait(max(pause, 2 * (self._clock.monotonic() - began)))
+            took = self._clock.monotonic() - began
+            self._wake.wait(max(pause - took, took / 2))
             self._wake.clear()
         self._close()
+
+    @property
+    def _runs(self) -> bool:
+        """Whether anything runs that could change something by itself."""
+        return self._glance is None or any(card.is_live for card in self._glance.cards)
 
     def _look(self) -> None:
         now = self._clock.monotonic()
@@ -99,10 +109,13 @@ class Feed:
             self._close()
         view, chosen = self._opened(), self._chosen
         version = view.version()
-        if version != self._version or self._forced or is_time or chosen != self._shown:
-            self._forced = False
+        if version != self._version:
+            self._version, self._owed = version, True
+            self._read_events(view)
+        is_due = self._owed and now - self._looked >= READ_AGAIN_S
+        if is_due or is_time or self._forced or chosen != self._shown:
+            self._forced, self._owed, self._looked = False, False, now
             self._read(view, chosen)
-            self._version, self._looked = version, now
         self._follow(chosen)
 
     def _opened(self) -> "LedgerView":
@@ -112,6 +125,14 @@ class Feed:
             self._view = LedgerView(self._workspace, self._config, self._clock)
             self._version = -1
         return self._view
+
+    def _read_events(self, view: "LedgerView") -> None:
+        happenings = view.happenings()
+        if happenings != self._happenings:
+            self._happenings = happenings
+            with self._lock:
+                self._news.happenings = happenings
+            self._tell()
 
     def _read(self, view: "LedgerView", chosen: str) -> None:
         glance = view.glance()

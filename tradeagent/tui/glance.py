@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tradeagent.domain.clock import Clock, to_ms
 from tradeagent.domain.errors import DataError
-from tradeagent.domain.names import DeploymentState, EventKind, ReconcilePhase, RunMode
+from tradeagent.domain.names import DeploymentState, EventKind, RunMode
 from tradeagent.execution.opening import network_of
 from tradeagent.execution.reading import read_state, tenant_of
 from tradeagent.execution.usage import LimitUse, limit_usage
@@ -102,14 +102,13 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The workspace: its deployments, running ones first, and what happened last, oldest first."""
+    """The workspace and its deployments, running ones first."""
 
     network: str
     kill_switch: bool
     open_incidents: int
     cards: tuple[Card, ...]
     incidents: tuple[IncidentRow, ...]
-    happenings: tuple[Happening, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +162,26 @@ class LedgerView:
                 cards = [self._card(tx, row) for row in status["deployments"]]
                 count: int = status["incidents"]
                 incidents = notes.list_incidents(tx, only_open=True, limit=MAX_INCIDENTS) if count else []
-                self._follow(tx)
         return Glance(
             network=status["network"],
             kill_switch=status["kill_switch"],
             open_incidents=count,
             cards=tuple(sorted(cards, key=lambda card: not card.is_live)),
             incidents=tuple(map(_incident, incidents)),
-            happenings=tuple(self._happenings),
         )
+
+    def happenings(self) -> tuple[Happening, ...]:
+        """The newest events of the ticker's kinds, oldest first; a first look takes only as many as are kept."""
+        limit = TICKER_EVENTS if self._cursor == 0 else 1_000
+        with _named(), self._ledger.reading() as tx:
+            rows = events.read(tx, after=self._cursor, kinds=TICKER_KINDS, limit=limit, newest=True)
+        for row in rows:
+            self._cursor = row["seq"]
+            if row["kind"] == EventKind.COMMAND_STATE.value and row["data"].get("state") not in _ENDINGS:
+                continue
+            where = row["deployment"] or row["wallet"] or ""
+            self._happenings.append(Happening(row["time_ms"], row["kind"], where, row["data"]))
+        return tuple(self._happenings)
 
     def account(self, card: Card) -> AccountPicture:
         """The wallet of a deployment, from the same snapshot as `wallet show` and the prompt."""
@@ -223,21 +233,6 @@ class LedgerView:
         if deployment not in self._sources:
             self._sources[deployment] = runs.get_deployment(tx, deployment).source
         return self._sources[deployment]
-
-    def _follow(self, tx: Any) -> None:
-        """Take in the events since the last look; a first look takes only the newest."""
-        first = self._cursor == 0
-        rows = events.read(tx, after=self._cursor, kinds=TICKER_KINDS, limit=TICKER_EVENTS if first else 1_000, newest=True)
-        for row in rows:
-            self._cursor = row["seq"]
-            if row["kind"] == EventKind.COMMAND_STATE.value and row["data"].get("state") not in _ENDINGS:
-                continue
-            where = row["deployment"] or row["wallet"] or ""
-            self._happenings.append(Happening(row["time_ms"], row["kind"], where, row["data"]))
-
-
-def is_consistent(phase: str) -> bool:
-    return phase == ReconcilePhase.CONSISTENT.value
 
 
 def _incident(row: dict[str, Any]) -> IncidentRow:

@@ -108,6 +108,5 @@ def help_page(actions: Iterable[Action]) -> Reading:
     for group, keys, meaning in help_lines(actions):
         parts += [(f"{group}\n", "bold $text-accent")] if group else []
         parts += [(f"  {keys:<12}", "bold"), f" {meaning}\n"]
-    parts += [("  ctrl+p      ", "bold"), " palette: every action and every deployment by name\n"]
     parts += [(f"\n{note}\n", "$foreground 65%") for note in _NOTES]
     return Reading("keys", Content.assemble(*parts))

@@ -10,7 +10,7 @@ from tradeagent.tui.trade import TradeScreen
 
 
 class ActionCommands(Provider):
-    """Made from the list of actions; commands that are greyed out in the footer do nothing here either."""
+    """Made from the list of actions; what is greyed out in the footer does nothing here either."""
 
     async def discover(self) -> Hits:
         for title, text, run in self._commands():
@@ -27,6 +27,8 @@ class ActionCommands(Provider):
         screen = self.screen
         if not isinstance(screen, TradeScreen):
             return []
-        rows = [(f"{action.label} · {keys_text(action.key)}", action.help, action.name) for action in TRADE_ACTIONS]
+        actions = [action for action in TRADE_ACTIONS if action.name != "app.command_palette"]
+        rows = [(f"{action.label} · {keys_text(action.key)}", action.help, action.name) for action in actions]
         rows += [(card.id, f"choose {card.id} on {card.wallet}", f"choose({card.id!r})") for card in screen.cards]
+        rows.append(("Choose a theme", "any of the built-in themes, also for terminals with 16 colours", "app.change_theme"))
         return [(title, text, partial(screen.run_action, name)) for title, text, name in rows]

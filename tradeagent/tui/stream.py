@@ -1,20 +1,22 @@
 """The stream of an agent's ticks: markdown that grows as the transcript does, a page a tick, the newest pages only."""
 
 import asyncio
+from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Markdown
-from textual.widgets.markdown import MarkdownStream
 
 from tradeagent.tui.pages import PageCutter, Piece, newest
-from tradeagent.tui.text import moment, one_line
+from tradeagent.tui.text import entitle, moment, one_line
 
 if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
+    from textual.widgets import Markdown
+    from textual.widgets.markdown import MarkdownStream
+
     from tradeagent.tui.glance import AccountPicture, Card
 
 KEEP_PAGES = 12
@@ -25,14 +27,16 @@ _READING_FACTOR = 3
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _parser() -> "MarkdownIt":
     """CommonMark with tables. HTML shows as it was written, nothing becomes a link by itself, and a new line is one."""
+    from markdown_it import MarkdownIt
+
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
     return parser
 
 
-def _keep_line_breaks(state: StateCore) -> None:
+def _keep_line_breaks(state: "StateCore") -> None:
     for token in state.tokens:
         for child in token.children or ():
             if child.type == "softbreak":
@@ -75,20 +79,11 @@ class TickStream(VerticalScroll, can_focus=True):
             self._forget = True
         self._wake.set()
 
-    def entitle(self, card: "Card") -> None:
-        """Say whose ticks these are, and whether a model or a rule writes them."""
+    def show_of(self, card: "Card", picture: "AccountPicture | None" = None) -> None:
+        """Say whose ticks these are, whether a model or a rule writes them, and from the ledger how the last one ended."""
         label = "rule-based · " if card.is_rule_based else ""
-        self.border_title = Content(f"{one_line(card.id, 60)} · {label}{one_line(card.model, 60)}")
-
-    def summarise(self, picture: "AccountPicture") -> None:
-        """The last tick in a few words, from the ledger."""
-        tick, now = picture.last_tick, picture.snapshot.as_of_ms
-        waits = f" · {picture.directives} directive(s) wait" if picture.directives else ""
-        if tick is None:
-            self.border_subtitle = Content(f"no tick yet{waits}")
-            return
-        outcome = f"blocked {tick['rule']}: {tick['action']}" if tick.get("rule") else str(tick.get("action", ""))
-        self.border_subtitle = Content(f"tick {tick['tick']} · {moment(tick['time_ms'], now)} · {one_line(outcome, 60)}{waits}")
+        title = Content(f"{one_line(card.id, 60)} · {label}{one_line(card.model, 60)}")
+        entitle(self, title, Content(" " if picture is None else _last_tick(picture)))
 
     def copied_text(self) -> str:
         """The newest page as it was written."""
@@ -106,14 +101,18 @@ class TickStream(VerticalScroll, can_focus=True):
             began = loop.time()
             taken, forget = self._pending, self._forget
             self._pending, self._forget = [], False
-            if forget:
-                await self._clear()
-            for piece in taken:
-                await self._write(piece)
-            await self._prune()
+            # Nothing at all is painted in a batch: only where everything changes is that better than a paint a page.
+            with self.app.batch_update() if forget else nullcontext():
+                if forget:
+                    await self._clear()
+                for piece in taken:
+                    await self._write(piece)
+                await self._prune()
             await asyncio.sleep(max(1 / DRAWS_PER_SECOND, loop.time() - began))
 
     async def _write(self, piece: Piece) -> None:
+        from textual.widgets import Markdown  # not at the top: the first paint does without it
+
         if piece.begins or self._stream is None:
             await self._end_page()
             page = Markdown(parser_factory=_parser, open_links=False)
@@ -144,3 +143,12 @@ class TickStream(VerticalScroll, can_focus=True):
         self._pages.clear()
         await self.remove_children()
         self.anchor()
+
+
+def _last_tick(picture: "AccountPicture") -> str:
+    tick, now = picture.last_tick, picture.snapshot.as_of_ms
+    waits = f" · {picture.directives} directive(s) wait" if picture.directives else ""
+    if tick is None:
+        return f"no tick yet{waits}"
+    outcome = f"blocked {tick['rule']}: {tick['action']}" if tick.get("rule") else str(tick.get("action", ""))
+    return f"tick {tick['tick']} · {moment(tick['time_ms'], now)} · {one_line(outcome, 60)}{waits}"

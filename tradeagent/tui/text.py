@@ -3,6 +3,7 @@
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from textual.content import Content
+from textual.widget import Widget
 
 from tradeagent.domain.clock import DAY_MS, to_datetime
 
@@ -91,6 +92,15 @@ def line(label: str, value: str, width: int, style: str = "", *, label_style: st
     """A label on the left and a value on the right of a line of `width` cells, ended by a newline."""
     gap = max(1, width - len(label) - len(value))
     return Content.assemble((label, label_style), " " * gap, (value, style), "\n")
+
+
+def entitle(widget: Widget, title: Content, subtitle: Content | None = None) -> None:
+    """Set the texts in a pane's border; a pane whose texts stay the same is not painted again."""
+    shown = (title.markup, None if subtitle is None else subtitle.markup)
+    if shown != (widget.border_title, widget.border_subtitle if subtitle is not None else None):
+        widget.border_title = title
+        if subtitle is not None:
+            widget.border_subtitle = subtitle
 
 
 def clip(text: str, width: int) -> str:

@@ -1,5 +1,6 @@
 """The Trade screen: deployments on the left, the chosen agent's ticks in the middle, its account on the right, events below."""
 
+import gc
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -81,6 +82,9 @@ class TradeScreen(Screen[None]):
         self.set_interval(1.0, self._second)
         self.call_after_refresh(self._start_feed)
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fit)
+
     def on_unmount(self) -> None:
         self._feed.stop()
 
@@ -93,8 +97,15 @@ class TradeScreen(Screen[None]):
         return self.query_one(Deployments).chosen
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Commands are greyed out while there is no deployment to command."""
+        """Commands are greyed out while there is no deployment to command; the account needs its key only where it hides."""
+        if action == "toggle_account":
+            return self.has_class("-narrow")
         return None if action in _NEEDS_DEPLOYMENT and self.is_mounted and self.chosen is None else True
+
+    def _fit(self) -> None:
+        """After the size classes have changed: the footer has no room for the palette's key on a narrow terminal."""
+        self.query_one(Footer).show_command_palette = not self.has_class("-narrow")
+        self.refresh_bindings()
 
     # What the feed tells
 
@@ -108,12 +119,16 @@ class TradeScreen(Screen[None]):
             self._is_troubled = True
             self.query_one(Notice).say(news.error)
             self._show_account()
+            if self._glance is None:
+                self.query_one(Banner).wait()
+        if news.happenings is not None:
+            self.query_one(Ticker).show(news.happenings)
         if news.glance is not None:
             self._show_glance(news.glance)
         if news.picture is not None and self.chosen is not None and news.picture.card.id == self.chosen.id:
             self._picture = news.picture
             self._show_account()
-            self.query_one(TickStream).summarise(news.picture)
+            self.query_one(TickStream).show_of(self.chosen, news.picture)
         if self.chosen is not None and news.deployment == self.chosen.id:
             stream = self.query_one(TickStream)
             for said in news.spoken:
@@ -122,10 +137,12 @@ class TradeScreen(Screen[None]):
                 stream.add(said.text)
 
     def _show_glance(self, glance: "Glance") -> None:
+        if self._glance is None and not self.app.is_headless:
+            # What is loaded by now stays: without it the collector's pauses are shorter than a frame (measured: 350 ms before).
+            gc.freeze()
         self._glance, self._is_troubled = glance, False
         self.query_one(Notice).clear()
         self.query_one(Banner).show(glance)
-        self.query_one(Ticker).show(glance.happenings)
         self.set_class(not glance.cards, "-empty")
         self.query_one(Deployments).show(glance.cards, self._clock.now_ms())
 
@@ -147,7 +164,7 @@ class TradeScreen(Screen[None]):
         self._show_account()
         stream = self.query_one(TickStream)
         stream.restart()
-        stream.entitle(card)
+        stream.show_of(card)
         self._feed.choose(card.id)
         self.refresh_bindings()
 
@@ -176,7 +193,7 @@ class TradeScreen(Screen[None]):
 
     def action_toggle_account(self) -> None:
         self.toggle_class("-account")
-        if self.has_class("-account") or not self.has_class("-narrow"):
+        if self.has_class("-account"):
             self.query_one(AccountPane).focus()
         else:
             self.query_one(Deployments).focus()

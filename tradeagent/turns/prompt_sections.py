@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
-from tradeagent.domain.clock import DAY_MS, MINUTE_MS, to_datetime
 from tradeagent.turns.prompt_inputs import (
     AccountLine,
     BarsTable,
@@ -127,15 +127,14 @@ def _market(line: MarketLine) -> str:
 def bars_section(table: BarsTable, tokens: int) -> tuple[str, int]:
     """`## Bars BTC 15m` with the newest bars that fit; prices keep up to 10 significant figures."""
     title = f"## Bars {quoted(one_line(table.market))} {table.interval}\n"
-    days: dict[int, str] = {}
-    rows = []
-    for time_ms, open_, high, low, close, volume in table.rows:
-        day, minutes = time_ms // DAY_MS, time_ms % DAY_MS // MINUTE_MS
-        if day not in days:
-            days[day] = to_datetime(time_ms).strftime("%Y-%m-%d")
-        rows.append(f"{days[day]}T{minutes // 60:02d}:{minutes % 60:02d}Z,{open_:.10g},{high:.10g},{low:.10g},{close:.10g},{volume:.6g}")
-    text, cut = cut_oldest(rows, tokens - (len(title) + len(BARS_HEADER)) // 4 - 1, "bars")
+    text, cut = cut_oldest([_bar_line(*row) for row in table.rows], tokens - (len(title) + len(BARS_HEADER)) // 4 - 1, "bars")
     return f"{title}{BARS_HEADER}\n{text}", cut
+
+
+@lru_cache(maxsize=8192)
+def _bar_line(time_ms: int, open_: float, high: float, low: float, close: float, volume: float) -> str:
+    """One bar; nearly all of a prompt's bars were in the prompt before it."""
+    return f"{stamp(time_ms)},{open_:.10g},{high:.10g},{low:.10g},{close:.10g},{volume:.6g}"
 
 
 def trip_line(trip: TripLine) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 from tradeagent.domain.clock import to_datetime
 from tradeagent.domain.money import plain
@@ -28,6 +29,7 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
+@lru_cache(maxsize=512)
 def free_text(text: str) -> str:
     """A person's or agent's text that cannot open a section, an envelope or a cut note of the prompt: headings move to `###`."""
     harmless = _HEADING.sub("###", visible(text).strip())

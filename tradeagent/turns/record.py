@@ -142,6 +142,12 @@ def turn_record(
     )
 
 
+def blocked_snapshot(header: Header, base: TickRecord, state: RiskState, ms: Mapping[str, int]) -> SnapshotRecord:
+    """What an experiment leaves whose tick was blocked: the account, and why nobody was asked."""
+    nothing = Prompt("", "", (), "")
+    return _snapshot(header, base, state, nothing, TurnResult(), ms, f"blocked: {base.rule}: {base.action}")
+
+
 def _snapshot(
     header: Header, base: TickRecord, state: RiskState, prompt: Prompt, turn: TurnResult, ms: Mapping[str, int], outcome: str
 ) -> SnapshotRecord:

@@ -27,7 +27,7 @@ from tradeagent.tools.registry import tools_for
 from tradeagent.turns.files import AgentFiles, Written
 from tradeagent.turns.inputs import History, Occasion, prompt_inputs, read_history
 from tradeagent.turns.prompt import Prompt, build_prompt
-from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, figures_of, turn_record
+from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
 from tradeagent.turns.transcript import Transcript
 from tradeagent.turns.turn import TurnResult, TurnSetup, converse
 
@@ -98,6 +98,8 @@ class TickEngine:
         base = TickRecord(tick_id, number, started, TickState.BLOCKED, block.message if block else "", block.rule.value if block else None)
         if block is not None:
             record = replace(base, figures=self._figures(state))
+            if not self._s.header.is_session:
+                record = replace(record, snapshot=blocked_snapshot(self._s.header, record, state, timings.by_step))
         else:
             texts = tuple(row["text"] for row in directives)
             base = replace(base, directives=texts)
@@ -183,6 +185,9 @@ class TickEngine:
         if self._s.mode is not RunMode.DRY_RUN:
             with self._s.engine.transaction() as tx:
                 self._write(tx, record, directive_ids, next_ms)
+        else:
+            with self._s.ledger.transaction() as tx:
+                self._write_usage(tx, record)
         self._pending_usage.clear()
         written = self._s.files.write(record)
         if written.conflicts or written.learned:
@@ -204,7 +209,7 @@ class TickEngine:
         runs.update_deployment(tx, deployment, ticks=record.number, last_tick_ms=record.started_ms, next_tick_ms=next_ms, failures=0)
         runs.beat(tx, engine.wallet.name, engine.token, now)
         runs.deliver_directives(tx, list(directive_ids), record.number)
-        self._write_usage(tx, record, now)
+        self._write_usage(tx, record)
         if record.state is not TickState.BLOCKED:
             for call in record.calls:
                 events.append(
@@ -221,7 +226,7 @@ class TickEngine:
         events.append(tx, kind, now, wallet=engine.wallet.name, deployment=deployment, data=record.headline())
         self._write_incidents(tx, record, now)
 
-    def _write_usage(self, tx: Connection, record: TickRecord, now: int) -> None:
+    def _write_usage(self, tx: Connection, record: TickRecord) -> None:
         if record.state is TickState.BLOCKED:
             return
         notes.add_usage(

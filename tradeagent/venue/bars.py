@@ -63,7 +63,8 @@ def _play_open(book: Book, bars: Sequence[Bar], time_ms: int, funding: Sequence[
     fresh = [bar for bar in bars if book.opened.get(bar.market) != time_ms]
     opens = {bar.market: bar.open for bar in fresh}
     for row in funding:
-        _pay_funding(book, row, time_ms, opens)
+        if row.market in opens:  # a position that opened at this very open was not carried in
+            _pay_funding(book, row, time_ms, opens)
     book.marks.update(opens)
     trading = [bar for bar in fresh if _trades(book, bar)]
     for bar in trading:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import MINUTE_MS, to_ms
@@ -90,14 +91,9 @@ class Context:
         return default if found is None else found
 
 
-def prompts_of(messages: Sequence[Message]) -> tuple[str, ...]:
-    """What the product and the user said in a conversation: the texts that carry sections."""
-    return tuple(message.content for message in messages if message.role in ("system", "user"))
-
-
-def read_context(prompts: Sequence[str]) -> Context | None:
-    """The context of the last prompt, or None when there is none (no `## Tick` section)."""
-    sections = _sections(line for text in prompts for line in text.split("\n"))
+def read_context(messages: Sequence[Message]) -> Context | None:
+    """The context of the last prompt in the conversation, or None when there is none (no `## Tick` section)."""
+    sections = _sections(line for message in messages if message.role in ("system", "user") for line in message.content.split("\n"))
     tick = _merged(sections.get("Tick", ()))
     if "now" not in tick:
         return None
@@ -160,9 +156,15 @@ def _bars(title: str, lines: Sequence[str]) -> Bars | None:
     words = title.split()
     if len(words) != 3 or words[0] != "Bars" or len(lines) < 2 or lines[0] != _HEADER:
         return None
-    _, _, *columns = zip(*(line.split(",") for line in lines[1:]), strict=True)
-    highs, lows, closes, volumes = (tuple(map(float, column)) for column in columns)
+    highs, lows, closes, volumes = zip(*map(_bar, lines[1:]), strict=True)
     return Bars(words[1], _interval(words[2]), highs, lows, closes, volumes)
+
+
+@lru_cache(maxsize=8192)
+def _bar(line: str) -> tuple[float, float, float, float]:
+    """High, low, close and volume of one line; nearly all of a prompt's bars were in the prompt before it."""
+    _, _, high, low, close, volume = line.split(",")
+    return float(high), float(low), float(close), float(volume)
 
 
 def _holding(record: Record) -> Holding:

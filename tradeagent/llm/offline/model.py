@@ -7,7 +7,7 @@ from typing import Any
 
 from tradeagent.domain.errors import ModelError
 from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, ModelDelta, ToolCall, ToolSpec
-from tradeagent.llm.offline.context import Context, prompts_of, read_context
+from tradeagent.llm.offline.context import Context, read_context
 from tradeagent.llm.offline.policies import POLICIES, Plan, Policy
 from tradeagent.llm.offline.trade import Call
 from tradeagent.llm.usage import Usage
@@ -41,7 +41,7 @@ class OfflineModel:
 
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
         offered = {tool.name for tool in tools}
-        context = self._read(prompts_of(messages))
+        context = self._read(messages)
         plan = self._policy(context, offered) if context is not None else _NOTHING_TO_DO
         turn = _this_turn(messages)
         made = {call.name for message in turn for call in message.tool_calls}
@@ -64,10 +64,11 @@ class OfflineModel:
         usage = Usage(read // CHARACTERS_PER_TOKEN, written // CHARACTERS_PER_TOKEN, Decimal(0))
         yield ModelDelta(usage=usage, done="tool_calls" if calls else "stop")
 
-    def _read(self, prompts: tuple[str, ...]) -> Context | None:
-        """The context of these prompts; the rounds of one turn ask with the same ones, and only the first reads them."""
+    def _read(self, messages: Sequence[Message]) -> Context | None:
+        """The context of a conversation; the rounds of one turn share their prompts, and only the first parses them."""
+        prompts = tuple(message.content for message in messages if message.role in ("system", "user"))
         if prompts != self._prompts:
-            self._prompts, self._context = prompts, read_context(prompts)
+            self._prompts, self._context = prompts, read_context(messages)
         return self._context
 
 

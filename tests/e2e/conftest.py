@@ -1,0 +1,8 @@
+"""Fixtures of the end-to-end tests, and the way to helpers that other rooms' tests have."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "llm"))
+
+from workspaces import product, shared, template  # noqa: E402, F401

@@ -1,0 +1,35 @@
+"""What the door asks about its caller with every proposal, in one question: the statements cost more than their answers."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import Connection, bindparam, select
+
+from tradeagent.domain.money import ZERO
+from tradeagent.ledger.notes import KILL_SWITCH
+from tradeagent.ledger.schema import deployments, kv, leases, llm_spend
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The wallet's newest fencing token, the deployment's state, the kill switch, and the agent's model spend of a day in USD."""
+
+    token: int | None
+    deployment_state: str | None
+    kill_switch: bool
+    spent: Decimal
+
+
+_STANDING = select(
+    select(leases.c.fencing_token).where(leases.c.wallet == bindparam("wallet")).scalar_subquery(),
+    select(deployments.c.state).where(deployments.c.id == bindparam("deployment")).scalar_subquery(),
+    select(kv.c.value).where(kv.c.key == KILL_SWITCH).scalar_subquery(),
+    select(llm_spend.c.cost_usd).where(llm_spend.c.slug == bindparam("slug"), llm_spend.c.day_ms == bindparam("day_ms")).scalar_subquery(),
+)
+
+
+def standing(tx: Connection, wallet: str, deployment: str | None, slug: str, day_ms: int) -> Standing:
+    """How the ledger sees a caller now; None where it knows no lease or no such deployment. `day_ms` starts a UTC day."""
+    asked = {"wallet": wallet, "deployment": deployment, "slug": slug, "day_ms": day_ms}
+    token, state, switch, spent = tx.execute(_STANDING, asked).one()
+    return Standing(token, state, bool(switch), spent or ZERO)
