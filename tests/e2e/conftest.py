@@ -5,4 +5,4 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "llm"))
 
-from workspaces import product, shared, template  # noqa: E402, F401
+from workspaces import product, shared, template  # noqa: F401

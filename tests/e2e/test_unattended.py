@@ -69,11 +69,11 @@ def test_no_bars_at_all_block_the_tick_too(shared: Product) -> None:
     assert "SOL has no bars" in answer.document["blocked"]["message"]
 
 
-def test_no_home_and_no_workspace_says_what_to_type(tmp_path: Path) -> None:
-    for env in ({}, {"HOME": ""}, {"HOME": "not/absolute"}):
+def test_no_workspace_says_what_to_type_wherever_home_is(tmp_path: Path) -> None:
+    for home in (str(tmp_path), "not/absolute"):
         done = subprocess.run(
             [sys.executable, "-m", "tradeagent", "status", "--json"],
-            env=env,
+            env={"HOME": home},
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -81,8 +81,7 @@ def test_no_home_and_no_workspace_says_what_to_type(tmp_path: Path) -> None:
             check=False,
         )
         answer = Answer(done.returncode, done.stdout, done.stderr)
-        if env or not answer.document.get("workspace"):
-            assert (answer.code, answer.error["code"], answer.error["hint"]) == (4, "not_found", "tradeagent init")
+        assert (answer.code, answer.error["code"], answer.error["hint"]) == (4, "not_found", "tradeagent init")
 
 
 def test_text_reaches_a_stream_that_cannot_show_all_of_it(shared: Product) -> None:

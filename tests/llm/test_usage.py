@@ -26,7 +26,14 @@ def test_the_spend_never_passes_the_cap_by_more_than_one_call(cap: Decimal, call
         budget.settle(reservation, Usage(cost_usd=cost))
     dearest = max((estimate for estimate, _, _ in calls), default=Decimal(0))
     assert sum(booked, Decimal(0)) <= cap + dearest
-    assert budget.reserve(Decimal(0)) is None or sum(booked, Decimal(0)) < cap
+    assert budget.reserve(Decimal("0.01")) is None or sum(booked, Decimal(0)) < cap
+
+
+def test_a_call_that_costs_nothing_passes_a_cap_of_nothing_and_one_of_unknown_price_does_not() -> None:
+    budget = Budget(Decimal(0), lambda: Decimal(0), lambda _: None)
+    assert budget.reserve(Decimal(0)) is not None
+    assert budget.reserve(None) is None
+    assert budget.reserve(Decimal("0.000001")) is None
 
 
 def test_without_a_cap_everything_is_admitted_and_booked() -> None:

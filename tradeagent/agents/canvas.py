@@ -73,8 +73,10 @@ class CanvasFile:
 
 def parse_canvas(text: str) -> Canvas:
     """Read the parts; other sections and words are a person's and belong to none."""
-    lines = text.split("\n")
     found = Canvas()
+    if not text:
+        return found
+    lines = text.split("\n")
     for name in PARTS:
         start, end = _span(lines, name)
         found = replace(found, **{name: "\n".join(_unescaped(line) for line in lines[start:end]).strip()})

@@ -9,6 +9,7 @@ from typing import Any
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
 _NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -34,5 +35,5 @@ def _flow(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    quoted = json.dumps(_HALF_PAIR.sub("\ufffd", value), ensure_ascii=False)
+    quoted = _quoted(_HALF_PAIR.sub("\ufffd", value))
     return _NOT_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)

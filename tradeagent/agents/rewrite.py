@@ -16,6 +16,7 @@ class EditedFile:
         self.path = path
         self.durable = durable
         self._hash: str | None = None
+        self._text = ""
 
     def read(self) -> str:
         """The text now; empty when there is no file. Raises BusyError while an editor keeps writing, DataError when unreadable."""
@@ -24,7 +25,8 @@ class EditedFile:
         except FileNotFoundError:
             self._hash = None
             return ""
-        self._hash = content_hash(text)
+        if text != self._text or self._hash is None:
+            self._text, self._hash = text, content_hash(text)
         return text
 
     def rewrite(self, edit: Callable[[str], str]) -> Conflict | None:
@@ -39,6 +41,6 @@ class EditedFile:
             if after == text:
                 return None
             if try_replace(self.path, self._hash, after, durable=self.durable):
-                self._hash = content_hash(after)
+                self._text, self._hash = after, content_hash(after)
                 return None
         return Conflict(self.path, keep_beside(self.path, edit(text), durable=self.durable))

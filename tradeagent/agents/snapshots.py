@@ -7,7 +7,7 @@ blocks the texts; a fence is longer than any run of backticks inside, so no text
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -82,8 +82,8 @@ class SnapshotRecord:
     def to_json(self) -> str:
         """Canonical JSON, Decimal as text."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["providers"] = [asdict(entry) for entry in self.providers]
-        data["tool_calls"] = [asdict(call) for call in self.tool_calls]
+        data["providers"] = [_shallow(entry) for entry in self.providers]
+        data["tool_calls"] = [_shallow(call) for call in self.tool_calls]
         return json.dumps(data, sort_keys=True, separators=(",", ":"), default=str)
 
     @classmethod
@@ -95,6 +95,11 @@ class SnapshotRecord:
         data["providers"] = tuple(ProviderRecord(**entry) for entry in data["providers"])
         data["tool_calls"] = tuple(ToolCallRecord(**entry) for entry in data["tool_calls"])
         return cls(**data)
+
+
+def _shallow(entry: ProviderRecord | ToolCallRecord) -> dict[str, Any]:
+    """Its fields, which are all texts and numbers."""
+    return {name: getattr(entry, name) for name in entry.__dataclass_fields__}
 
 
 def clipped(record: SnapshotRecord) -> SnapshotRecord:

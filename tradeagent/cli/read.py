@@ -233,12 +233,20 @@ def _limit_rows(name: str | None, wallet: str | None) -> list[dict[str, Any]]:
             return limits_view(current.config, tx, wallets.get(tx, deployment.wallet), current.clock, deployment)
     from tradeagent.cli.agent import load
     from tradeagent.domain.limits import ceiling_of
+    from tradeagent.domain.money import plain
 
     found = load(name).limits
     ceilings = current.config.section("ceilings", "paper")
     return [
-        {"key": k, "value": v, "used": None, "left": None, "origin": found.origin[k], "ceiling": _text(ceiling_of(k, "paper", ceilings))}
-        for k, v in found.as_dict().items()
+        {
+            "key": k,
+            "value": v if v is None or isinstance(v, bool) else plain(v),
+            "used": None,
+            "left": None,
+            "origin": found.origin[k],
+            "ceiling": _text(ceiling_of(k, "paper", ceilings)),
+        }
+        for k, v in found.values.items()
     ]
 
 

@@ -1,10 +1,11 @@
 """Pages that are made from the code: `python -m tradeagent.cli.reference` writes them, `--check` fails when one differs.
 
-A page is either whole (references, config.example.yml) or one marked part of a page that people write (the tables in risk-limits.md).
+A page is either whole (references, config.example.yml) or one marked part of a page that people write (the tables in risk-limits.md
+and agents.md).
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,48 @@ RULES: Mapping[Rule, str] = {
     Rule.DRY_RUN: "not a rule of the door: what the broker of a dry run answers to everything that would be sent",
 }
 
+# Key of agent.md → (what it does, what is refused beyond its type).
+FRONT_MATTER: Mapping[str, tuple[str, str]] = {
+    "name": ("what people see; the folder's name is the identity", "more than one line"),
+    "description": ("one sentence for people", ""),
+    "model": ("`offline/<policy>`, or any LiteLLM model id", "an unknown policy; a missing key when it runs; `acp:` when it runs"),
+    "fallback_models": ("asked in this order when the model fails or stays silent before its first token", "an unknown policy"),
+    "markets": ("all it may trade", "none, one twice, one without an instrument"),
+    "tick_interval": ("time from tick to tick, like `30s`, `5m`, `1h`", "no unit, below `5s`, or beside `cron`"),
+    "cron": ('instead of `tick_interval`: five fields, like `"*/15 * * * *"`', "another number of fields; beside `tick_interval`"),
+    "timezone": ("zone of the cron line, exact over daylight saving; without it UTC", "an unknown zone, or no `cron`"),
+    "tick_timeout": ("longest time the model has for one tick", "no unit"),
+    "max_ticks": ("ticks of a loop, 0 = no end; `--max-ticks` goes before it", ""),
+    "tools": ("tools or families the model may call; without it the default set below", "an unknown tool, one twice"),
+    "mcp_servers": ("`not yet`: checked, never connected", ""),
+    "mcp_servers.<name>.command": ("`not yet`: program to start", "beside `url`, or neither"),
+    "mcp_servers.<name>.url": ("`not yet`: address of a server", "beside `command`, or neither"),
+    "mcp_servers.<name>.env": ("`not yet`: environment the program may see", ""),
+    "mcp_servers.<name>.tools": ("`not yet`: tools of it that may be called", "one twice"),
+    "strategy": ("said to the model before the body, as it is written", ""),
+    "strategy.mode": ("how much the body binds", ""),
+    "strategy.leash": ("how far the model may go beyond it", ""),
+    "strategy.horizon": ("how long trades last, in your words", ""),
+    "strategy.look_for": ("what makes a trade", ""),
+    "strategy.avoid": ("what does not", ""),
+    "context": ("what the prompt shows", ""),
+    "context.bars": ("the table of closed bars; `null` leaves it out", ""),
+    "context.bars.interval": ("one of 1m, 5m, 15m, 30m, 1h, 4h, 1d; made from finer imported bars", "another one"),
+    "context.bars.lookback": ("newest so many bars", ""),
+    "context.news": ("`not yet`: number of headlines", ""),
+    "context.funding": ("`not yet`: the prompt shows the funding rate wherever it is imported", ""),
+    "context.events": ("`not yet`: upcoming events", ""),
+    "context.memory": ("`none` leaves learnings, canvas, earlier decisions and trades out", ""),
+    "configs": ("your own values for the strategy, shown to the model; `config.yml` goes before them", "a limit, or a value above one"),
+    "limits": ("your limits, by name: [risk-limits.md](risk-limits.md)", "an unknown limit, a value above its ceiling"),
+    "budget": ("what the model may cost", ""),
+    "budget.max_cost_per_day_usd": ("model spend from 00:00 UTC that blocks ticks and entries; `null` = no cap", ""),
+    "budget.max_tokens_per_turn": ("output tokens of one tick", ""),
+    "budget.max_tool_calls_per_turn": ("tool calls of one tick", ""),
+    "approval": ("`copilot`: each entry waits 120 s for your yes, then it is declined", ""),
+    "on_kill_switch": ("`not yet`: this version has no kill command", ""),
+}
+
 
 def limits_table() -> str:
     """Every limit with its default by proposer and its ceilings, as markdown; – is off."""
@@ -71,10 +114,44 @@ def rules_table() -> str:
     from tradeagent.execution.rules import CHECKS
 
     concerns = {rule: "entries" if entry_only else "everything" for rule, entry_only, _ in CHECKS}
-    concerns |= {Rule.SHAPE: "everything", Rule.DRY_RUN: "dry runs"}
+    concerns |= {Rule.SHAPE: "everything", Rule.APPROVAL: "entries", Rule.DRY_RUN: "dry runs"}
     rows = ["| | rule | checked for | passes when |", "|---|---|---|---|"]
     rows += [f"| {n} | `{rule}` | {concerns.get(rule, 'not yet')} | {RULES[rule]} |" for n, rule in enumerate(Rule, start=1)]
     return "\n".join(rows)
+
+
+def front_matter_table() -> str:
+    """Every key of agent.md with its type, default, meaning and what is refused, from the model that checks it."""
+    from tradeagent.agents.definition import AgentDefinition
+
+    rows = ["| key | type | default | what it does | refused |", "|---|---|---|---|---|"]
+    for key, kind, default in _keys(AgentDefinition.model_json_schema()):
+        meaning, refused = FRONT_MATTER[key]
+        rows.append(f"| `{key}` | {_cell(kind)} | {default} | {_cell(meaning)} | {_cell(refused)} |")
+    return "\n".join(rows)
+
+
+def tools_table() -> str:
+    """Every tool by family with its arguments; optional ones in brackets."""
+    from tradeagent.tools.registry import TOOLS
+
+    rows = ["| tool | family | what it does | arguments |", "|---|---|---|---|"]
+    for tool in TOOLS.values():
+        required = tool.spec.parameters.get("required", ())
+        names = [name if name in required else f"[{name}]" for name in tool.spec.parameters["properties"]]
+        rows.append(f"| `{tool.name}` | `{tool.family}` | {_cell(tool.description)} | {' '.join(names) or '–'} |")
+    return "\n".join(rows)
+
+
+def default_tools() -> str:
+    """The set an agent without `tools` gets, and the families whose tools this version does not have."""
+    from tradeagent.tools.registry import DEFAULT_TOOLS, FAMILIES
+
+    empty = [name for name, tools in FAMILIES.items() if not tools]
+    return (
+        f"Without `tools` an agent gets {_listed(DEFAULT_TOOLS)}. A family's name stands for all of it. "
+        f"The families {_listed(empty)} may be named and are empty in this version."
+    )
 
 
 def config_page() -> str:
@@ -99,6 +176,9 @@ WHOLE_PAGES: Mapping[str, Callable[[], str]] = {
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/risk-limits.md", "limits"): limits_table,
     ("docs/risk-limits.md", "rules"): rules_table,
+    ("docs/agents.md", "front-matter"): front_matter_table,
+    ("docs/agents.md", "tools"): tools_table,
+    ("docs/agents.md", "default-tools"): default_tools,
 }
 
 
@@ -143,6 +223,47 @@ def _shown(value: Value) -> str:
     if value is None:
         return "–"
     return plain(value) if isinstance(value, Decimal) else str(value).lower()
+
+
+def _keys(schema: Mapping[str, Any], section: Mapping[str, Any] | None = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(dotted key, type, default) of a JSON schema, a section before its own keys."""
+    section = schema if section is None else section
+    for name, spec in section["properties"].items():
+        key, alternatives = f"{prefix}{name}", spec.get("anyOf", [spec])
+        known = next((found for found in alternatives if found.get("type") != "null"), spec)
+        inner, below = _section(schema, known), ".<name>." if "additionalProperties" in known else "."
+        default = "needed" if name in section.get("required", ()) else _default(spec)
+        yield key, "section" if inner else _type(known), default
+        if inner:
+            yield from _keys(schema, inner, f"{key}{below}")
+
+
+def _section(schema: Mapping[str, Any], spec: Mapping[str, Any]) -> Any:
+    """The schema of the keys below this one, None where there are none."""
+    more = spec.get("additionalProperties")
+    reference = spec.get("$ref") or (more.get("$ref") if isinstance(more, Mapping) else None)
+    return schema["$defs"][reference.rpartition("/")[2]] if reference else None
+
+
+def _type(spec: Mapping[str, Any]) -> str:
+    if "enum" in spec:
+        return " | ".join(f"`{choice}`" for choice in spec["enum"])
+    if spec.get("type") == "array":
+        return "list"
+    if spec.get("type") == "integer":
+        return f"whole number, {spec['minimum']:,} to {spec['maximum']:,}"
+    names = {"string": "text", "boolean": "true or false", "object": "section"}
+    kind = names.get(spec.get("type", ""), f"number, at least {spec['ge']}" if "ge" in spec else "number")
+    return f"{kind}, at most {spec['maxLength']} characters" if "maxLength" in spec else kind
+
+
+def _default(spec: Mapping[str, Any]) -> str:
+    default = spec.get("default")
+    return "–" if default in (None, "", []) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:

@@ -41,7 +41,7 @@ class LimitUse:
 
 def limit_usage(state: RiskState, network: Network, ceilings: Mapping[str, Any] | None = None) -> list[LimitUse]:
     """Every limit in table order."""
-    used = _used(state)
+    used = used_limits(state)
     return [
         LimitUse(
             spec.key,
@@ -54,7 +54,8 @@ def limit_usage(state: RiskState, network: Network, ceilings: Mapping[str, Any] 
     ]
 
 
-def _used(state: RiskState) -> dict[str, Decimal]:
+def used_limits(state: RiskState) -> dict[str, Decimal]:
+    """What is used of every limit that adds up, in the limit's own unit."""
     equity = state.equity if state.equity > 0 else Decimal(1)
     markets = exposed_markets(state)
     total = total_worst_notional(state)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.errors import NotFound
@@ -54,7 +54,10 @@ _WAITING_DIRECTIVES = (
 )
 _QUEUED_COMMANDS = (
     select(commands)
-    .where(commands.c.wallet == bindparam("the_wallet"), commands.c.state.in_((CommandState.QUEUED.value, CommandState.ACKED.value)))
+    .where(
+        commands.c.wallet == bindparam("the_wallet"),
+        or_(commands.c.state == CommandState.QUEUED.value, commands.c.state == CommandState.ACKED.value),
+    )
     .order_by(commands.c.created_ms, commands.c.id)
 )
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 1
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 metadata = MetaData()
 
 
@@ -46,7 +47,7 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return None if value is None else _compact(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)

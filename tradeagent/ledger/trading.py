@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.money import ZERO
@@ -115,8 +115,8 @@ _ACTIVE_RESERVATIONS = select(*(reservations.c[name] for name in Reservation.__d
     reservations.c.wallet == bindparam("wallet"), reservations.c.active
 )
 _LIVE_ORDERS = (
-    select(orders)
-    .where(orders.c.wallet == bindparam("wallet"), orders.c.state.in_(LIVE_ORDER_STATES))
+    select(*(orders.c[name] for name in OrderRow.__dataclass_fields__))
+    .where(orders.c.wallet == bindparam("wallet"), or_(*(orders.c.state == state for state in LIVE_ORDER_STATES)))
     .order_by(orders.c.created_ms, orders.c.cloid)
 )
 _FILLS_AFTER = (
@@ -199,7 +199,7 @@ def active_reservations(tx: Connection, wallet: str) -> list[Reservation]:
 
 
 def live_orders(tx: Connection, wallet: str) -> list[OrderRow]:
-    return [OrderRow(**row._mapping) for row in tx.execute(_LIVE_ORDERS, {"wallet": wallet})]
+    return [OrderRow(*row) for row in tx.execute(_LIVE_ORDERS, {"wallet": wallet})]
 
 
 def order(tx: Connection, cloid: str) -> OrderRow | None:

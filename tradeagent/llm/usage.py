@@ -61,13 +61,13 @@ class Budget:
         self._reserved = ZERO_USD
 
     def reserve(self, estimate_usd: Decimal | None) -> Reservation | None:
-        """Set `estimate_usd` aside, or None at the cap.
+        """Set `estimate_usd` aside, or None at the cap. A call that is known to cost nothing needs no room, also under a cap of 0.
 
         Below the cap a lone call is always admitted, whatever it may cost; beside others only what fits is. So the overshoot is
         at most one call, however many turns run at once.
         """
         amount = estimate_usd or ZERO_USD
-        if self._cap is not None:
+        if self._cap is not None and estimate_usd != ZERO_USD:
             taken = self._spent() + self._reserved
             if taken >= self._cap or (self._reserved > 0 and taken + amount > self._cap):
                 return None

@@ -50,7 +50,7 @@ class Feed:
         self._news = News()
         self._announced = False
         self._stopped = False
-        self._chosen = ""
+        self._chosen = ("", 0)
         self._forced = False
         self._view: LedgerView | None = None
         self._version = -1
@@ -59,12 +59,12 @@ class Feed:
         self._glance: Glance | None = None
         self._happenings: tuple[Happening, ...] | None = None
         self._tail: TranscriptTail | None = None
-        self._shown = ""
+        self._shown = ("", 0)
         self._trouble = ""
 
     def choose(self, deployment: str) -> None:
-        """Follow this deployment from now on."""
-        self._chosen = deployment
+        """Follow this deployment from now on, and tell the end of its transcript again even if it was the one before."""
+        self._chosen = (deployment, self._chosen[1] + 1)
         self._wake.set()
 
     def refresh(self) -> None:
@@ -115,7 +115,7 @@ class Feed:
         is_due = self._owed and now - self._looked >= READ_AGAIN_S
         if is_due or is_time or self._forced or chosen != self._shown:
             self._forced, self._owed, self._looked = False, False, now
-            self._read(view, chosen)
+            self._read(view, chosen[0])
         self._follow(chosen)
 
     def _opened(self) -> "LedgerView":
@@ -147,17 +147,18 @@ class Feed:
         if is_new or picture is not None:
             self._tell()
 
-    def _follow(self, chosen: str) -> None:
+    def _follow(self, chosen: tuple[str, int]) -> None:
         """Pass on what the chosen deployment's transcript gained."""
+        deployment = chosen[0]
         if chosen != self._shown:
             self._shown = chosen
-            self._tail = TranscriptTail(self._workspace.threads_dir / f"{chosen}.md") if chosen else None
+            self._tail = TranscriptTail(self._workspace.threads_dir / f"{deployment}.md") if deployment else None
         found = self._tail.read() if self._tail is not None else Tailed("")
         if not found.text and not found.restarted:
             return
         with self._lock:
-            if self._news.deployment != chosen:
-                self._news.deployment, self._news.spoken = chosen, []
+            if self._news.deployment != deployment or found.restarted:
+                self._news.deployment, self._news.spoken = deployment, []
             self._news.spoken.append(found)
         self._tell()
 

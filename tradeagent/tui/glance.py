@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from tradeagent.domain.clock import Clock, to_ms
-from tradeagent.domain.errors import DataError
+from tradeagent.domain.errors import BusyError, DataError
 from tradeagent.domain.names import DeploymentState, EventKind, RunMode
 from tradeagent.execution.opening import network_of
 from tradeagent.execution.reading import read_state, tenant_of
@@ -245,8 +245,10 @@ def _ms(text: str | None) -> int | None:
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """A broken database file becomes an error that says so."""
+    """What the database says becomes an error with a name of its own."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
+        if "locked" in str(error):
+            raise BusyError(f"the ledger is locked: {error}", hint="`tradeagent doctor` shows who holds it") from error
         raise DataError(f"the ledger cannot be read: {error}", hint="`tradeagent doctor` says more; a backup can replace it") from error

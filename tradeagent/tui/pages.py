@@ -1,12 +1,11 @@
 """Cutting a transcript into pages, so that the screen keeps a few of them and never slows: one page a tick, none too long."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 TICK_HEADING = "## tick "
 PAGE_CHARACTERS = 1_200
-_FENCE = re.compile(r" {0,3}(```|~~~)")
+_FENCES = ("```", "~~~")
 _MANY_COLUMNS = 24
 
 
@@ -22,13 +21,14 @@ class PageCutter:
     """Takes a transcript in any pieces and gives it back cut into pages.
 
     A page begins at a heading `## tick N`, or at an empty line after PAGE_CHARACTERS (at any line after twice, anywhere after
-    four times as many). A line that may still become a heading is held back until it is known.
+    four times as many). A line that may still become a heading or a fence is held back until that is known.
     """
 
     def __init__(self) -> None:
         self._held = ""
         self._length = 0
         self._at_line_start = True
+        self._is_blank = True
         self._after_gap = False
         self._fenced = False
 
@@ -37,7 +37,7 @@ class PageCutter:
         whole, self._held = self._held + text, ""
         found: list[Piece] = []
         for part in whole.splitlines(keepends=True):
-            if not part.endswith("\n") and self._at_line_start and _may_be_heading(part):
+            if not part.endswith("\n") and self._at_line_start and _is_undecided(part):
                 self._held = part
                 break
             found.extend(self._take(cut) for cut in _cuts(part))
@@ -47,12 +47,13 @@ class PageCutter:
         begins = self._begins_page(part)
         if begins:
             self._length, self._fenced = 0, False
-        starts_line, is_line_end = self._at_line_start, part.endswith("\n")
-        if starts_line and _FENCE.match(part):
-            self._fenced = not self._fenced
+        if self._at_line_start:
+            self._is_blank = True
+            self._fenced ^= part.startswith(_FENCES)
+        self._is_blank = self._is_blank and not part.strip()
         self._length += len(part)
-        self._after_gap = starts_line and not part.strip()
-        self._at_line_start = is_line_end
+        self._at_line_start = part.endswith("\n")
+        self._after_gap = self._at_line_start and self._is_blank
         return Piece(_harmless(part), begins)
 
     def _begins_page(self, part: str) -> bool:
@@ -79,8 +80,9 @@ def newest(pieces: Sequence[Piece], most_pages: int, most_blocks: int) -> int:
     return 0 if blocks <= most_blocks else start
 
 
-def _may_be_heading(part: str) -> bool:
-    return TICK_HEADING.startswith(part) or part.startswith(TICK_HEADING)
+def _is_undecided(part: str) -> bool:
+    """Whether more text decides what kind of line this is."""
+    return part.startswith(TICK_HEADING) or any(mark.startswith(part) for mark in (TICK_HEADING, *_FENCES))
 
 
 def _cuts(part: str) -> Iterator[str]:

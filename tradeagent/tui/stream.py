@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_core import StateCore
     from textual.widgets import Markdown
-    from textual.widgets.markdown import MarkdownStream
 
     from tradeagent.tui.glance import AccountPicture, Card
 
@@ -54,14 +53,13 @@ class TickStream(VerticalScroll, can_focus=True):
         super().__init__()
         self._cutter = PageCutter()
         self._pages: list[Markdown] = []
-        self._stream: MarkdownStream | None = None
         self._pending: list[Piece] = []
         self._forget = False
         self._wake = asyncio.Event()
 
     def on_mount(self) -> None:
         self.anchor()
-        self.run_worker(self._draw(), name="draw ticks", exit_on_error=True)
+        self.run_worker(self._draw(), name="draw ticks", exit_on_error=False)
 
     def restart(self) -> None:
         """Forget everything shown, for another deployment or a transcript that began anew."""
@@ -113,18 +111,11 @@ class TickStream(VerticalScroll, can_focus=True):
     async def _write(self, piece: Piece) -> None:
         from textual.widgets import Markdown  # not at the top: the first paint does without it
 
-        if piece.begins or self._stream is None:
-            await self._end_page()
+        if piece.begins or not self._pages:
             page = Markdown(parser_factory=_parser, open_links=False)
             await self.mount(page)
             self._pages.append(page)
-            self._stream = Markdown.get_stream(page)
-        await self._stream.write(piece.text)
-
-    async def _end_page(self) -> None:
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            await stream.stop()
+        await self._pages[-1].append(piece.text)
 
     async def _prune(self) -> None:
         """Drop old pages; while a person reads further up, only when there are far too many."""
@@ -139,7 +130,6 @@ class TickStream(VerticalScroll, can_focus=True):
         return sum(len(page.query("MarkdownBlock")) for page in self._pages)
 
     async def _clear(self) -> None:
-        await self._end_page()
         self._pages.clear()
         await self.remove_children()
         self.anchor()
@@ -147,8 +137,8 @@ class TickStream(VerticalScroll, can_focus=True):
 
 def _last_tick(picture: "AccountPicture") -> str:
     tick, now = picture.last_tick, picture.snapshot.as_of_ms
-    waits = f" · {picture.directives} directive(s) wait" if picture.directives else ""
+    waits = f"{picture.directives} directive(s) wait · " if picture.directives else ""
     if tick is None:
-        return f"no tick yet{waits}"
+        return f"{waits}no tick yet"
     outcome = f"blocked {tick['rule']}: {tick['action']}" if tick.get("rule") else str(tick.get("action", ""))
-    return f"tick {tick['tick']} · {moment(tick['time_ms'], now)} · {one_line(outcome, 60)}{waits}"
+    return f"{waits}tick {tick['tick']} · {moment(tick['time_ms'], now)} · {one_line(outcome, 60)}"

@@ -64,6 +64,7 @@ class TradeScreen(Screen[None]):
         self._feed = Feed(workspace, config, clock, lambda: self.post_message(FeedMoved()))
         self._glance: Glance | None = None
         self._picture: AccountPicture | None = None
+        self._followed = ""
         self._is_troubled = False
         self._given: dict[Worker[Any], tuple[str, CommandKind]] = {}
 
@@ -158,9 +159,9 @@ class TradeScreen(Screen[None]):
     @on(OptionList.OptionHighlighted)
     def _follow_choice(self) -> None:
         card = self.chosen
-        if card is None or (self._picture is not None and self._picture.card.id == card.id):
+        if card is None or card.id == self._followed:
             return
-        self._picture = None
+        self._followed, self._picture = card.id, None
         self._show_account()
         stream = self.query_one(TickStream)
         stream.restart()
@@ -268,7 +269,7 @@ class TradeScreen(Screen[None]):
             self.query_one(Deployments).mark(name, "", self._clock.now_ms())
             self._answered(f"{kind.value} {name}", worker)
             self._feed.refresh()
-        elif worker.group == FEED and worker.error is not None:
+        elif worker.error is not None:
             self.query_one(Notice).say(_named(worker.error, "press r to read again"))
 
     def _answered(self, what: str, worker: Worker[Any]) -> None:

@@ -11,11 +11,11 @@ from tradeagent.agents.folder import Agent
 from tradeagent.domain.bars import interval_text, parse_duration
 from tradeagent.domain.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from tradeagent.domain.errors import DataError
-from tradeagent.domain.limits import Network
+from tradeagent.domain.limits import LIMITS
 from tradeagent.domain.names import Direction, OrderType, RunMode, Side
 from tradeagent.execution.exposure import free_margin, total_worst_notional
 from tradeagent.execution.state import RiskState
-from tradeagent.execution.usage import limit_usage
+from tradeagent.execution.usage import used_limits
 from tradeagent.ledger import trading
 from tradeagent.market.feed import MarketFeed
 from tradeagent.turns import prompt_inputs as p
@@ -55,10 +55,20 @@ class History:
     trips: tuple[p.TripLine, ...]
 
 
-def read_history(tx: Connection, deployment: str, now_ms: int) -> History:
-    """The history of a run as of now."""
-    trips = trading.round_trips_of(tx, deployment=deployment, limit=RECENT_TRIPS)
-    return History(trading.recent_rejections(tx, deployment, now_ms - HOUR_MS), tuple(_trip(trip) for trip in trips))
+class HistoryReader:
+    """Reads the history of one run. Round trips change only with the wallet's activity, so they are read again when its cursor moved."""
+
+    def __init__(self, deployment: str) -> None:
+        self._deployment = deployment
+        self._cursor = -1
+        self._trips: tuple[p.TripLine, ...] = ()
+
+    def read(self, tx: Connection, now_ms: int, activity_cursor: int) -> History:
+        """The history as of now."""
+        if activity_cursor != self._cursor:
+            trips = trading.round_trips_of(tx, deployment=self._deployment, limit=RECENT_TRIPS)
+            self._cursor, self._trips = activity_cursor, tuple(_trip(trip) for trip in trips)
+        return History(trading.recent_rejections(tx, self._deployment, now_ms - HOUR_MS), self._trips)
 
 
 def prompt_inputs(
@@ -72,7 +82,7 @@ def prompt_inputs(
 ) -> p.PromptInputs:
     """Everything `build_prompt` needs. A provider that fails says so instead of showing nothing."""
     definition = agent.definition
-    network: Network = "live" if state.wallet.is_live else "paper"
+    used = used_limits(state)
     return p.PromptInputs(
         tick=p.TickInfo(
             agent_id=occasion.agent_id,
@@ -88,7 +98,7 @@ def prompt_inputs(
             entries_barred=occasion.entries_barred,
         ),
         body=agent.body,
-        limits=tuple(p.LimitLine(use.key, use.value, use.used) for use in limit_usage(state, network)),
+        limits=tuple(p.LimitLine(spec.key, state.limits.values[spec.key], used.get(spec.key)) for spec in LIMITS),
         strategy={key: str(value) for key, value in definition.strategy.model_dump().items() if value is not None},
         config={key: str(value) for key, value in agent.configs.items()},
         risk=_risk_line(state, history),

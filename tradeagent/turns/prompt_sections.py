@@ -41,6 +41,7 @@ def tick_lines(tick: TickInfo) -> str:
     return record(pairs)
 
 
+@lru_cache(maxsize=1024)
 def limit_line(limit: LimitLine) -> str:
     """`max_single_order_quote=100 used=0 left=100`; a limit without a running total is its cap alone."""
     if not isinstance(limit.cap, Decimal):

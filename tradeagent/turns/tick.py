@@ -11,7 +11,7 @@ from decimal import Decimal
 from sqlalchemy import Connection
 
 from tradeagent.agents.folder import Agent
-from tradeagent.domain.clock import Clock
+from tradeagent.domain.clock import Clock, minute_text
 from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
@@ -25,7 +25,7 @@ from tradeagent.market.feed import MarketFeed
 from tradeagent.tools.context import ToolContext, TurnNotes
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.files import AgentFiles, Written
-from tradeagent.turns.inputs import History, Occasion, prompt_inputs, read_history
+from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs
 from tradeagent.turns.prompt import Prompt, build_prompt
 from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
 from tradeagent.turns.transcript import Transcript
@@ -86,6 +86,7 @@ class TickEngine:
         self._volume = Decimal(0)
         self._fill_cursor = 0
         self._seen_fees = Decimal(-1)
+        self._history = HistoryReader(setup.deployment)
 
     async def tick(self, number: int, interval_ms: int, next_ms: int | None = None) -> TickRecord:
         """One tick: seven steps, each timed. Raises only what the runner must know about; a model's failure is in the record."""
@@ -96,7 +97,10 @@ class TickEngine:
             state, directives, history = await self._s.engine.alone(lambda: self._begin(tick_id, number, started))
             block = blocked(state, self._s.agent.definition.markets)
         base = TickRecord(tick_id, number, started, TickState.BLOCKED, block.message if block else "", block.rule.value if block else None)
+        self._s.transcript.add(f"\n\n## tick {number} · {minute_text(started)} UTC\n\n")
         if block is not None:
+            self._s.transcript.add(f"> **blocked** {block.rule.value}: {block.message}\n")
+            self._s.transcript.flush()
             record = replace(base, figures=self._figures(state))
             if not self._s.header.is_session:
                 record = replace(record, snapshot=blocked_snapshot(self._s.header, record, state, timings.by_step))
@@ -144,8 +148,8 @@ class TickEngine:
             return self._read(tx, started)
 
     def _read(self, tx: Connection, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
-        directives = runs.waiting_directives(tx, self._s.deployment)
-        return self._s.engine.state(tx, Actor.AGENT), directives, read_history(tx, self._s.deployment, started)
+        engine, directives = self._s.engine, runs.waiting_directives(tx, self._s.deployment)
+        return engine.state(tx, Actor.AGENT), directives, self._history.read(tx, started, engine.book.risk.activity_cursor)
 
     def _look(self) -> RiskState:
         with self._s.ledger.reading() as tx:
@@ -308,7 +312,8 @@ def _barred_and_flat(state: RiskState) -> Block | None:
     barred = entries_barred(state)
     own = state.scope.controller_id
     manages = any(row.controller_id == own and row.size for row in state.positions) or any(o.controller_id == own for o in state.orders)
-    return Block(Rule(barred.partition(":")[0]), barred) if barred and not manages else None
+    rule, _, why = (barred or "").partition(": ")
+    return Block(Rule(rule), why) if barred and not manages else None
 
 
 def entries_barred(state: RiskState) -> str | None:

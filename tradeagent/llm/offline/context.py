@@ -137,11 +137,13 @@ def _sections(lines: Iterable[str]) -> dict[str, list[str]]:
     return sections
 
 
-def _record(line: str) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def _record(line: str) -> Record:
+    """One line's pairs; most lines are as in the prompt before."""
     return {key: json.loads(value) if value.startswith('"') else value for key, value in _PAIR.findall(line)}
 
 
-def _records(lines: Sequence[str]) -> list[dict[str, str]] | None:
+def _records(lines: Sequence[str]) -> list[Record] | None:
     """One record a line, [] for `none`, None when the section is absent or says unknown."""
     if not lines or lines[0].startswith("unknown"):
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from tradeagent.domain.errors import ModelError
 from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, ModelDelta, ToolCall, ToolSpec
-from tradeagent.llm.offline.context import Context, read_context
+from tradeagent.llm.offline.context import read_context
 from tradeagent.llm.offline.policies import POLICIES, Plan, Policy
 from tradeagent.llm.offline.trade import Call
 from tradeagent.llm.usage import Usage
@@ -33,20 +33,19 @@ class OfflineModel:
     def __init__(self, model_id: str, policy: Policy) -> None:
         self.id = model_id
         self._policy = policy
-        self._prompts: tuple[str, ...] = ()
-        self._context: Context | None = None
+        self._asked: tuple[tuple[str, ...], set[str]] | None = None
+        self._alert, self._plan = "", _NOTHING_TO_DO
 
     async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
         return Decimal(0)
 
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
         offered = {tool.name for tool in tools}
-        context = self._read(messages)
-        plan = self._policy(context, offered) if context is not None else _NOTHING_TO_DO
+        alert, plan = self._decide(messages, offered)
         turn = _this_turn(messages)
         made = {call.name for message in turn for call in message.tool_calls}
         outcomes = [_outcome(message) for message in turn if message.role == "tool" and message.name not in _BOOKKEEPING]
-        text, calls = f"[rule-based {self.id}] ", _first_look(context.alert if context else "", offered, made)
+        text, calls = "" if turn else f"[rule-based {self.id}] ", _first_look(alert, offered, made)
         if not calls and not made.difference(_READING) and plan.calls:
             text, calls = text + plan.reasoning, plan.calls
         elif not calls and "journal_action" in offered and "journal_action" not in made:
@@ -64,12 +63,14 @@ class OfflineModel:
         usage = Usage(read // CHARACTERS_PER_TOKEN, written // CHARACTERS_PER_TOKEN, Decimal(0))
         yield ModelDelta(usage=usage, done="tool_calls" if calls else "stop")
 
-    def _read(self, messages: Sequence[Message]) -> Context | None:
-        """The context of a conversation; the rounds of one turn share their prompts, and only the first parses them."""
-        prompts = tuple(message.content for message in messages if message.role in ("system", "user"))
-        if prompts != self._prompts:
-            self._prompts, self._context = prompts, read_context(messages)
-        return self._context
+    def _decide(self, messages: Sequence[Message], offered: set[str]) -> tuple[str, Plan]:
+        """The alert and the plan of a conversation; the rounds of one turn share their prompts, and only the first reads them."""
+        asked = tuple(message.content for message in messages if message.role in ("system", "user")), offered
+        if asked != self._asked:
+            context = read_context(messages)
+            self._alert, self._plan = (context.alert, self._policy(context, offered)) if context is not None else ("", _NOTHING_TO_DO)
+            self._asked = asked
+        return self._alert, self._plan
 
 
 _READING = frozenset({"get_portfolio"})

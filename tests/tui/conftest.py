@@ -1,0 +1,37 @@
+"""A terminal that is the same everywhere, and a workspace in which an agent has really run."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+os.environ.pop("NO_COLOR", None)
+
+from tradeagent.runtime.assembly import assembled
+from tradeagent.runtime.demo import demo_place, demo_request
+from tradeagent.runtime.runner import Runner
+from tradeagent.workspace.paths import Workspace
+
+TICKS = 45
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's agent after 45 ticks on its synthetic market, through the real runner."""
+    root = tmp_path_factory.mktemp("finished")
+    place = demo_place(root, 7)
+    with assembled(place, demo_request(TICKS, 7)) as run:
+        asyncio.run(Runner(run).run())
+    place.ledger.close()
+    return root
+
+
+@pytest.fixture
+def workspace(finished_run: Path, tmp_path: Path) -> Workspace:
+    """A copy of the finished run's workspace."""
+    root = tmp_path / "workspace"
+    shutil.copytree(finished_run, root)
+    return Workspace(root)

@@ -1,0 +1,195 @@
+"""Commands given by key to a real runner: rows it executes, answers on screen, and a screen that never waits."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+from tui_stage import PATIENCE_S, Running, Stage, opened, running
+
+from tradeagent.domain.clock import SystemClock
+from tradeagent.domain.names import CommandKind, DeploymentState
+from tradeagent.ledger import runs
+from tradeagent.ledger.runs import DeploymentRow
+from tradeagent.ledger.schema import commands
+from tradeagent.ledger.store import open_ledger
+from tradeagent.runtime import control, lease
+from tradeagent.runtime.stops import StopReason
+from tradeagent.workspace.paths import Workspace
+
+
+def row_of(workspace: Workspace, deployment: str) -> DeploymentRow:
+    ledger = open_ledger(workspace.ledger_file)
+    with ledger.reading() as tx:
+        found = runs.get_deployment(tx, deployment)
+    ledger.close()
+    return found
+
+
+def given(workspace: Workspace) -> list[tuple[str, str]]:
+    """(kind, state) of every command row."""
+    ledger = open_ledger(workspace.ledger_file)
+    with ledger.reading() as tx:
+        found = [(row.kind, row.state) for row in tx.execute(commands.select())]
+    ledger.close()
+    return found
+
+
+async def chosen(stage: Stage, runner: Running) -> None:
+    """Wait until the running deployment is chosen, and its account shown."""
+    await stage.ready()
+    await stage.until(lambda: stage.screen.chosen is not None and stage.screen.chosen.id == runner.deployment)
+    await stage.until(lambda: stage.screen.chosen is not None and stage.screen.chosen.state is DeploymentState.RUNNING)
+
+
+async def test_p_pauses_and_resumes(workspace: Workspace) -> None:
+    async with running(workspace) as runner, opened(workspace) as stage:
+        await chosen(stage, runner)
+        await stage.pilot.press("p")
+        await stage.until(lambda: f"pause {runner.deployment}: done, acknowledged in" in stage.toasts())
+        assert row_of(workspace, runner.deployment).state == "paused"
+        await stage.until(lambda: stage.screen.chosen is not None and stage.screen.chosen.state is DeploymentState.PAUSED)
+        assert "paused" in stage.text()
+        await stage.pilot.press("p")
+        await stage.until(lambda: f"resume {runner.deployment}: done" in stage.toasts())
+        assert row_of(workspace, runner.deployment).state == "running"
+    assert given(workspace) == [("pause", "done"), ("resume", "done")]
+
+
+async def test_s_ends_the_run_after_its_tick(workspace: Workspace) -> None:
+    async with running(workspace) as runner, opened(workspace) as stage:
+        await chosen(stage, runner)
+        await stage.pilot.press("s")
+        assert await asyncio.wait_for(asyncio.shield(runner.task), PATIENCE_S) is StopReason.COMMAND
+        await stage.until(lambda: "stopped" in stage.text())
+    assert given(workspace) == [("stop", "done")]
+
+
+async def test_f_asks_first_and_enter_is_no(workspace: Workspace) -> None:
+    async with running(workspace) as runner, opened(workspace) as stage:
+        await chosen(stage, runner)
+        await stage.pilot.press("f")
+        await stage.until(lambda: f"Flatten {runner.deployment} on btc_momentum?" in stage.text())
+        await stage.pilot.press("enter")
+        await stage.until(lambda: len(stage.app.screen_stack) == 1)
+        await stage.pilot.press("f", "escape")
+        await stage.pilot.pause(0.2)
+        assert given(workspace) == []
+        await stage.pilot.press("f", "y")
+        await stage.until(lambda: f"flatten {runner.deployment}: done" in stage.toasts())
+        assert row_of(workspace, runner.deployment).state == "paused"
+    assert given(workspace) == [("flatten", "done")]
+
+
+async def test_d_writes_a_directive_for_the_next_tick(workspace: Workspace) -> None:
+    async with running(workspace) as runner, opened(workspace) as stage:
+        await chosen(stage, runner)
+        await stage.pilot.press("p")
+        await stage.until(lambda: "pause" in stage.toasts())
+        await stage.pilot.press("d")
+        await stage.until(lambda: isinstance(stage.app.focused, Input))
+        await stage.pilot.press(*"stay [red] flat q", "enter")
+        await stage.until(lambda: f"directive {runner.deployment}: queued" in stage.toasts())
+        ledger = open_ledger(workspace.ledger_file)
+        with ledger.reading() as tx:
+            waiting = runs.waiting_directives(tx, runner.deployment)
+        ledger.close()
+        assert [row["text"] for row in waiting] == ["stay [red] flat q"]
+        await stage.until(lambda: "1 directive(s) wait" in stage.text())
+
+
+async def test_an_empty_directive_sends_nothing(workspace: Workspace) -> None:
+    async with opened(workspace) as stage:
+        await stage.ready()
+        await stage.pilot.press("d", "enter")
+        await stage.pilot.press("d", "x", "escape")
+        await stage.pilot.pause(0.2)
+        assert stage.toasts() == ""
+
+
+async def test_a_refused_command_says_why_and_what_to_type(workspace: Workspace) -> None:
+    async with opened(workspace) as stage:
+        await stage.ready()
+        await stage.pilot.press("p")
+        await stage.until(lambda: "btc_momentum_1 is not running (completed)" in stage.toasts())
+        assert "tradeagent run btc_momentum --mode loop" in stage.toasts()
+        assert "pause …" not in stage.text()
+
+
+async def test_flatten_of_a_run_that_ended_closes_its_positions_here(workspace: Workspace) -> None:
+    async with opened(workspace) as stage:
+        await stage.ready()
+        await stage.pilot.press("f", "y")
+        await stage.until(lambda: "flatten btc_momentum_1: done" in stage.toasts())
+        await stage.until(lambda: "flat" in stage.account())
+        assert stage.screen.chosen is not None
+        await stage.until(lambda: stage.screen.chosen is not None and stage.screen.chosen.open_positions == 0)
+
+
+async def test_the_screen_goes_on_while_a_command_waits(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wallet that is held by something that does not answer."""
+    monkeypatch.setattr(control, "ACK_TIMEOUT_S", 1.0)
+    ledger = open_ledger(workspace.ledger_file)
+    held = lease.take(workspace, ledger, "btc_momentum", None, SystemClock())
+    try:
+        async with opened(workspace) as stage:
+            await stage.ready()
+            await stage.pilot.press("s")
+            await stage.until(lambda: "stop …" in stage.text())
+            began = time.monotonic()
+            await stage.pilot.press("question_mark")
+            await stage.until(lambda: "choose the next deployment" in stage.text())
+            await stage.pilot.press("escape")
+            assert time.monotonic() - began < 0.9
+            await stage.until(lambda: "did not answer within 1 s" in stage.toasts())
+            await stage.until(lambda: "stop …" not in stage.text())
+    finally:
+        held.release()
+        ledger.close()
+
+
+async def test_quitting_leaves_the_runner_alone(workspace: Workspace) -> None:
+    async with running(workspace) as runner:
+        async with opened(workspace) as stage:
+            await chosen(stage, runner)
+            await stage.pilot.press("q")
+            await stage.pilot.pause()
+            assert stage.app._exit
+        ticks = row_of(workspace, runner.deployment).ticks
+        for _ in range(200):
+            if row_of(workspace, runner.deployment).ticks > ticks:
+                break
+            await asyncio.sleep(0.05)
+        assert row_of(workspace, runner.deployment).ticks > ticks
+        assert not runner.task.done()
+    assert given(workspace) == []
+
+
+async def test_a_killed_runner_is_noticed_without_a_word_in_the_ledger(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradeagent.tui.feed.LOOK_ANYWAY_S", 0.3)
+    ledger = open_ledger(workspace.ledger_file)
+    held = lease.take(workspace, ledger, "btc_momentum", "btc_momentum_1", SystemClock())
+    with ledger.transaction() as tx:
+        runs.update_deployment(tx, "btc_momentum_1", state="running", boot_id=lease.boot_id())
+    async with opened(workspace) as stage:
+        await stage.ready()
+        await stage.until(lambda: "running" in stage.text())
+        held._lock.release()
+        await stage.until(lambda: "interrupted" in stage.text())
+    ledger.close()
+
+
+async def test_commands_are_given_as_the_command_line_gives_them(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def record(desk: control.Desk, name: str, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
+        calls.append((desk.workspace, name, kind, payload))
+        return {"deployment": name, "command": kind.value, "state": "done"}
+
+    monkeypatch.setattr(control, "command", record)
+    async with opened(workspace) as stage:
+        await stage.ready()
+        await stage.pilot.press("s")
+        await stage.until(lambda: calls)
+    assert calls == [(workspace, "btc_momentum_1", CommandKind.STOP, {})]
