@@ -8,12 +8,14 @@ The convention, for whoever writes a page:
 - `…` inside a word of a command stands for what the machine chose: the shortest such word that was printed
   before is typed.
 - `&` at the end runs it beside the rest; `$ kill -9 %1` kills it. `$ cd FOLDER` stays for the page.
+- `<!-- $ command -->` outside a fence is run and not shown: what the page takes for granted.
 - A fence whose first line names a file, like `python make_bars.py`, is written to that file.
 - Fences marked `sh` are read, not run: their `tradeagent` commands and options must exist. So must those in `running text`.
 """
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -30,19 +32,23 @@ from typing import Any
 import pytest
 import typer
 
-from tradeagent.cli import entry
+from tradeagent.agents.definition import AgentDefinition
+from tradeagent.cli import entry, reference
 from tradeagent.cli.app import app
 from tradeagent.cli.session import session
+from tradeagent.tools.registry import TOOLS
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [Path("README.md"), *sorted(path.relative_to(REPO) for path in (REPO / "docs").glob("*.md"))]
 LINKED = [*PAGES, Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), *sorted(path.relative_to(REPO) for path in (REPO / "docs").glob("*/*.md"))]
 FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT = re.compile(r"\s+# exit (\d+)$")
+HIDDEN = re.compile(r"<!-- \$ (.+) -->")
 SHELL = re.compile(r"[|<>;&$`*]")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 GLOBAL = {"--workspace", "-w", "--json", "--jsonl", "--quiet", "-q", "--verbose", "--yes", "-y", "--no-color", "--version", "--help"}
-START_WITHIN_S = 15
+READS = ("tradeagent status", "tradeagent approval list", "tradeagent journal")
+WITHIN_S = 15
 
 
 @dataclass
@@ -92,14 +98,14 @@ class Terminal:
         return done.returncode, done.stdout + done.stderr
 
     def _beside(self, text: str) -> tuple[int, str]:
-        """Start it, and come back when it has ticked."""
+        """Start it, and come back when the workspace shows it."""
         command = [sys.executable, "-m", "tradeagent", *shlex.split(text)[1:]]
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        before, deadline = running(), time.monotonic() + WITHIN_S
         self.beside.append(subprocess.Popen(command, **quiet))
-        before, deadline = here(["status", "--json"])[1], time.monotonic() + START_WITHIN_S
-        while (now := here(["status", "--json"])[1]) == before or '"state": "running"' not in now:
+        while not running() - before:
             assert time.monotonic() < deadline, f"it did not start: {text}"
-            time.sleep(0.2)
+            time.sleep(0.1)
         return 0, ""
 
     def close(self) -> None:
@@ -118,23 +124,30 @@ def here(arguments: list[str]) -> tuple[int, str]:
     return code, said.getvalue()
 
 
+def running() -> set[str]:
+    """Deployments of the workspace that run."""
+    rows = json.loads(here(["status", "--json"])[1])["deployments"]
+    return {row["id"] for row in rows if row["state"] == "running"}
+
+
 def commands(text: str) -> Iterator[Command]:
-    """What the console blocks of a page type."""
-    for fence in FENCE.finditer(text):
-        if fence[1] != "console":
-            continue
-        command = None
-        for offset, line in enumerate(fence[3].splitlines()):
-            if line.startswith("$ "):
-                if command is not None:
-                    yield command
-                code = EXIT.search(line)
-                typed = EXIT.sub("", line[2:])
-                command = Command(text.count("\n", 0, fence.start()) + offset + 2, typed, int(code[1]) if code else 0)
-            elif command is not None and line.strip() not in ("", "…"):
-                command.shown.append(line)
-        if command is not None:
-            yield command
+    """What a page types, in its order, each with the lines under it."""
+    command = Command(0, "", 0)
+    is_console = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        hidden = HIDDEN.fullmatch(line)
+        if line.startswith("```"):
+            is_console = line == "```console"
+        elif hidden or (is_console and line.startswith("$ ")):
+            if command.text:
+                yield command
+            typed = hidden[1] if hidden else line[2:]
+            code = EXIT.search(typed)
+            command = Command(number, EXIT.sub("", typed), int(code[1]) if code else 0)
+        elif is_console and line.strip() not in ("", "…"):
+            command.shown.append(line)
+    if command.text:
+        yield command
 
 
 def files(text: str) -> dict[str, str]:
@@ -186,6 +199,10 @@ def test_what_a_page_types_does_what_it_shows(page: Path, terminal: Terminal) ->
         (terminal.folder / name).write_text(content)
     for command in commands(text):
         code, printed = terminal.type(command.text)
+        deadline = time.monotonic() + WITHIN_S
+        while terminal.beside and command.text.startswith(READS) and missing(command.shown, printed) and time.monotonic() < deadline:
+            time.sleep(0.2)  # a person looks again when a run beside it has not come that far
+            code, printed = terminal.type(command.text)
         where = f"{page}:{command.line}: $ {command.text}\n{printed}"
         assert code == command.code, f"{where}\nexit {code}, the page says {command.code}"
         lost = missing(command.shown, printed)
@@ -231,6 +248,20 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
 def test_the_index_lists_every_page() -> None:
     listed = {link.partition("#")[0] for link in LINK.findall((REPO / "docs/index.md").read_text())}
     assert {path.name for path in (REPO / "docs").glob("*.md")} - {"index.md"} <= listed
+
+
+def test_every_key_of_agent_md_and_every_tool_has_its_row() -> None:
+    keys, tools = reference.front_matter_table(), reference.tools_table()
+    assert [line.split("`")[1] for line in keys.splitlines()[2:]] == list(reference.FRONT_MATTER)
+    assert {key for key in reference.FRONT_MATTER if "." not in key} == set(AgentDefinition.model_fields)
+    assert [line.split("`")[1] for line in tools.splitlines()[2:]] == list(TOOLS)
+    assert "| `tick_timeout` | text | `10m` |" in keys
+    assert "| `context.bars.lookback` | whole number, 1 to 1,000 | `96` |" in keys
+    assert "| `propose_order` | `trading` |" in tools and "| market side [size] [quote] " in tools
+
+
+def test_every_page_with_a_generated_part_is_there() -> None:
+    assert all((REPO / name).exists() for name, _ in reference.PARTS)
 
 
 def test_a_page_that_lies_is_caught(terminal: Terminal) -> None:

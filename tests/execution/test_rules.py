@@ -155,6 +155,20 @@ BOUNDS = {
     "confidence not stated": Bound(
         Rule.CONFIDENCE, {"min_confidence": "0.6"}, stated={"size": 1, "confidence": 1}, over={"confidence": None}, key="min_confidence"
     ),
+    "conviction of a risk trade": Bound(
+        Rule.CONFIDENCE,
+        {"min_conviction": 60},
+        stated={"risk_quote": 5, "stop": 95, "target": 110, "conviction": 60},
+        over={"conviction": "59.9"},
+        key="min_conviction",
+    ),
+    "a risk trade without its conviction": Bound(
+        Rule.CONFIDENCE,
+        {"min_conviction": 60},
+        stated={"risk_quote": 5, "stop": 95, "target": 110, "conviction": 100},
+        over={"conviction": None},
+        key="min_conviction",
+    ),
     "single order": Bound(Rule.SINGLE_ORDER, {"max_single_order_quote": 100}, over={"size": "1.001"}, key="max_single_order_quote"),
     "position in one market": Bound(
         Rule.POSITION_CAP, {"max_position_pct": 20}, stated={"size": 20}, over={"size": "20.001"}, key="max_position_pct"

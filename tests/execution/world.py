@@ -275,7 +275,19 @@ class World:
 
 def proposal(side: str = "buy", market: str = "BTC", actor: Actor = Actor.AGENT, **stated: Any) -> Proposal:
     """A proposal with its numbers written as text or integers."""
-    numbers = ("size", "quote", "risk_quote", "pct_of_equity", "risk_per_trade_pct", "price", "trigger", "stop", "target", "confidence")
+    numbers = (
+        "size",
+        "quote",
+        "risk_quote",
+        "pct_of_equity",
+        "risk_per_trade_pct",
+        "price",
+        "trigger",
+        "stop",
+        "target",
+        "confidence",
+        "conviction",
+    )
     values = {key: D(value) if key in numbers and value is not None else value for key, value in stated.items()}
     if "type" in values:
         values["type"] = OrderType(values["type"])

@@ -3,6 +3,6 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path += [str(Path(__file__).resolve().parents[1] / room) for room in ("e2e", "llm")]
 
 from workspaces import product, shared, template  # noqa: F401

@@ -16,6 +16,7 @@ from tradeagent.runtime.runner import Runner
 from tradeagent.workspace.paths import Workspace
 
 TICKS = 45
+KEPT_OF_THE_THREAD = 700
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with assembled(place, demo_request(TICKS, 7)) as run:
         asyncio.run(Runner(run).run())
     place.ledger.close()
+    # The thread's last ticks are enough to look at, and a test's screen is slower with every block.
+    thread = next(place.workspace.threads_dir.glob("*.md"))
+    text = thread.read_text()
+    thread.write_text(text[text.index("\n## tick", len(text) - KEPT_OF_THE_THREAD) :])
     return root
 
 

@@ -131,7 +131,9 @@ async def test_the_screen_goes_on_while_a_command_waits(workspace: Workspace, mo
     """A wallet that is held by something that does not answer."""
     monkeypatch.setattr(control, "ACK_TIMEOUT_S", 1.0)
     ledger = open_ledger(workspace.ledger_file)
-    held = lease.take(workspace, ledger, "btc_momentum", None, SystemClock())
+    held = lease.take(workspace, ledger, "btc_momentum", "btc_momentum_1", SystemClock())
+    with ledger.transaction() as tx:
+        runs.update_deployment(tx, "btc_momentum_1", state="running", boot_id=lease.boot_id())
     try:
         async with opened(workspace) as stage:
             await stage.ready()

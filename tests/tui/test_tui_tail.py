@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradeagent.tui.tail import TranscriptTail
@@ -17,6 +17,7 @@ def chunks_of(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
+@settings(max_examples=60)
 @given(text=TEXT, cuts=st.lists(st.integers(min_value=0), max_size=12))
 def test_any_chunking_of_the_bytes_gives_the_same_text(tmp_path_factory: pytest.TempPathFactory, text: str, cuts: list[int]) -> None:
     file = tmp_path_factory.mktemp("tail") / "thread.md"

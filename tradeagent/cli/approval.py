@@ -42,6 +42,7 @@ def _decide(approval_id: str, answer: str) -> None:
     from tradeagent.ledger import approvals
 
     current = session()
+    current.workspace.require_writable()
     with current.ledger.transaction() as tx:
         row = approvals.decide(tx, approval_id, ApprovalState(answer), current.clock.now_ms())
     current.output.document({"id": row["id"], "state": row["state"]}, f"{row['id']} {row['state']}")

@@ -63,7 +63,7 @@ def split_globals(arguments: Sequence[str]) -> tuple[Globals, list[str]]:
             found[_SWITCHES[item]] = True
         elif item in ("--workspace", "-w"):
             workspace = next(items, None)
-            if workspace is None:
+            if workspace is None or workspace.startswith("--"):
                 raise InvalidInput(f"{item} needs a path", hint="tradeagent --workspace PATH COMMAND")
         elif item.startswith("--workspace="):
             workspace = item.partition("=")[2]

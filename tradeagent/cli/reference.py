@@ -183,10 +183,12 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """Every generated file under `root` with the text it should have. DataError when a marked page lost its markers."""
+    """Every generated file under `root` with the text it should have, parts where their page is. DataError when a page lost its markers."""
     found = {root / name: render() for name, render in WHOLE_PAGES.items()}
     for (name, part), render in PARTS.items():
         file = root / name
+        if not file.exists():
+            continue
         found[file] = with_part(found.get(file) or read_text(file), part, render(), name)
     return found
 

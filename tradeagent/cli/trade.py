@@ -203,7 +203,7 @@ def _one_of(text: str, allowed: list[str], field: str) -> str:
     from tradeagent.domain.errors import InvalidInput
 
     if text not in allowed:
-        raise InvalidInput(f"{field}: {text!r} is not one of {', '.join(allowed)}")
+        raise InvalidInput(f"{field}: {text!r} is not one of {', '.join(allowed)}", hint=f"write {field} {allowed[0]}")
     return text
 
 

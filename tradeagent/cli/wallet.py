@@ -37,6 +37,7 @@ def new(
     from tradeagent.runtime.wallets import WalletRequest, create_wallet
 
     current = session()
+    current.workspace.require_writable()
     request = WalletRequest(name, venue, network or ("paper" if venue == "paper" else "testnet"), group, cash, tuple(limit or ()))
     create_wallet(current.workspace, current.config, current.ledger, current.clock, request)
     show(name)
@@ -71,6 +72,7 @@ def _move(name: str, amount: str, sign: int) -> None:
     from tradeagent.runtime.wallets import move_cash
 
     current = session()
+    current.workspace.require_writable()
     move_cash(current.workspace, current.config, current.ledger, current.clock, name, amount, sign)
     show(name)
 

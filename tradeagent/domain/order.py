@@ -33,6 +33,7 @@ class Proposal:
     reduce_only: bool = False
     leverage: int | None = None
     confidence: Decimal | None = None
+    conviction: Decimal | None = None
     order_id: str | None = None
     reason: str = ""
     exit_reason: ExitReason = ExitReason.SIGNAL

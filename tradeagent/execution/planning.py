@@ -126,6 +126,8 @@ def check_numbers(proposal: Proposal) -> None:
             raise Unshapely(f"{name} {value} is above {LARGEST_NUMBER:f}", value=str(value), max_ok=plain(LARGEST_NUMBER))
     if proposal.confidence is not None and not (proposal.confidence.is_finite() and 0 <= proposal.confidence <= 1):
         raise Unshapely(f"confidence must be from 0 to 1, not {proposal.confidence}", value=str(proposal.confidence))
+    if proposal.conviction is not None and not (proposal.conviction.is_finite() and 0 <= proposal.conviction <= 100):
+        raise Unshapely(f"conviction must be from 0 to 100, not {proposal.conviction}", value=str(proposal.conviction))
     if proposal.leverage is not None and proposal.leverage < 1:
         raise Unshapely(f"leverage must be at least 1, not {proposal.leverage}", value=str(proposal.leverage))
     if proposal.type.has_price and proposal.price is None:

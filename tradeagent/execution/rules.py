@@ -188,12 +188,15 @@ def _stop_to_cost(plan: Plan, state: RiskState) -> Finding:
 
 
 def confidence(plan: Plan, state: RiskState) -> Finding:
-    least, stated = state.limits.number("min_confidence") or ZERO, plan.proposal.confidence
+    """A risk trade states its conviction (0–100), everything else its confidence (0–1)."""
+    of_risk_trade = plan.proposal.risk_quote is not None
+    key = "min_conviction" if of_risk_trade else "min_confidence"
+    least, stated = state.limits.number(key) or ZERO, plan.proposal.conviction if of_risk_trade else plan.proposal.confidence
     value = None if stated is None else plain(stated)
     if (stated is None and least == 0) or (stated is not None and stated >= least):
         return Finding(value, shown(least))
-    message = f"confidence {value or 'not stated'} is below min_confidence {shown(least)}"
-    return _refuse(Rule.CONFIDENCE, message, key="min_confidence", limit=shown(least), value=value)
+    message = f"{key.removeprefix('min_')} {value or 'not stated'} is below {key} {shown(least)}"
+    return _refuse(Rule.CONFIDENCE, message, key=key, limit=shown(least), value=value)
 
 
 def leverage(plan: Plan, state: RiskState) -> Finding:

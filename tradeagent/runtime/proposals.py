@@ -7,7 +7,19 @@ from tradeagent.domain.names import ExitReason, IntentKind, OrderType, Side, Tif
 from tradeagent.domain.order import Proposal
 
 _ENUMS = {"side": Side, "kind": IntentKind, "type": OrderType, "tif": Tif, "exit_reason": ExitReason}
-_MONEY = ("size", "quote", "risk_quote", "pct_of_equity", "risk_per_trade_pct", "price", "trigger", "stop", "target", "confidence")
+_MONEY = (
+    "size",
+    "quote",
+    "risk_quote",
+    "pct_of_equity",
+    "risk_per_trade_pct",
+    "price",
+    "trigger",
+    "stop",
+    "target",
+    "confidence",
+    "conviction",
+)
 
 
 def proposal_in(data: dict[str, Any]) -> Proposal:

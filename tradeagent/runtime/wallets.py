@@ -43,7 +43,7 @@ def create_wallet(workspace: Workspace, config: Config, ledger: Ledger, clock: C
     if cash < 0:
         raise InvalidInput(f"--cash: {cash} is negative", hint="write 0 for an empty wallet")
     if row.venue != "paper" and request.cash is not None:
-        raise InvalidInput("--cash is for paper wallets; a real account brings its own money")
+        raise InvalidInput("--cash is for paper wallets; a real account brings its own money", hint="leave --cash out")
     with ledger.transaction() as tx:
         wallets.create(tx, row)
     if row.venue == "paper" and cash > 0:
@@ -56,13 +56,15 @@ def move_cash(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock
     """Deposit (+1) or withdraw (−1) paper USDC. RefusedError beyond what is free, BusyError while a runner owns the wallet."""
     value = parse_decimal(amount, "amount")
     if value <= 0:
-        raise InvalidInput(f"amount: {value} must be above 0")
+        raise InvalidInput(f"amount: {value} must be above 0", hint="write an amount like 100")
     if value != value.quantize(Decimal("0.000001")):
-        raise InvalidInput(f"amount: {value} has more than 6 decimals")
+        raise InvalidInput(f"amount: {value} has more than 6 decimals", hint=f"write {value:.6f}")
     with ledger.reading() as tx:
         wallet = wallets.get(tx, name)
     if wallet.venue != "paper":
-        raise InvalidInput(f"wallet {name!r} is on {wallet.venue}: only paper wallets take deposits here")
+        raise InvalidInput(
+            f"wallet {name!r} is on {wallet.venue}: only paper wallets take deposits here", hint=f"move money at {wallet.venue} itself"
+        )
     with owned_door(workspace, config, ledger, clock, wallet) as door:
         free = door.paper.free()
         if sign < 0 and value > free:

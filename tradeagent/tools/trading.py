@@ -33,6 +33,17 @@ class ProposeOrder(Arguments):
     reason: Reason
 
 
+class ProposeRiskTrade(Arguments):
+    market: Market
+    side: Literal["buy", "sell"]
+    entry: Amount | None = Field(default=None, description="limit price; without it the order goes to the market")
+    stop: Amount
+    target: Amount
+    conviction: Annotated[Decimal, Field(ge=0, le=100)]
+    risk_quote: Amount = Field(description="USDC lost at the stop, before costs; the size follows from it")
+    reason: Reason
+
+
 class ModifyProtection(Arguments):
     market: Market
     stop: Amount | None = None
@@ -82,6 +93,22 @@ async def propose_order(arguments: ProposeOrder, context: ToolContext) -> ToolRe
     return _answer(await context.engine.submit(proposal, context.actor), context)
 
 
+async def propose_risk_trade(arguments: ProposeRiskTrade, context: ToolContext) -> ToolResult:
+    proposal = Proposal(
+        market=arguments.market,
+        side=Side(arguments.side),
+        controller_id=context.deployment,
+        type=OrderType.MARKET if arguments.entry is None else OrderType.LIMIT,
+        price=arguments.entry,
+        stop=arguments.stop,
+        target=arguments.target,
+        risk_quote=arguments.risk_quote,
+        conviction=arguments.conviction,
+        reason=arguments.reason,
+    )
+    return _answer(await context.engine.submit(proposal, context.actor), context)
+
+
 async def close_position(arguments: ClosePosition, context: ToolContext) -> ToolResult:
     held = next(
         (row.size for row in context.engine.book.rows if (row.market, row.controller_id) == (arguments.market, context.deployment)),
@@ -118,7 +145,7 @@ async def cancel_order(arguments: CancelOrder, context: ToolContext) -> ToolResu
     return _answer(await context.engine.alone(lambda: cancel_at_door(context.engine, arguments.order_id, context.actor)), context)
 
 
-ENTRY_TOOLS = frozenset({"propose_order"})
+ENTRY_TOOLS = frozenset({"propose_order", "propose_risk_trade"})
 TRADING_TOOLS = (
     Tool(
         "propose_order",
@@ -127,6 +154,14 @@ TRADING_TOOLS = (
         "trading",
         "trade",
         propose_order,
+    ),
+    Tool(
+        "propose_risk_trade",
+        "Propose an entry sized by what it loses at its stop, with your conviction.",
+        ProposeRiskTrade,
+        "trading",
+        "trade",
+        propose_risk_trade,
     ),
     Tool(
         "modify_protection",

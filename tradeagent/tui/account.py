@@ -11,7 +11,7 @@ from textual.widgets import Static
 from tradeagent.domain.clock import to_datetime
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import DeploymentState
-from tradeagent.tui.text import age, badge, badge_style, clip, entitle, line, moment, money, one_line, price, signed, tone
+from tradeagent.tui.text import age, badge, badge_style, clip, entitle, line, money, one_line, price, signed, tone
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -155,16 +155,13 @@ def _trades(picture: "AccountPicture", width: int) -> Content:
     trades = picture.snapshot.trades
     if not trades:
         return Content.assemble(_heading("positions", "flat", width))
-    now, multiples = picture.snapshot.as_of_ms, picture.multiples
-    shown = (_trade(trade, multiples.get(trade.market), now, width) for trade in trades)
-    return Content.assemble(_heading("positions", str(len(trades)), width), *shown)
+    return Content.assemble(_heading("positions", str(len(trades)), width), *(_trade(picture, trade, width) for trade in trades))
 
 
-def _trade(trade: "ActiveTrade", own_multiple: Decimal | None, now_ms: int, width: int) -> Content:
+def _trade(picture: "AccountPicture", trade: "ActiveTrade", width: int) -> Content:
     pnl = trade.unrealised
-    mark = price(trade.mark) + (f" {moment(trade.mark_ms, now_ms)[:5]}" if trade.mark_ms is not None else "")
     gross = "–" if pnl is None else f"{signed(pnl)} gross"
-    multiple = trade.r if trade.r is not None else own_multiple
+    multiple = trade.r if trade.r is not None else picture.multiples.get(trade.market)
     half = width // 2
     return Content.assemble(
         line(
@@ -174,10 +171,16 @@ def _trade(trade: "ActiveTrade", own_multiple: Decimal | None, now_ms: int, widt
             tone(pnl or ZERO),
             label_style="bold",
         ),
-        _pair(("entry", price(trade.entry)), ("mark", mark), half, width),
+        _pair(("entry", price(trade.entry)), ("mark", _mark(picture, trade)), half, width),
         _pair(("stop", price(trade.stop)), ("target", price(trade.target)), half, width),
         _pair(("R", "–" if multiple is None else f"{multiple:+.2f}"), ("liq", _rounded(trade.liquidation)), half, width),
     )
+
+
+def _mark(picture: "AccountPicture", trade: "ActiveTrade") -> str:
+    """The mark, and how far it lies behind the wallet's newest bar when it does."""
+    behind = 0 if trade.mark_ms is None or picture.market_ms is None else picture.market_ms - trade.mark_ms
+    return price(trade.mark) + (f" -{age(behind / 1000)}" if behind > 0 else "")
 
 
 def _pair(left: tuple[str, str], right: tuple[str, str], half: int, width: int) -> Content:

@@ -7,7 +7,8 @@ from textual.events import Resize
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tradeagent.tui.text import badge, badge_style, clip, countdown, moment, money, signed, tone
+from tradeagent.domain.clock import to_datetime
+from tradeagent.tui.text import badge, badge_style, clip, countdown, money, signed, tone
 
 if TYPE_CHECKING:
     from tradeagent.tui.glance import Card
@@ -96,7 +97,7 @@ def _next_tick(card: "Card", now_ms: int) -> str:
     if not card.is_live or card.next_ms is None:
         return f"tick {card.ticks}"
     if card.replay is not None:
-        return f"next {moment(card.next_ms, card.next_ms)[:5]}"
+        return f"next {to_datetime(card.next_ms):%H:%M}"
     return f"next {countdown((card.next_ms - now_ms) / 1000)}"
 
 

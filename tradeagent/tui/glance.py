@@ -42,6 +42,7 @@ TICKER_KINDS = (
 TICKS = (EventKind.TICK_FINISHED.value, EventKind.TICK_BLOCKED.value)
 TICKER_EVENTS = 40
 MAX_INCIDENTS = 100
+_WHO_HOLDS_IT = "`tradeagent doctor` shows who holds it"
 _ENDINGS = ("done", "failed")
 
 
@@ -133,7 +134,7 @@ class LedgerView:
         self._workspace = workspace
         self._config = config
         self._clock = clock
-        self._ledger: Ledger = open_ledger(workspace.ledger_file)
+        self._ledger = _opened(workspace)
         self._inode = workspace.ledger_file.stat().st_ino
         self._cursor = 0
         self._happenings: deque[Happening] = deque(maxlen=TICKER_EVENTS)
@@ -243,6 +244,15 @@ def _ms(text: str | None) -> int | None:
     return None if text is None else to_ms(datetime.fromisoformat(text))
 
 
+def _opened(workspace: Workspace) -> Ledger:
+    try:
+        return open_ledger(workspace.ledger_file)
+    except DataError as error:
+        if "locked" in error.message:
+            raise BusyError(error.message, hint=_WHO_HOLDS_IT) from error
+        raise
+
+
 @contextmanager
 def _named() -> Iterator[None]:
     """What the database says becomes an error with a name of its own."""
@@ -250,5 +260,5 @@ def _named() -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         if "locked" in str(error):
-            raise BusyError(f"the ledger is locked: {error}", hint="`tradeagent doctor` shows who holds it") from error
+            raise BusyError(f"the ledger is locked: {error}", hint=_WHO_HOLDS_IT) from error
         raise DataError(f"the ledger cannot be read: {error}", hint="`tradeagent doctor` says more; a backup can replace it") from error

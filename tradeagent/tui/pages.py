@@ -6,6 +6,9 @@ from dataclasses import dataclass
 TICK_HEADING = "## tick "
 PAGE_CHARACTERS = 1_200
 _FENCES = ("```", "~~~")
+_MARKS = "> -+*#`~"
+_MANY_MARKS = 12
+_DEEPEST_INDENT = 20
 _MANY_COLUMNS = 24
 
 
@@ -47,14 +50,16 @@ class PageCutter:
         begins = self._begins_page(part)
         if begins:
             self._length, self._fenced = 0, False
-        if self._at_line_start:
+        starts_line = self._at_line_start
+        if starts_line:
             self._is_blank = True
             self._fenced ^= part.startswith(_FENCES)
         self._is_blank = self._is_blank and not part.strip()
-        self._length += len(part)
+        if self._length or part.strip():
+            self._length += len(part)
         self._at_line_start = part.endswith("\n")
         self._after_gap = self._at_line_start and self._is_blank
-        return Piece(_harmless(part), begins)
+        return Piece(part if self._fenced else _harmless(part, starts_line=starts_line), begins)
 
     def _begins_page(self, part: str) -> bool:
         if self._at_line_start and part.startswith(TICK_HEADING):
@@ -82,7 +87,7 @@ def newest(pieces: Sequence[Piece], most_pages: int, most_blocks: int) -> int:
 
 def _is_undecided(part: str) -> bool:
     """Whether more text decides what kind of line this is."""
-    return part.startswith(TICK_HEADING) or any(mark.startswith(part) for mark in (TICK_HEADING, *_FENCES))
+    return len(part) < PAGE_CHARACTERS and (part.startswith(TICK_HEADING) or TICK_HEADING.startswith(part) or not part.strip(_MARKS))
 
 
 def _cuts(part: str) -> Iterator[str]:
@@ -91,8 +96,13 @@ def _cuts(part: str) -> Iterator[str]:
         yield part[start : start + PAGE_CHARACTERS]
 
 
-def _harmless(part: str) -> str:
-    """A table of hundreds of columns would cost a widget a cell: it is shown as it was written instead."""
+def _harmless(part: str, *, starts_line: bool) -> str:
+    """What would cost a widget a cell, or hide in blocks nested deeper than the parser follows, is shown as it was written."""
+    if starts_line:
+        indent = len(part) - len(part.lstrip(" "))
+        marks = len(part) - len(part.lstrip(_MARKS)) - indent
+        part = part[max(0, indent - _DEEPEST_INDENT) :]
+        part = "\\" + part if marks > _MANY_MARKS else part
     return part.replace("|", "\\|") if part.count("|") > _MANY_COLUMNS else part
 
 

@@ -1,0 +1,132 @@
+"""A disk that is full, a workspace that is read-only, a file size limit: a clear error, nothing half-written, and a next run that works."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from minds import Scripted, run_with
+from product import BTC, Answer, Product, copied
+
+RUN = ("run", "btc_momentum", "--replay", BTC)
+ENTER = [("propose_order", {"market": "BTC", "side": "buy", "quote": "90", "stop": "80000", "target": "99000", "reason": "test"})]
+WRITE = [("add_learning", {"section": "Active insights", "text": "disks fill up at night"}), ("update_canvas", {"thesis": "small " * 150})]
+
+
+@pytest.fixture
+def small(template: Path, tmp_path: Path) -> Iterator[Product]:
+    """A workspace on a file system of its own, 24 MB large, with the bars of BTC."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root on Linux")
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no tmpfs here: {made.stderr.strip()}")
+    try:
+        root = mount / "ws"
+        shutil.copytree(template, root, ignore=shutil.ignore_patterns("ETH", "HYPE"))
+        yield Product(root)
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
+def _fill(product: Product) -> Path:
+    """Take every byte that is left."""
+    filler = product.root.parent / "filler"
+    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
+    for size in (2**20, 4096, 1):
+        try:
+            while os.write(descriptor, bytes(size)):
+                pass
+        except OSError:
+            continue
+    os.close(descriptor)
+    return filler
+
+
+def test_a_full_disk_stops_a_start_and_a_read_still_answers(small: Product) -> None:
+    small.ask("wallet", "new", "btc_momentum")
+    filler = _fill(small)
+    answer = small.run(*RUN, "--max-ticks", "2", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "disk_full"), answer
+    assert answer.error["hint"]
+    _clean(answer)
+    status = small.run("status", "--json")
+    _clean(status)
+    assert status.code == 0 or "free some space" in status.error["hint"], status
+    filler.unlink()
+    assert small.run(*RUN, "--max-ticks", "2", "--json").code == 0
+
+
+def test_a_disk_that_fills_during_a_run_loses_no_trade_and_the_next_start_repairs_the_files(small: Product) -> None:
+    filler: list[Path] = []
+
+    def fill(tick: int) -> None:
+        if tick == 3:
+            filler.append(_fill(small))
+
+    answer = run_with(Scripted(ENTER, WRITE, ENTER + WRITE, WRITE, WRITE, when_asked=fill), small, *RUN[1:], "--max-ticks", "6")
+    _clean(answer)
+    assert answer.code in (1, 2), answer
+    assert answer.error["code"] in ("disk_full", "data_error"), answer
+    filler[0].unlink()
+    again = run_with(Scripted(), small, *RUN[1:], "--max-ticks", "2")
+    assert again.code == 0, again
+    assert again.document["blocked_ticks"] == 0
+    audit = small.ask("audit", "--kind", "reconcile.phase", "--limit", "1")
+    assert audit[0]["data"]["phase"] == "consistent"
+    states = {row["id"]: row["state"] for row in small.ask("status")["deployments"]}
+    assert "running" not in states.values()
+    journal = small.ask("journal", "btc_momentum", "--session", "1")["text"]
+    assert "tick#2 " in journal
+    assert not [path for path in small.agents.rglob("*.tmp")], "temporary files are left behind"
+
+
+def test_a_read_only_workspace_is_named_and_left_alone(small: Product) -> None:
+    small.ask("wallet", "new", "btc_momentum")
+    mount = str(small.root.parent)
+    subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
+    try:
+        for arguments in (
+            ("run", "btc_momentum", "--mode", "dry-run", "--replay", BTC),
+            ("wallet", "new", "w"),
+            ("config", "set", "paper.cash", "5"),
+        ):
+            answer = small.run(*arguments, "--json")
+            assert (answer.code, answer.error["code"]) == (2, "read_only"), answer
+            assert str(small.root) in answer.error["message"]
+            assert answer.error["hint"]
+            _clean(answer)
+        for arguments in (("status",), ("wallet", "show", "btc_momentum"), ("fills",), ("data", "list"), ("agent", "list")):
+            answer = small.run(*arguments, "--json")
+            _clean(answer)
+            assert answer.code == 0 or "writable" in answer.error["hint"], answer
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
+    assert small.run(*RUN, "--max-ticks", "1", "--json").code == 0
+
+
+def test_a_file_size_limit_is_an_error_like_a_full_disk(template: Path, tmp_path: Path) -> None:
+    product = copied(template, tmp_path / "ws")
+    product.ask("wallet", "new", "btc_momentum")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    answer = product.run(*RUN, "--max-ticks", "40", "--json", preexec_fn=limit)
+    _clean(answer)
+    assert answer.code != 0
+    assert answer.error["code"] in ("disk_full", "data_error"), answer
+    again = product.run(*RUN, "--max-ticks", "2", "--json")
+    assert again.code == 0, again
+    assert again.document["blocked_ticks"] == 0
+
+
+def _clean(answer: Answer) -> None:
+    for trace in ("Traceback", "a defect in tradeagent"):
+        assert trace not in answer.out + answer.err, answer
