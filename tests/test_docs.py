@@ -240,9 +240,18 @@ def is_known(line: str) -> bool:
 @pytest.mark.parametrize("page", LINKED, ids=str)
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     text = FENCE.sub("", (REPO / page).read_text())
-    inner = [link.partition("#")[0] for link in LINK.findall(text) if not re.match(r"https?:", link)]
-    dead = [link for link in inner if link and not ((REPO / page).parent / link).exists()]
+    inner = [link.partition("#") for link in LINK.findall(text) if not re.match(r"https?:", link)]
+    dead = [path + mark + anchor for path, mark, anchor in inner if not leads(REPO / page, path, anchor)]
     assert not dead, f"{page} links to what is not there: {dead}"
+
+
+def leads(page: Path, path: str, anchor: str) -> bool:
+    """Whether there is such a file, and such a heading in it (spelled as GitHub does)."""
+    target = page.parent / path if path else page
+    if not target.exists() or not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", target.read_text()), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_index_lists_every_page() -> None:

@@ -97,13 +97,13 @@ def test_a_read_only_workspace_is_named_and_left_alone(small: Product) -> None:
             ("wallet", "new", "w"),
             ("config", "set", "paper.cash", "5"),
         ):
-            answer = small.run(*arguments, "--json")
+            answer = small.here(*arguments, "--json")
             assert (answer.code, answer.error["code"]) == (2, "read_only"), answer
             assert str(small.root) in answer.error["message"]
             assert answer.error["hint"]
             _clean(answer)
         for arguments in (("status",), ("wallet", "show", "btc_momentum"), ("fills",), ("data", "list"), ("agent", "list")):
-            answer = small.run(*arguments, "--json")
+            answer = small.here(*arguments, "--json")
             _clean(answer)
             assert answer.code == 0 or "writable" in answer.error["hint"], answer
     finally:

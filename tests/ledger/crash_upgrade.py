@@ -19,8 +19,7 @@ import pytest
 from next_version import NEXT, install, old_ledger
 
 from tradeagent.ledger.migrate import upgrade
-from tradeagent.ledger.schema import SCHEMA_VERSION
-from tradeagent.ledger.store import schema_version
+from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
 
 WATCHED = {"open", "os.rename", "os.remove", "sqlite3.connect"}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tradeagent.ledger import migrate, store, wallets
-from tradeagent.ledger.schema import SCHEMA_VERSION
 from tradeagent.ledger.store import Ledger, create_ledger
+from tradeagent.ledger.version import SCHEMA_VERSION
 from tradeagent.ledger.wallets import WalletRow
 
 NEXT = SCHEMA_VERSION + 1

@@ -15,13 +15,14 @@ from sqlalchemy import insert
 from tradeagent.domain.errors import BusyError, Defect, RefusedError
 from tradeagent.ledger import migrate, wallets
 from tradeagent.ledger.migrate import upgrade
-from tradeagent.ledger.schema import SCHEMA_VERSION, intents
-from tradeagent.ledger.store import create_ledger, open_ledger, schema_version
+from tradeagent.ledger.schema import intents
+from tradeagent.ledger.store import create_ledger, open_ledger
+from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
 
 DRIFT = """\
 schema.py and the scripts in tradeagent/ledger/migrations/versions disagree.
 Before the first release: make migration NAME=baseline
-After it: raise SCHEMA_VERSION in schema.py, then make migration NAME=what_changed"""
+After it: raise SCHEMA_VERSION in version.py, then make migration NAME=what_changed"""
 
 
 def schema_of(file: Path) -> dict[str, str]:

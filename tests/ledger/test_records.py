@@ -146,9 +146,9 @@ def test_an_intent_holds_its_reservation_until_it_is_resolved(tx) -> None:  # ty
 
 
 def test_a_position_is_one_row_per_controller(tx) -> None:  # type: ignore[no-untyped-def]
-    trading.save_position(tx, PositionRow("w", "X", "", D(1), D(100)))
-    trading.save_position(tx, PositionRow("w", "X", "me", D(1), D(100), trip={"a": 1}))
-    trading.save_position(tx, PositionRow("w", "X", "", D(2), D(201)))
+    trading.save_positions(tx, [PositionRow("w", "X", "", D(1), D(100)), PositionRow("w", "X", "me", D(1), D(100), trip={"a": 1})])
+    trading.save_positions(tx, [PositionRow("w", "X", "", D(2), D(201))])
+    trading.save_positions(tx, [])
     assert {r.controller_id: (r.size, r.cost, r.trip) for r in trading.positions_of(tx, "w")} == {
         "": (2, 201, None),
         "me": (1, 100, {"a": 1}),

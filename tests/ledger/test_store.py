@@ -14,8 +14,9 @@ from sqlalchemy import insert, select
 from tradeagent.domain.errors import BusyError, DataError, Defect, NotFound
 from tradeagent.domain.names import EventKind
 from tradeagent.ledger import events, notes
-from tradeagent.ledger.schema import SCHEMA_VERSION, kv
-from tradeagent.ledger.store import Ledger, create_ledger, open_ledger, schema_version
+from tradeagent.ledger.schema import kv
+from tradeagent.ledger.store import Ledger, create_ledger, open_ledger
+from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tradeagent.runtime.runner import Runner
 from tradeagent.workspace.paths import Workspace
 
 TICKS = 45
-KEPT_OF_THE_THREAD = 700
+KEPT_OF_THE_THREAD = 400
 
 
 @pytest.fixture(scope="session")

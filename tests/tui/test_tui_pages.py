@@ -1,11 +1,15 @@
 """Cutting a transcript into pages: nothing is lost, a tick is a page, and no page grows without end."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradeagent.tui.pages import PAGE_CHARACTERS, PageCutter, Piece, newest
 
-LINE = st.sampled_from(["## tick 7 · 12:00\n", "\n", "words and more words\n", "```\n", "x" * 400 + "\n", "#", "## ", "`", "> **tool** ok: done\n"])
+LINE = st.sampled_from(
+    ["## tick 7 · 12:00\n", "\n", "words and more words\n", "```\n", "x" * 400 + "\n", "#", "## ", "`", "> **tool** ok: done\n"]
+)
 
 
 def pages(chunks: list[str]) -> list[str]:
@@ -24,7 +28,7 @@ def pages(chunks: list[str]) -> list[str]:
 def test_chunks_do_not_matter_and_nothing_is_lost(lines: list[str], cuts: list[int]) -> None:
     text = "".join(lines)
     edges = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
-    chunks = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [text[a:b] for a, b in pairwise(edges)]
     assert pages(chunks) == pages([text])
     assert "".join(pages(chunks)).replace("\\", "") == text + "\n."
 

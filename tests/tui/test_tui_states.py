@@ -98,31 +98,24 @@ async def test_a_defect_of_the_feed_is_shown_and_r_starts_it_again(workspace: Wo
         assert "ZeroDivisionError" not in stage.text()
 
 
-async def test_open_incidents_are_counted_and_can_be_read(workspace: Workspace) -> None:
+async def test_incidents_and_the_kill_switch_are_in_the_top_line_and_can_be_read(workspace: Workspace) -> None:
     ledger = open_ledger(workspace.ledger_file)
+    message = "no [bold]stop[/bold] \x1b[31mhere"
     with ledger.transaction() as tx:
-        incident = notes.Incident(IncidentCode.NAKED_POSITION, Level.CRITICAL, "no [bold]stop[/bold] \x1b[31mhere", "btc_momentum", "btc_momentum_1")
+        incident = notes.Incident(IncidentCode.NAKED_POSITION, Level.CRITICAL, message, "btc_momentum", "btc_momentum_1")
         notes.open_incident(tx, "one", incident, SystemClock().now_ms())
+        notes.put_setting(tx, notes.KILL_SWITCH, True)
     ledger.close()
     async with opened(workspace) as stage:
         await stage.ready()
         assert "1 incident (i)" in stage.text()
+        assert "KILL SWITCH ON" in stage.text()
+        assert "KILL SWITCH" in stage.account()
         await stage.pilot.press("i")
         await stage.until(lambda: "critical naked_position" in stage.text())
         assert "no [bold]stop[/bold] [31mhere" in stage.text()
         await stage.pilot.press("escape")
         assert len(stage.app.screen_stack) == 1
-
-
-async def test_the_kill_switch_is_in_the_top_line(workspace: Workspace) -> None:
-    ledger = open_ledger(workspace.ledger_file)
-    with ledger.transaction() as tx:
-        notes.put_setting(tx, notes.KILL_SWITCH, True)
-    ledger.close()
-    async with opened(workspace) as stage:
-        await stage.ready()
-        assert "KILL SWITCH ON" in stage.text()
-        assert "KILL SWITCH" in stage.account()
 
 
 HOSTILE = {
@@ -139,16 +132,15 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_text_is_shown_as_letters(workspace: Workspace, name: str) -> None:
-    text, shown = HOSTILE[name]
+async def test_hostile_text_is_shown_as_letters(workspace: Workspace) -> None:
     async with opened(workspace) as stage:
         await stage.ready()
-        with (workspace.threads_dir / "btc_momentum_1.md").open("a") as growing:
-            growing.write(f"\n\n## tick 77\n\n{text}\n\n## tick 78\n\nstill here\n")
-        await stage.until(lambda: "still here" in stage.stream())
-        assert shown in stage.stream()
-        assert not any(ord(letter) < 32 and letter != "\n" for letter in stage.stream())
+        for number, (name, (text, shown)) in enumerate(HOSTILE.items(), 100):
+            with (workspace.threads_dir / "btc_momentum_1.md").open("a") as growing:
+                growing.write(f"\n\n## tick {number}\n\n{text}\n\n## tick {number} ended\n\nstill here {number}\n")
+            await stage.until(lambda number=number: f"still here {number}" in stage.stream(), name)
+            assert shown in stage.stream(), name
+            assert not any(ord(letter) < 32 and letter != "\n" for letter in stage.stream()), name
         assert not stage.app._exit
 
 

@@ -1,5 +1,6 @@
 """Tailing a transcript: whatever way the bytes arrive, the same text comes out, once."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ TEXT = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from(
 
 def chunks_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 @settings(max_examples=60)

@@ -1,24 +1,27 @@
 """The Trade screen over a ledger that a real run has left: the same figures as the commands print, and every way to an action."""
 
 import asyncio
+import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.content import Content
-from textual.widgets import Footer, OptionList
+from textual.widgets import Footer, Static
 from textual.widgets._footer import FooterKey
-from tui_stage import Stage, opened
+from tui_stage import opened
 
 from tradeagent.domain.clock import SystemClock
 from tradeagent.domain.names import EventKind
-from tradeagent.ledger import events, wallets
+from tradeagent.ledger import events
 from tradeagent.ledger.store import open_ledger
 from tradeagent.runtime.status import status_view
 from tradeagent.runtime.views import wallet_view
 from tradeagent.tui.actions import TRADE_ACTIONS
 from tradeagent.tui.app import TradeAgentApp
 from tradeagent.tui.deployments import Deployments
+from tradeagent.tui.feed import Feed
 from tradeagent.tui.palette import ActionCommands
 from tradeagent.tui.stream import KEEP_PAGES, TickStream
 from tradeagent.tui.text import money, price, signed
@@ -46,66 +49,40 @@ def say(workspace: Workspace, text: str) -> None:
         growing.write(text)
 
 
-async def test_the_account_shows_what_wallet_show_prints(workspace: Workspace) -> None:
-    config, ledger = load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file)
-    wallet = wallet_view(workspace, config, ledger, SystemClock(), "btc_momentum")
+async def test_panes_show_what_the_commands_print(workspace: Workspace) -> None:
+    config, ledger, clock = load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file), SystemClock()
+    wallet = wallet_view(workspace, config, ledger, clock, "btc_momentum")
+    row = status_view(workspace, ledger, clock)["deployments"][0]
     with ledger.reading() as tx:
-        risk = wallets.risk(tx, "btc_momentum")
+        fill = events.read(tx, kinds=("fill",), limit=1, newest=True)[0]["data"]
     ledger.close()
     async with opened(workspace) as stage:
         await stage.ready()
-        lines = {line[:20].strip(): line.split()[-1] for line in stage.account().splitlines() if line.strip()}
-        shown = " ".join(stage.account().split())
-    assert lines["equity USDC"] == f"{float(wallet['equity']):,.2f}"
-    assert lines["cash"] == money(risk.cash)
-    assert lines["margin used"] == f"{float(wallet['margin_used']):,.2f}"
+        account, card = stage.account(), stage.screen.query_one(Deployments).copied_text()
+        ticker, screen = stage.screen.query_one(Ticker).content, stage.text()
+    lines = {line[:20].strip(): line.split()[-1] for line in account.splitlines() if line.strip()}
+    assert lines["equity USDC"] == money(Decimal(wallet["equity"]))
+    assert lines["cash"] == money(Decimal(wallet["cash"]))
+    assert lines["margin used"] == money(Decimal(wallet["margin_used"]))
+    assert lines["exposure, worst case"] == money(Decimal(wallet["exposure"]))
     assert lines["ledger and venue"] == wallet["reconciliation"] == "consistent"
-    assert f"as of {wallet['as_of'][:10]} {wallet['as_of'][11:16]} UTC" in shown
-    for position in wallet["positions"]:
-        assert f"{position['market']} {position['direction']}" in shown
-
-
-async def test_the_list_shows_what_status_prints(workspace: Workspace) -> None:
-    ledger = open_ledger(workspace.ledger_file)
-    row = status_view(workspace, ledger, SystemClock())["deployments"][0]
-    ledger.close()
-    async with opened(workspace) as stage:
-        await stage.ready()
-        card = stage.screen.query_one(Deployments).copied_text()
-    assert row["id"] in card
+    assert f"as of {wallet['as_of'][:10]} {wallet['as_of'][11:16]} UTC" in account
+    assert card.splitlines()[0].split() == [row["id"], "PAPER"]
     assert "completed" in card
-    assert "PAPER" in card
-    assert money(__import__("decimal").Decimal(row["equity"])) in card
-    assert f"{signed(__import__('decimal').Decimal(row['day_pnl']))} day" in card
+    assert card.splitlines()[2].split() == [money(Decimal(row["equity"])), signed(Decimal(row["day_pnl"])), "day"]
+    assert isinstance(ticker, Content)
+    assert f"at {price(Decimal(fill['price']))}" in ticker.plain
+    assert "rule-based" in screen
+    assert "tick 45" in screen
 
 
 async def test_figures_of_a_run_that_ended_say_so_and_dim(workspace: Workspace) -> None:
     async with opened(workspace) as stage:
         await stage.ready()
-        content = stage.screen.query("AccountPane Static").first().content
-        assert isinstance(content, Content)
-        assert "not running (completed)" in content.plain
-        assert any(span.style == "dim" and span.start == 0 and span.end == len(content.plain) for span in content.spans)
-
-
-async def test_the_stream_shows_the_transcript_and_says_that_rules_wrote_it(workspace: Workspace) -> None:
-    async with opened(workspace) as stage:
-        await stage.ready()
-        await stage.until(lambda: "journal_action" in stage.stream())
-        assert "rule-based" in stage.text()
-        assert "tick 45" in stage.text()
-
-
-async def test_fills_are_in_the_ticker(workspace: Workspace) -> None:
-    ledger = open_ledger(workspace.ledger_file)
-    with ledger.reading() as tx:
-        last = events.read(tx, kinds=("fill",), limit=1, newest=True)[0]["data"]
-    ledger.close()
-    async with opened(workspace) as stage:
-        await stage.ready()
-        content = stage.screen.query_one(Ticker).content
-        assert isinstance(content, Content)
-        assert f"at {price(__import__('decimal').Decimal(last['price']))}" in content.plain
+        content = stage.screen.query("AccountPane Static").first(Static).content
+    assert isinstance(content, Content)
+    assert "not running (completed)" in content.plain
+    assert any(span.style == "dim" and span.start == 0 and span.end == len(content.plain) for span in content.spans)
 
 
 async def test_a_commit_of_another_process_is_on_screen_at_once(workspace: Workspace) -> None:
@@ -131,6 +108,7 @@ async def test_a_reader_further_up_is_left_where_he_reads(workspace: Workspace) 
     async with opened(workspace) as stage:
         await stage.ready()
         stream = stage.screen.query_one(TickStream)
+        say(workspace, "".join(f"\n\n## tick {number}\n\n{'words ' * 60}" for number in range(50, 56)))
         await stage.until(lambda: stream.max_scroll_y > 10)
         await stage.pilot.press("enter", "pageup")
         await stage.until(lambda: stream.scroll_offset.y < stream.max_scroll_y - 1)
@@ -145,13 +123,14 @@ async def test_a_reader_further_up_is_left_where_he_reads(workspace: Workspace) 
 
 
 async def test_nothing_is_painted_while_nothing_happens(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradeagent.tui.feed.LOOK_ANYWAY_S", 0.2)
     async with opened(workspace) as stage:
         await stage.ready()
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.6)
         painted: list[Any] = []
         display = TradeAgentApp._display
         monkeypatch.setattr(TradeAgentApp, "_display", lambda self, screen, what: (painted.append(what), display(self, screen, what)))
-        await asyncio.sleep(4.0)
+        await asyncio.sleep(1.4)
         assert not [what for what in painted if what is not None]
 
 
@@ -188,13 +167,16 @@ async def test_the_palette_runs_an_action(workspace: Workspace) -> None:
         await stage.until(lambda: "Flatten btc_momentum_1 on btc_momentum?" in stage.text())
 
 
-async def test_y_copies_what_has_the_focus(workspace: Workspace) -> None:
+async def test_y_copies_what_has_the_focus_and_ctrl_t_turns_the_light_on(workspace: Workspace) -> None:
     async with opened(workspace) as stage:
         await stage.ready()
         await stage.pilot.press("y")
         assert stage.app.clipboard.startswith("btc_momentum_1")
         await stage.pilot.press("enter", "y")
-        assert "[rule-based offline/momentum]" in stage.app.clipboard
+        assert "## tick 45" in stage.app.clipboard
+        assert stage.app.current_theme.dark
+        await stage.pilot.press("ctrl+t")
+        assert not stage.app.current_theme.dark
 
 
 async def test_the_account_hides_behind_a_key_on_a_narrow_terminal(workspace: Workspace) -> None:
@@ -209,26 +191,12 @@ async def test_the_account_hides_behind_a_key_on_a_narrow_terminal(workspace: Wo
         assert all(len(line) <= 80 for line in stage.text().splitlines())
 
 
-async def test_the_theme_toggles_between_dark_and_light(workspace: Workspace) -> None:
-    async with opened(workspace) as stage:
-        await stage.ready()
-        assert stage.app.current_theme.dark
-        await stage.pilot.press("ctrl+t")
-        assert not stage.app.current_theme.dark
-
-
 async def test_the_first_paint_does_not_wait_for_the_ledger(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = asyncio.Event()
-    import threading
-
-    gate = threading.Event()
-    from tradeagent.tui.feed import Feed
-
-    opened_ledger = Feed._opened
+    gate, open_view = threading.Event(), Feed._opened
 
     def slow(self: Feed) -> Any:
         gate.wait(5)
-        return opened_ledger(self)
+        return open_view(self)
 
     monkeypatch.setattr(Feed, "_opened", slow)
     async with opened(workspace) as stage:
@@ -237,8 +205,3 @@ async def test_the_first_paint_does_not_wait_for_the_ledger(workspace: Workspace
         assert "deployments" in stage.text()
         gate.set()
         await stage.ready()
-    assert not release.is_set()
-
-
-def stage_has_no_option(stage: Stage) -> bool:
-    return stage.screen.query_one(OptionList).option_count == 0

@@ -1,7 +1,7 @@
 """What the tests of the screen share: opening it, waiting for what it shows, and reading it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -24,6 +24,7 @@ from tradeagent.workspace.config import load_config
 from tradeagent.workspace.paths import Workspace
 
 PATIENCE_S = 10.0
+POLL_S = 0.05
 
 
 class Stage:
@@ -41,10 +42,10 @@ class Stage:
 
     async def until(self, holds: Callable[[], object], what: str = "") -> None:
         """Wait until something holds, as a person would; fails with what is on screen."""
-        for _ in range(int(PATIENCE_S / 0.02)):
+        for _ in range(int(PATIENCE_S / POLL_S)):
             if holds():
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(POLL_S)
         raise AssertionError(f"{what or 'it'} never came; on screen:\n{self.text()}")
 
     async def ready(self) -> None:
@@ -87,8 +88,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(workspace: Workspace, *, speed: int = 600) -> AsyncIterator[Running]:
-    """Run the demo's agent; at this speed a tick takes half a second."""
+async def running(workspace: Workspace, *, speed: int = 300) -> AsyncIterator[Running]:
+    """Run the demo's agent; at this speed a tick comes every second."""
     place = Place(workspace, load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file), SystemClock(3))
     try:
         with assembled(place, RunRequest(DEMO_AGENT, RunMode.LOOP, replay=DEMO_SOURCE, speed=Decimal(speed))) as run:
@@ -101,9 +102,3 @@ async def running(workspace: Workspace, *, speed: int = 600) -> AsyncIterator[Ru
                 await task
     finally:
         place.ledger.close()
-
-
-async def press(stage: Stage, *keys: str, then: Callable[[], Awaitable[None]] | None = None) -> None:
-    await stage.pilot.press(*keys)
-    if then is not None:
-        await then()

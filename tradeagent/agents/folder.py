@@ -132,7 +132,9 @@ def new_agent(agents_dir: Path, name: str, template: str) -> Path:
         raise disk_error(folder, error) from error
     text = template.replace("{name}", json.dumps(" ".join(name.split()), ensure_ascii=False))
     if not write_new(folder / DEFINITION_NAME, text, durable=True):
-        raise InvalidInput(f"an agent {slug!r} exists already", hint=f"edit it: tradeagent agent edit {slug}", details={"slug": slug})
+        raise InvalidInput(
+            f"an agent {slug!r} exists already", hint=f"edit {folder / DEFINITION_NAME}, or choose another name", details={"slug": slug}
+        )
     return folder
 
 

@@ -65,6 +65,7 @@ def show(agent: Slug) -> None:
         "markets": spec.markets,
         "schedule": spec.tick_interval or spec.cron,
     }
+    head["description"] = spec.description
     limits = [{"limit": k, "value": v["value"], "origin": v["origin"]} for k, v in data["limits"].items()]
     text = "\n\n".join(
         [pairs(head), pairs(data["configs"]), table(limits, ["limit", "value", "origin"], right=("value",)), found.body.strip()]

@@ -44,7 +44,7 @@ def import_(
             )
         report = import_bars(current.warehouse, file, SeriesKey(venue, market, parse_duration(interval)), known)
     shown = report.as_dict()
-    current.output.document(shown, pairs(shown))
+    current.output.document(shown, pairs({**shown, "columns": ", ".join(f"{key}={name}" for key, name in shown["columns"].items())}))
 
 
 @app.command(name="list")

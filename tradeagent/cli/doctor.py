@@ -84,7 +84,7 @@ def _config(session: Session) -> tuple[bool, str, str]:
 
 
 def _ledger(session: Session) -> tuple[bool, str, str]:
-    from tradeagent.ledger.schema import SCHEMA_VERSION
+    from tradeagent.ledger.version import SCHEMA_VERSION
 
     with session.ledger.reading() as tx:
         found = tx.exec_driver_sql("PRAGMA quick_check").scalar_one()
@@ -105,7 +105,7 @@ def _clock(session: Session) -> tuple[bool, str, str]:
 def _data(session: Session) -> tuple[bool, str, str]:
     keys = session.warehouse.series_keys()
     detail = f"{len(keys)} series: {', '.join(key.text for key in keys[:6])}" if keys else "none"
-    return bool(keys), detail, "tradeagent data import FILE --market BTC --interval 5m"
+    return True, detail if keys else "none yet: tradeagent data import FILE --market BTC --interval 5m, or tradeagent demo", ""
 
 
 def _agents(session: Session) -> tuple[bool, str, str]:

@@ -41,6 +41,8 @@ def fail(error: TradeAgentError, output: Output) -> int:
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:
         sys.stderr.write(f"  fix: {error.hint}\n")
+    for problem in error.details.get("problems", [])[1:]:
+        sys.stderr.write(f"also: {problem['message']}\n" + (f"  fix: {problem['hint']}\n" if problem.get("hint") else ""))
     return error.exit_code
 
 

@@ -36,7 +36,7 @@ RULES: Mapping[Rule, str] = {
     Rule.FRESHNESS: "the newest closed bar is at most 3 intervals + 30 s old",
     Rule.SANITY: "the limit price is within price_band_pct of the mark, and the last bar is not wilder than its interval allows",
     Rule.PROTECTION: "stop and target where required, on the right side, before liquidation, worth the risk and the cost",
-    Rule.CONFIDENCE: "stated confidence is at least min_confidence",
+    Rule.CONFIDENCE: "stated confidence is at least min_confidence; of a risk trade its conviction, min_conviction",
     Rule.SINGLE_ORDER: "planned quote is at most max_single_order_quote",
     Rule.POSITION_CAP: "worst case in this market (max_position_pct) and of the deployment (max_position_size_quote)",
     Rule.EXPOSURE_CAP: "worst case over the wallet, max_total_exposure_pct; long and short in two markets do not offset",

@@ -90,17 +90,25 @@ def execute(place: "Place", request: "RunRequest") -> tuple[dict[str, Any], int]
 
 def summary(document: dict[str, Any]) -> str:
     """The report for a person."""
-    shown = {key: value for key, value in document.items() if key not in ("model", "files", "rejected", "blocked", "agent_id")}
+    apart = ("model", "files", "rejected", "blocked", "failed", "would_have", "agent_id")
+    shown = {key: value for key, value in document.items() if key not in apart}
     lines = [pairs(shown)]
     if document["rejected"]:
         lines.append("rejected: " + ", ".join(f"{rule} {count}" for rule, count in document["rejected"].items()))
     if document["blocked"]:
         lines.append(f"blocked: {document['blocked']['rule']}: {document['blocked']['message']}")
+        if document["blocked"]["rule"] == "FRESHNESS":
+            lines.append("  fix: import newer bars, or replay the ones there are: --replay hyperliquid:BTC:5m")
+    if document["failed"]:
+        lines.append(f"failed: {document['failed']['reason']}: {document['failed']['message']}")
+    for order in document["would_have"]:
+        levels = "".join(f", {name} {order[name]}" for name in ("stop", "target") if order.get(name))
+        lines.append(f"would have sent: {order['side']} {order['size']} {order['market']} at {order['entry']}{levels}")
     model = document["model"]
     label = " (rule-based)" if model["rule_based"] else ""
-    lines.append(
-        f"model: {model['id']}{label}, {model['calls']} calls, {model['tokens']} tokens, cost {model['cost_usd'] or 'unknown'} USD"
-    )
+    cost = "unknown" if model["cost_usd"] is None else model["cost_usd"]
+    asked = f"{model['calls']} calls, {model['tokens']} tokens, cost {cost} USD" if model["calls"] else "not asked"
+    lines.append(f"model: {model['id']}{label}, {asked}")
     lines += [f"{name}: {path}" for name, path in document["files"].items() if path]
     return "\n".join(lines)
 

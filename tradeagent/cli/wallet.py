@@ -79,6 +79,17 @@ def _move(name: str, amount: str, sign: int) -> None:
 
 def positions_table(rows: list[dict[str, Any]]) -> str:
     """Positions for a person."""
-    columns = ["market", "direction", "size", "entry_price", "mark_price", "unrealised_pnl", "stop", "target", "liquidation_price"]
+    columns = [
+        *(["wallet"] if rows and "wallet" in rows[0] else []),
+        "market",
+        "direction",
+        "size",
+        "entry_price",
+        "mark_price",
+        "unrealised_pnl",
+        "stop",
+        "target",
+        "liquidation_price",
+    ]
     shown = [{**row, "liquidation_price": row["liquidation_price"] or "unreachable"} for row in rows]
-    return table(shown, columns, right=columns[2:], empty="no open positions")
+    return table(shown, columns, right=columns[-7:], empty="no open positions")

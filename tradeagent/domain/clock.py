@@ -117,6 +117,14 @@ def minute_text(ms: int) -> str:
     return to_datetime(ms).strftime("%Y-%m-%d %H:%M")
 
 
+def age_text(ms: int) -> str:
+    """An age in its largest whole unit: `45 s`, `12 min`, `5 h`, `619 days`."""
+    for unit, name in ((2 * DAY_MS, "days"), (2 * HOUR_MS, "h"), (2 * MINUTE_MS, "min")):
+        if ms >= unit:
+            return f"{ms // (unit // 2)} {name}"
+    return f"{ms // 1000} s"
+
+
 def day_start_ms(ms: int) -> int:
     """00:00 UTC of the day that contains `ms`."""
     return ms - ms % DAY_MS

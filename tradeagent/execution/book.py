@@ -122,8 +122,7 @@ class AccountBook:
 
     def flush(self, tx: Connection) -> None:
         """Write what changed in memory."""
-        for key in self._dirty:
-            trading.save_position(tx, self._rows[key])
+        trading.save_positions(tx, [self._rows[key] for key in self._dirty])
         if self._risk_dirty:
             wallets.save_risk(tx, self.risk)
         self._dirty.clear()

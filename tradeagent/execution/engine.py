@@ -202,15 +202,15 @@ class ExecutionEngine:
             scope=terms.scope,
             markets=self.markets,
             positions=self.book.rows,
-            orders=tuple(trading.live_orders(tx, self.wallet.name)),
-            reservations=tuple(trading.active_reservations(tx, self.wallet.name)),
+            orders=tuple(trading.live_orders(tx, self.wallet.name)) if found.has_orders else (),
+            reservations=tuple(trading.active_reservations(tx, self.wallet.name)) if found.has_reservations else (),
             fees=self.costs.fees,
             slippage_bps=self.costs.slippage_bps,
             token_is_current=self.dry_run or found.token == self.token,
             deployment_state=DeploymentState(found.deployment_state) if found.deployment_state else None,
             kill_switch=found.kill_switch,
             phase=self.phase,
-            unknown_markets=trading.unknown_markets(tx, self.wallet.name),
+            unknown_markets=trading.unknown_markets(tx, self.wallet.name) if found.has_unknown else frozenset(),
             spend=Spend(found.spent if terms.budget_cap is not None else ZERO, terms.budget_cap),
         )
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.limits import Limits
-from tradeagent.domain.names import Actor, DeploymentState, IntentState, LimitKind
+from tradeagent.domain.names import Actor, DeploymentState, LimitKind
 from tradeagent.execution.opening import Tenant, costs_of, instruments_of, manual_limits
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, RiskState, Scope
 from tradeagent.ledger import events, notes, runs, trading, wallets
@@ -44,7 +44,7 @@ def read_state(tx: Connection, config: Config, wallet: WalletRow, clock: Clock, 
         deployment_state=DeploymentState(deployment.state) if deployment else None,
         kill_switch=bool(notes.setting(tx, notes.KILL_SWITCH)),
         phase=events.last_phase(tx, wallet.name),
-        unknown_markets=frozenset(i["market"] for i in trading.open_intents(tx, wallet.name) if i["state"] == IntentState.UNKNOWN.value),
+        unknown_markets=trading.unknown_markets(tx, wallet.name),
     )
 
 

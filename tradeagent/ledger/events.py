@@ -11,6 +11,28 @@ from tradeagent.ledger.schema import events
 _INSERT = insert(events)
 
 
+def event(
+    kind: EventKind,
+    time_ms: int,
+    *,
+    wallet: str | None = None,
+    deployment: str | None = None,
+    actor: Actor = Actor.SYSTEM,
+    subject: str = "",
+    data: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """An event as its row, for `append_all`."""
+    return {
+        "time_ms": time_ms,
+        "kind": kind.value,
+        "wallet": wallet,
+        "deployment": deployment,
+        "actor": actor.value,
+        "subject": subject,
+        "data": data or {},
+    }
+
+
 def append(
     tx: Connection,
     kind: EventKind,
@@ -23,18 +45,12 @@ def append(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Add one event; its `seq` follows commit order because writers are serialised."""
-    tx.execute(
-        _INSERT,
-        {
-            "time_ms": time_ms,
-            "kind": kind.value,
-            "wallet": wallet,
-            "deployment": deployment,
-            "actor": actor.value,
-            "subject": subject,
-            "data": data or {},
-        },
-    )
+    tx.execute(_INSERT, event(kind, time_ms, wallet=wallet, deployment=deployment, actor=actor, subject=subject, data=data))
+
+
+def append_all(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add several events, in this order."""
+    tx.execute(_INSERT, list(rows))
 
 
 def read(

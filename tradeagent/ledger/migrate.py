@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tradeagent.domain.errors import BusyError, DataError, Defect, RefusedError
 from tradeagent.domain.names import IntentState
-from tradeagent.ledger.schema import SCHEMA_VERSION
-from tradeagent.ledger.store import LOCK_TIMEOUT_S, schema_version
+from tradeagent.ledger.store import LOCK_TIMEOUT_S
+from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
 from tradeagent.workspace.files import disk_error
 from tradeagent.workspace.locks import file_lock
 

@@ -22,7 +22,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 metadata = MetaData()
 

@@ -18,7 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tradeagent.domain.errors import BusyError, DataError, Defect, NotFound, TradeAgentError
 from tradeagent.ledger.queue import WriterQueue
-from tradeagent.ledger.schema import SCHEMA_VERSION, metadata
+from tradeagent.ledger.schema import metadata
+from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
 
 LOCK_TIMEOUT_S = 30.0
 
@@ -155,21 +156,6 @@ def open_ledger(file: Path, *, durable: bool = True) -> Ledger:
 
         upgrade(file)
     return Ledger(file, durable=durable)
-
-
-def schema_version(file: Path) -> int:
-    """`PRAGMA user_version` of the file; DataError when it is no SQLite database."""
-    try:
-        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
-        try:
-            return int(connection.execute("PRAGMA user_version").fetchone()[0])
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        hint = f"reading it too needs a little room: free some space, and make {file.parent} writable"
-        raise DataError(f"the ledger {file} cannot be opened: {error}", hint=hint) from error
-    except sqlite3.DatabaseError as error:
-        raise DataError(f"{file} cannot be read as a ledger: {error}", hint="restore it from a backup, or move it away") from error
 
 
 def _configure(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

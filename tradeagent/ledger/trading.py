@@ -97,6 +97,8 @@ def _replacing(table: Table, keys: list[str]) -> Any:
     return statement.on_conflict_do_update(index_elements=keys, set_=kept)
 
 
+is_live_order = or_(*(orders.c.state == state for state in LIVE_ORDER_STATES))
+
 # Statements of the hot path, built once: making one costs more than running it.
 _OPEN_INTENTS = (
     select(intents).where(intents.c.wallet == bindparam("wallet"), intents.c.state.in_(OPEN_INTENT_STATES)).order_by(intents.c.created_ms)
@@ -116,7 +118,7 @@ _ACTIVE_RESERVATIONS = select(*(reservations.c[name] for name in Reservation.__d
 )
 _LIVE_ORDERS = (
     select(*(orders.c[name] for name in OrderRow.__dataclass_fields__))
-    .where(orders.c.wallet == bindparam("wallet"), or_(*(orders.c.state == state for state in LIVE_ORDER_STATES)))
+    .where(orders.c.wallet == bindparam("wallet"), is_live_order)
     .order_by(orders.c.created_ms, orders.c.cloid)
 )
 _FILLS_AFTER = (
@@ -269,8 +271,10 @@ def positions_of(tx: Connection, wallet: str) -> list[PositionRow]:
     return [PositionRow(**row._mapping) for row in tx.execute(_POSITIONS, {"wallet": wallet})]
 
 
-def save_position(tx: Connection, row: PositionRow) -> None:
-    tx.execute(_SAVE_POSITION, _columns(row))
+def save_positions(tx: Connection, rows: Sequence[PositionRow]) -> None:
+    """Write rows whole; one of the same wallet, market and controller is replaced."""
+    if rows:
+        tx.execute(_SAVE_POSITION, [_columns(row) for row in rows])
 
 
 def add_funding(tx: Connection, wallet: str, payment: FundingPayment, deployment: str | None) -> bool:

@@ -1,12 +1,15 @@
 """Starting is recovering, for files: what an interrupted run committed is rendered, what it began and lost is said."""
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from tradeagent.agents.folder import Agent
-from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, write_status
+from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, read_status, write_status
 from tradeagent.agents.snapshots import list_snapshots
 from tradeagent.domain.clock import Clock, iso
+from tradeagent.domain.errors import InvalidConfig
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode
 from tradeagent.execution.engine import ExecutionEngine
@@ -21,6 +24,7 @@ from tradeagent.turns.record import TickRecord, TickState
 from tradeagent.workspace.paths import Workspace
 
 _LIVE = tuple(state.value for state in DeploymentState if state.is_live)
+_WRITER = re.compile(r"\.(\d+)-\d+-\d+\.tmp$")
 
 
 def repair(
@@ -32,18 +36,16 @@ def repair(
     # A dry run owns no wallet and leaves nothing to finish; a run on another wallet may be alive.
     left = [row for row in left if row.mode != RunMode.DRY_RUN and (row.wallet == wallet or not is_held(workspace, row.wallet))]
     sessions = {session.agent_id: session for session in list_sessions(agent.folder)}
-    repaired = []
     for row in left:
-        session = sessions.get(row.id)
-        if session is not None:
-            _finish_files(ledger, row, session, files(session), clock)
+        if row.id in sessions:
+            _finish_files(ledger, row, sessions[row.id], files(sessions[row.id]), clock)
         _mark_interrupted(ledger, row, clock)
-        if session is not None:
-            with ledger.reading() as tx:
-                final = runs.get_deployment(tx, row.id)
-            write_session_status(session, final)
-        repaired.append(row.id)
-    return repaired
+    with ledger.reading() as tx:
+        ended = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.ended_ms is not None and row.id in sessions]
+    for row in ended:
+        _tell(sessions[row.id], row)
+    _sweep(agent.folder)
+    return [row.id for row in left]
 
 
 def drop_commands(ledger: Ledger, clock: Clock, wallet: str, before_ms: int) -> None:
@@ -77,6 +79,35 @@ def write_session_status(session: Session, row: DeploymentRow, *, durable: bool 
     """The copy for people of what the ledger says about a run."""
     status = SessionStatus(row.state, row.id, row.boot_id, row.pid, iso(row.created_ms), iso(row.ended_ms), row.ticks)
     write_status(session, status, durable=durable)
+
+
+def _tell(session: Session, row: DeploymentRow) -> None:
+    """Correct a status.json that a run did not live to write."""
+    try:
+        told = read_status(session)
+    except InvalidConfig:
+        told = None
+    if told is None or told.state != row.state:
+        write_session_status(session, row)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a writer that died left beside the file it was replacing."""
+    for pattern in ("", "dry_runs/", "sessions/*/", "sessions/*/snapshots/"):
+        for path in folder.glob(f"{pattern}.*.tmp"):
+            writer = _WRITER.search(path.name)
+            if writer is not None and not _is_alive(int(writer[1])):
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _finish_files(ledger: Ledger, row: DeploymentRow, session: Session, files: AgentFiles, clock: Clock) -> None:

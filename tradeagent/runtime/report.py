@@ -1,9 +1,10 @@
 """What a run came to, as `run --json` and `demo --json` print it."""
 
+import json
 from typing import Any
 
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import RunMode
+from tradeagent.domain.names import Rule, RunMode
 from tradeagent.ledger import notes, trading
 from tradeagent.runtime.assembly import Run
 from tradeagent.runtime.runner import Tally
@@ -29,6 +30,8 @@ def run_report(run: Run, tally: Tally, why: StopReason) -> dict[str, Any]:
         "ticks": tally.ticks,
         "blocked_ticks": tally.blocked,
         "blocked": {"rule": blocked.rule, "message": blocked.action} if blocked else None,
+        "failed": _failure(tally),
+        "would_have": _would_have(tally),
         "proposals": tally.proposals,
         "executed": tally.executed,
         "rejected": dict(tally.rejected),
@@ -51,6 +54,23 @@ def run_report(run: Run, tally: Tally, why: StopReason) -> dict[str, Any]:
         "files": _files(run),
         "stopped_because": why.value,
     }
+
+
+def _failure(tally: Tally) -> dict[str, str] | None:
+    """Why the newest tick came to nothing: the model's fault, or an error of the tick itself."""
+    last = tally.last
+    if tally.failures_in_row:
+        return {"reason": "tick_failed", "message": tally.error}
+    if last is not None and last.state in (TickState.FAILED, TickState.TIMEOUT):
+        return {"reason": last.reason, "message": last.detail or last.reason}
+    return None
+
+
+def _would_have(tally: Tally) -> list[dict[str, Any]]:
+    """The orders that a dry run would have sent."""
+    snapshot = tally.last.snapshot if tally.last is not None else None
+    calls = [json.loads(call.result) for call in snapshot.tool_calls if Rule.DRY_RUN in call.verdict] if snapshot else []
+    return [call["order"] for call in calls if "order" in call]
 
 
 def _files(run: Run) -> dict[str, str | None]:

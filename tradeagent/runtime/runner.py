@@ -49,6 +49,7 @@ class Tally:
     executed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     last: TickRecord | None = None
+    error: str = ""
     lateness_ms: list[int] = field(default_factory=list)
 
     def count(self, record: TickRecord) -> None:
@@ -81,6 +82,7 @@ class Runner:
 
     async def run(self) -> StopReason:
         """Tick until something ends it."""
+        self._tell()
         obey = asyncio.create_task(self._obey())
         try:
             if self._stage.request.mode is RunMode.LOOP:
@@ -201,6 +203,7 @@ class Runner:
     async def _failed(self, number: int, message: str) -> None:
         """A tick that raised: an incident and a journal line; five in a row pause the deployment."""
         self.tally.failures_in_row += 1
+        self.tally.error = message
         stage, row, now = self._stage, self._run.row, self._stage.clock.now_ms()
         paused = self.tally.failures_in_row >= MAX_FAILURES and stage.request.mode is RunMode.LOOP
         if stage.is_dry:
@@ -310,7 +313,13 @@ class Runner:
             with self._run.door.engine.transaction() as tx:
                 self._run.door.engine.book.flush(tx)
         self._set_state(ended, ticks=self.tally.ticks, ended_ms=stage.place.clock.now_ms(), stopped_because=why.value, next_tick_ms=None)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Copy the ledger's word on this run to its session folder, for people."""
+        if self.tally.last is not None:
+            self._run.files.close(self.tally.last, ended.value)
         if self._run.session is not None:
-            with stage.ledger.reading() as tx:
-                final = runs.get_deployment(tx, row.id)
-            write_session_status(self._run.session, final, durable=not stage.is_replay)
+            with self._stage.ledger.reading() as tx:
+                row = runs.get_deployment(tx, self._run.row.id)
+            write_session_status(self._run.session, row, durable=not self._stage.is_replay)

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tradeagent.domain.clock import Clock, iso
-from tradeagent.domain.money import plain
-from tradeagent.domain.names import DeploymentState
+from tradeagent.domain.money import ZERO, plain
+from tradeagent.domain.names import DeploymentState, RunMode
 from tradeagent.ledger import events, notes, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -17,11 +17,13 @@ from tradeagent.workspace.paths import Workspace
 
 
 def status_view(workspace: Workspace, ledger: Ledger, clock: Clock) -> dict[str, Any]:
-    """The workspace at a glance, as `status --json` prints it: the newest run of each agent on each wallet."""
+    """The workspace at a glance, as `status --json` prints it: of each agent on each wallet the run that goes on, else the newest."""
     with ledger.reading() as tx:
         newest: dict[tuple[str, str], DeploymentRow] = {}
         for row in runs.all_deployments(tx, limit=500):
-            newest.setdefault((row.slug, row.wallet), row)
+            kept = newest.setdefault((row.slug, row.wallet), row)
+            if kept.ended_ms is not None and row.ended_ms is None and row.mode != RunMode.DRY_RUN:
+                newest[row.slug, row.wallet] = row
         counts = notes.open_incident_counts(tx)
         found = [_status_row(tx, workspace, clock, row, counts.get(row.id, 0)) for row in newest.values()]
         switch = bool(notes.setting(tx, notes.KILL_SWITCH))
@@ -39,6 +41,9 @@ def _status_row(tx: Connection, workspace: Workspace, clock: Clock, row: Deploym
     risk = wallets.risk(tx, row.wallet)
     now = risk.now_ms(clock)
     state = live_state(workspace, row)
+    held = [position for position in positions_of(tx, row.wallet) if position.controller_id == NET and position.size]
+    # Not the last equity point: a fill since then has cost its fee already.
+    equity = risk.cash + sum((p.size * p.mark - p.cost for p in held if p.mark is not None), ZERO)
     return {
         "id": row.id,
         "kind": row.kind,
@@ -49,9 +54,9 @@ def _status_row(tx: Connection, workspace: Workspace, clock: Clock, row: Deploym
         "mode": row.mode,
         "model": row.model,
         "ticks": row.ticks,
-        "equity": plain(risk.last_equity),
-        "day_pnl": plain(risk.rolled(now, risk.last_equity).day.pnl(risk.last_equity)),
-        "open_positions": _open_positions(tx, row.wallet),
+        "equity": plain(equity),
+        "day_pnl": plain(risk.rolled(now, risk.last_equity).day.pnl(equity)),
+        "open_positions": len(held),
         "next_tick_at": iso(row.next_tick_ms) if state.is_live else None,
         "last_tick_at": iso(row.last_tick_ms),
         "feed_age_s": _feed_age(risk, now),
@@ -60,10 +65,6 @@ def _status_row(tx: Connection, workspace: Workspace, clock: Clock, row: Deploym
         "incidents": incidents,
         "stopped_because": row.stopped_because,
     }
-
-
-def _open_positions(tx: Connection, wallet: str) -> int:
-    return sum(1 for row in positions_of(tx, wallet) if row.controller_id == NET and row.size)
 
 
 def _feed_age(risk: RiskRow, now: int) -> int | None:

@@ -9,5 +9,4 @@ class StopReason(StrEnum):
     COMMAND = "stop_command"
     INTERRUPTED = "interrupted"
     ONE_TICK = "one_tick"
-    LEASE_LOST = "lease_lost"
     FAILED = "failed"

@@ -25,7 +25,7 @@ def init_workspace(root: Path) -> dict[str, Any]:
         raise disk_error(root, error) from error
     if write_new(workspace.config_file, render_example(), durable=True):
         made.append(workspace.config_file.name)
-    shipped = [agent for agent in examples().iterdir() if agent.is_dir()]
+    shipped = sorted((agent for agent in examples().iterdir() if agent.is_dir()), key=lambda agent: agent.name)
     made += [f"{workspace.agents_dir.name}/{agent.name}" for agent in shipped if _copy(agent, workspace.agents_dir / agent.name)]
     if not workspace.ledger_file.exists():
         create_ledger(workspace.ledger_file).close()

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from tradeagent.domain.clock import to_datetime
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import DeploymentState
-from tradeagent.tui.text import age, badge, badge_style, clip, entitle, line, money, one_line, price, signed, tone
+from tradeagent.tui.text import LIVE_NETWORKS, age, badge, badge_style, clip, entitle, line, money, one_line, price, signed, tone
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -54,6 +54,7 @@ class AccountPane(VerticalScroll, can_focus=True):
             network = picture.snapshot.network
             title = Content.assemble(f"account {picture.snapshot.wallet} ", (badge(network), badge_style(network)))
             entitle(self, title, Content(_source(picture)))
+        self.set_class(picture is not None and picture.snapshot.network in LIVE_NETWORKS, "-live")
         self.redraw(now_ms)
 
     def redraw(self, now_ms: int) -> None:

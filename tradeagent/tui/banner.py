@@ -30,9 +30,9 @@ class Banner(Static):
         parts: list[Content | str | tuple[str, str]] = [("TradeAgent", "bold"), "  "]
         for network in sorted(networks):
             parts += [(f" {badge(network)} ", badge_style(network)), " "]
-        parts += [f" {_count(len(glance.cards), 'agent')}, {running} running", "  "]
-        parts.append(_incidents(glance.open_incidents))
-        parts.append(("   KILL SWITCH ON ", "bold $text-error reverse") if glance.kill_switch else ("   kill switch off", "dim"))
+        parts += [(" KILL SWITCH ON ", "bold $text-error reverse"), " "] if glance.kill_switch else []
+        parts += [f" {_count(len(glance.cards), 'agent')}, {running} running", "  ", _incidents(glance.open_incidents)]
+        parts += [] if glance.kill_switch else [("   kill switch off", "dim")]
         room = self.size.width - sum(len(part[0]) if isinstance(part, tuple) else len(part) for part in parts) - 6
         if room > 8:
             parts.append((f"   {clip(one_line(self._place), room)}", "dim"))

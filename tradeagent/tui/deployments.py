@@ -27,6 +27,7 @@ class Deployments(OptionList):
         self._cards: tuple[Card, ...] = ()
         self._pending: dict[str, str] = {}
         self._drawn: list[str] = []
+        self._now_ms = 0
 
     @property
     def chosen(self) -> "Card | None":
@@ -35,7 +36,7 @@ class Deployments(OptionList):
 
     def show(self, cards: "tuple[Card, ...]", now_ms: int) -> None:
         """Redraw; the choice stays on its deployment, or moves to the next run of the same agent and wallet."""
-        before = self.chosen
+        before, self._now_ms = self.chosen, now_ms
         is_same = [card.id for card in cards] == [card.id for card in self._cards]
         self._cards = cards
         if is_same:
@@ -49,6 +50,7 @@ class Deployments(OptionList):
 
     def redraw(self, now_ms: int) -> None:
         """Draw again the cards whose text changed, for instance because a second has passed."""
+        self._now_ms = now_ms
         for index, card in enumerate(self._cards):
             prompt = self._prompt(card, now_ms)
             if prompt.plain != self._drawn[index]:
@@ -69,7 +71,7 @@ class Deployments(OptionList):
         return self._drawn[index] if index is not None else ""
 
     def on_resize(self, event: Resize) -> None:
-        self._drawn = ["" for _ in self._cards]
+        self.redraw(self._now_ms)
 
     def _prompt(self, card: "Card", now_ms: int) -> Content:
         width = max(18, self.scrollable_content_region.width - 2)

@@ -13,19 +13,22 @@ from tradeagent.tui.text import money, one_line, price, signed, tone
 if TYPE_CHECKING:
     from tradeagent.tui.glance import Happening
 
-MOST_LINES = 6
-
 
 class Ticker(Static):
     """As many lines as there is room for, the newest at the bottom."""
 
     def __init__(self) -> None:
         super().__init__(Content("nothing has happened yet"), markup=False)
+        self._happenings: tuple[Happening, ...] = ()
 
     def show(self, happenings: "tuple[Happening, ...]") -> None:
         """Redraw with these events, oldest first."""
-        lines = [_line(one) for one in happenings[-max(1, min(MOST_LINES, self.content_size.height)) :]]
+        self._happenings = happenings
+        lines = [_line(one) for one in happenings[-max(1, self.content_size.height) :]]
         self.update(Content("\n").join(lines) if lines else Content("nothing has happened yet"), layout=False)
+
+    def on_resize(self) -> None:
+        self.show(self._happenings)
 
 
 def _line(one: "Happening") -> Content:

@@ -84,6 +84,11 @@ class AgentFiles:
         said = [f"{c.path.name} was edited by hand at the same moment; both texts are kept, ours in {c.kept.name}" for c in conflicts if c]
         return Written(tuple(said), tuple(learned))
 
+    def close(self, record: TickRecord, state: str) -> None:
+        """Let the summary say how the run ended."""
+        if self._journal:
+            self._journal.record(JournalUpdate(summary=_summary(record, state)))
+
     def note(self, mark: str, now_ms: int, text: str, reason: str = "") -> None:
         """A journal line about an event between ticks: an error, a command, a directive."""
         if self._journal:
@@ -110,10 +115,17 @@ def _journal_update(record: TickRecord) -> JournalUpdate:
     else:
         decisions += [_decision_line(record.number, minute, decision) for decision in record.decisions]
     return JournalUpdate(
-        summary=Summary(record.number, minute, RUNNING, figures.pnl, figures.realised, figures.open, figures.exposure, text),
+        summary=_summary(record, RUNNING),
         decisions=tuple(decisions),
         tick=TickLine(record.number, minute, record.actions, text),
         snapshot=SnapshotLine(minute, figures.pnl, figures.volume, figures.open, figures.exposure),
+    )
+
+
+def _summary(record: TickRecord, state: str) -> Summary:
+    figures, text = record.figures, f"blocked: {record.rule}" if record.state is TickState.BLOCKED else record.action
+    return Summary(
+        record.number, minute_text(record.started_ms), state, figures.pnl, figures.realised, figures.open, figures.exposure, text
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection
 
 from tradeagent.agents.folder import Agent
-from tradeagent.domain.clock import Clock, minute_text
+from tradeagent.domain.clock import Clock, age_text, minute_text
 from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
@@ -214,21 +215,26 @@ class TickEngine:
         runs.beat(tx, engine.wallet.name, engine.token, now)
         runs.deliver_directives(tx, list(directive_ids), record.number)
         self._write_usage(tx, record)
-        if record.state is not TickState.BLOCKED:
-            for call in record.calls:
-                events.append(
-                    tx,
-                    EventKind.TOOL_CALLED,
-                    now,
-                    wallet=engine.wallet.name,
-                    deployment=deployment,
-                    actor=Actor.AGENT,
-                    subject=call["name"],
-                    data={"tick": record.number, "status": call["status"], "duration_ms": call["duration_ms"]},
-                )
-        kind = EventKind.TICK_BLOCKED if record.state is TickState.BLOCKED else EventKind.TICK_FINISHED
-        events.append(tx, kind, now, wallet=engine.wallet.name, deployment=deployment, data=record.headline())
+        events.append_all(tx, self._events(record, now))
         self._write_incidents(tx, record, now)
+
+    def _events(self, record: TickRecord, now: int) -> list[dict[str, Any]]:
+        """What the feed says about a tick: its tool calls, and its end."""
+        wallet, deployment = self._s.engine.wallet.name, self._s.deployment
+        rows = [
+            events.event(
+                EventKind.TOOL_CALLED,
+                now,
+                wallet=wallet,
+                deployment=deployment,
+                actor=Actor.AGENT,
+                subject=call["name"],
+                data={"tick": record.number, "status": call["status"], "duration_ms": call["duration_ms"]},
+            )
+            for call in record.calls
+        ]
+        kind = EventKind.TICK_BLOCKED if record.state is TickState.BLOCKED else EventKind.TICK_FINISHED
+        return [*rows, events.event(kind, now, wallet=wallet, deployment=deployment, data=record.headline())]
 
     def _write_usage(self, tx: Connection, record: TickRecord) -> None:
         if record.state is TickState.BLOCKED:
@@ -341,7 +347,7 @@ def _stale(state: RiskState, markets: Sequence[str]) -> str:
         age = state.now_ms - seen.mark_ms
         if age <= MAX_MARK_AGE_INTERVALS * seen.interval_ms + MARK_GRACE_MS:
             return ""
-        reasons.append(f"the newest {market} bar closed {age // 1000} s ago")
+        reasons.append(f"the newest {market} bar closed {age_text(age)} ago")
     return "; ".join(reasons)
 
 

@@ -6,7 +6,7 @@ from alembic import command
 from sqlalchemy import create_engine
 
 from tradeagent.ledger.migrate import MIGRATIONS, alembic_config, revision_of
-from tradeagent.ledger.schema import SCHEMA_VERSION
+from tradeagent.ledger.version import SCHEMA_VERSION
 
 BASELINE = "baseline"
 

@@ -93,20 +93,21 @@ class Context:
 
 def read_context(messages: Sequence[Message]) -> Context | None:
     """The context of the last prompt in the conversation, or None when there is none (no `## Tick` section)."""
-    sections = _sections(line for message in messages if message.role in ("system", "user") for line in message.content.split("\n"))
+    text = "\n".join(message.content for message in messages if message.role in ("system", "user"))
+    sections = _sections(text.split("\n"))
     tick = _merged(sections.get("Tick", ()))
     if "now" not in tick:
         return None
     account = _merged(sections.get("Account", ()))
-    limits = [record for line in sections.get("Limits", ()) if (record := _record(line))]
+    limits = [limit for line in sections.get("Limits", ()) if (limit := _limit(line)) is not None]
     markets = _records(sections.get("Markets", ())) or ()
     holdings = _records(sections.get("Positions", ()))
     return Context(
         now_ms=_time(tick["now"]) or 0,
         interval_ms=_interval(tick.get("interval", "")),
         config=_merged(sections.get("Config", ())),
-        caps={next(iter(record)): _number(next(iter(record.values()))) for record in limits},
-        left={next(iter(record)): _number(record.get("left", next(iter(record.values())))) for record in limits},
+        caps={key: cap for key, cap, _ in limits},
+        left={key: left for key, _, left in limits},
         equity=_number(account.get("equity")),
         free_margin=_number(account.get("free_margin")),
         holdings=None if holdings is None else tuple(_holding(record) for record in holdings if "entry" in record),
@@ -141,6 +142,14 @@ def _sections(lines: Iterable[str]) -> dict[str, list[str]]:
 def _record(line: str) -> Record:
     """One line's pairs; most lines are as in the prompt before."""
     return {key: json.loads(value) if value.startswith('"') else value for key, value in _PAIR.findall(line)}
+
+
+@lru_cache(maxsize=1024)
+def _limit(line: str) -> tuple[str, float | None, float | None] | None:
+    """Key, cap and what is left of it, which is the cap itself where nothing adds up; None for a line without a record."""
+    pairs = _record(line)
+    key = next(iter(pairs), None)
+    return None if key is None else (key, _number(pairs[key]), _number(pairs.get("left", pairs[key])))
 
 
 def _records(lines: Sequence[str]) -> list[Record] | None:
