@@ -1,11 +1,11 @@
 """Kills a run at every durable step it makes, one step a process, recovers, and checks what is left against the venue and the files.
 
-    python kill_driver.py WORKSPACE SCRATCH FIRST STEP
+    python kill_driver.py WORKSPACE SCRATCH FIRST STEP [DIED]
 
 A step is whatever reaches the disk: a commit of the ledger or of the paper account, a file written (whole, and half), synced, linked,
 renamed, exchanged or removed, a folder made. The steps are found by running, not listed by hand: point N dies before its N-th step, and
-the points end where a run gets through. The run is not a replay, so everything is written as durably as it ever is. Prints one JSON
-document: the steps and every problem found.
+the points end where a run gets through. The run is not a replay, so everything is written as durably as it ever is. With DIED, a run was
+killed at that step already, and it is the start after it that is killed again. Prints one JSON document: the steps and every problem found.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ from tradeagent.workspace.paths import Workspace  # noqa: E402
 
 BEGIN_MS = 1_741_976_400_000  # 2025-03-14 18:20 UTC
 AGAIN_MS = BEGIN_MS + 20 * 60_000
+AFTER_MS = AGAIN_MS + 20 * 60_000
 WALLET = "btc_momentum"
 DIRECTIVE = "told before the fall"
 LEARNED = "a lesson that must not be doubled"
@@ -155,8 +156,11 @@ FIRST = [
     ("update_canvas", {"thesis": "up until it is not"}),
     ("journal_action", {"action": "bought", "reasoning": "scripted"}),
 ]
-SECOND = [("modify_protection", {"market": "BTC", "stop": "81000"}), ("journal_action", {"action": "tightened", "reasoning": "scripted"})]
-THIRD = [("close_position", {"market": "BTC"}), ("journal_action", {"action": "closed", "reasoning": "scripted"})]
+SECOND = [
+    ("modify_protection", {"market": "BTC", "stop": "81000"}),
+    ("close_position", {"market": "BTC"}),
+    ("journal_action", {"action": "closed", "reasoning": "scripted"}),
+]
 
 
 def place_of(root: Path, now_ms: int) -> Place:
@@ -189,12 +193,19 @@ def die(root: Path, last: int, log: Path) -> None:
     """The run that is killed."""
     place = place_of(root, BEGIN_MS)
     instrument(Steps(last, log))
-    play(place, Busy(place, FIRST, SECOND, THIRD), 3)
+    play(place, Busy(place, FIRST, SECOND), 2)
+
+
+def die_again(root: Path, last: int, log: Path) -> None:
+    """The start after a kill, killed."""
+    place = place_of(root, AGAIN_MS)
+    instrument(Steps(last, log))
+    play(place, Scripted(HOLD), 1)
 
 
 def recover(root: Path, answer: Path) -> None:
     """Start again, as a person would, and look at everything."""
-    tally = play(place_of(root, AGAIN_MS), Scripted(HOLD, HOLD), 2)
+    tally = play(place_of(root, AFTER_MS), Scripted(HOLD, HOLD), 2)
     problems = [f"the next run: {tally}"] if tally != {"ticks": 2, "blocked": 0, "failures": 0} else []
     problems += check(root)
     answer.write_text(json.dumps(problems))
@@ -273,10 +284,9 @@ def _files(workspace: Workspace, ledger: sqlite3.Connection) -> list[str]:
     """Every committed tick is in its files once, and no file is half-written."""
     agent = workspace.agents_dir / "btc_momentum"
     found = [problem for session in sorted((agent / "sessions").iterdir()) for problem in _session(session, ledger)]
-    journals = "".join(path.read_text() for path in agent.glob("sessions/*/journal.md"))
-    told = journals.count(f"** (18:20) {DIRECTIVE}") + journals.count(f"** (18:40) {DIRECTIVE}")
-    if told != 1:
-        found.append(f"the directive is in {told} journal lines")
+    told = [line for path in agent.glob("sessions/*/journal.md") for line in path.read_text().split("\n") if line.endswith(DIRECTIVE)]
+    if len(told) != 1:
+        found.append(f"the directive is in {len(told)} journal lines")
     learnings = (agent / "learnings.md").read_text() if (agent / "learnings.md").exists() else ""
     if learnings.count(LEARNED) > 1 or (learnings and "## Retired" not in learnings):
         found.append(f"learnings: {learnings!r}")
@@ -327,17 +337,17 @@ def forked(work: Callable[[], None]) -> int:
 
 
 def main() -> int:
-    template, scratch, first, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    template, scratch, first, step, *died = (Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
     scratch.mkdir(parents=True)
     log, problems, points = scratch / "steps", [], 0
-    prepared = scratch / "prepared"
+    prepared, kill = scratch / "prepared", die_again if died else die
     shutil.copytree(template, prepared)
-    if forked(lambda: prepare(prepared)):
+    if forked(lambda: prepare(prepared)) or (died and not os.WIFSIGNALED(forked(lambda: die(prepared, died[0], scratch / "died")))):
         return 1
     for last in itertools.count(first, step):
         root, answer = scratch / f"ws{last}", scratch / f"answer{last}"
         shutil.copytree(prepared, root)
-        ended = forked(lambda root=root, last=last: die(root, last, log))
+        ended = forked(lambda root=root, last=last: kill(root, last, log))
         if not os.WIFSIGNALED(ended):
             problems += ["the run itself failed"] if ended else []
             break

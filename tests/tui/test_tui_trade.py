@@ -52,7 +52,7 @@ def say(workspace: Workspace, text: str) -> None:
 async def test_panes_show_what_the_commands_print(workspace: Workspace) -> None:
     config, ledger, clock = load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file), SystemClock()
     wallet = wallet_view(workspace, config, ledger, clock, "btc_momentum")
-    row = status_view(workspace, ledger, clock)["deployments"][0]
+    row = status_view(workspace, clock)["deployments"][0]
     with ledger.reading() as tx:
         fill = events.read(tx, kinds=("fill",), limit=1, newest=True)[0]["data"]
     ledger.close()

@@ -73,7 +73,7 @@ def status(watch: Annotated[bool, typer.Option("--watch", help="keep showing it 
     current = session()
 
     def look() -> dict[str, Any]:
-        return status_view(current.workspace, current.ledger, current.clock)
+        return status_view(current.workspace, current.clock)
 
     data = look()
     if not watch:

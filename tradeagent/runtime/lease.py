@@ -3,18 +3,21 @@
 The lock says who may start; the token, checked in the transaction of every intent, stops a process that lost its wallet without noticing.
 """
 
+import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import BusyError
 from tradeagent.domain.names import EventKind
-from tradeagent.ledger import events, runs
-from tradeagent.ledger.store import Ledger
 from tradeagent.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from tradeagent.ledger.store import Ledger
 
 PROBE_S = 0.01
 GRACE_S = 0.2
@@ -27,10 +30,12 @@ class Lease:
 
     wallet: str
     token: int
-    _lock: FileLock
-    _ledger: Ledger
+    _lock: "FileLock"
+    _ledger: "Ledger"
 
     def release(self) -> None:
+        from tradeagent.ledger import runs
+
         with self._ledger.transaction(durable=False) as tx:
             runs.release_lease(tx, self.wallet, self.token)
         self._lock.release()
@@ -44,9 +49,14 @@ def boot_id() -> str:
         return "unknown"
 
 
-def take(workspace: Workspace, ledger: Ledger, wallet: str, deployment: str | None, clock: Clock) -> Lease:
+def take(workspace: Workspace, ledger: "Ledger", wallet: str, deployment: str | None, clock: Clock) -> Lease:
     """Own a wallet within a fifth of a second or not at all: BusyError names the deployment that has it."""
-    lock = _lock(workspace, wallet)
+    from filelock import FileLock, Timeout
+
+    from tradeagent.ledger import events, runs
+
+    workspace.locks_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock_file(workspace, wallet), thread_local=False)
     try:
         # Longer than somebody takes who only looks whether the wallet is free.
         lock.acquire(timeout=GRACE_S, poll_interval=PROBE_S)
@@ -67,16 +77,19 @@ def take(workspace: Workspace, ledger: Ledger, wallet: str, deployment: str | No
 
 
 def is_held(workspace: Workspace, wallet: str) -> bool:
-    """Whether some process owns the wallet now."""
-    lock = _lock(workspace, wallet)
+    """Whether some process owns the wallet now. Those who only look share the lock, so they never disturb each other."""
     try:
-        lock.acquire(timeout=PROBE_S, poll_interval=PROBE_S / 4)
-    except Timeout:
+        descriptor = os.open(_lock_file(workspace, wallet), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    lock.release()
+    finally:
+        os.close(descriptor)
     return False
 
 
-def _lock(workspace: Workspace, wallet: str) -> FileLock:
-    workspace.locks_dir.mkdir(parents=True, exist_ok=True)
-    return FileLock(workspace.locks_dir / f"wallet-{wallet}.lock", thread_local=False)
+def _lock_file(workspace: Workspace, wallet: str) -> Path:
+    return workspace.locks_dir / f"wallet-{wallet}.lock"

@@ -317,9 +317,9 @@ class Runner:
 
     def _tell(self) -> None:
         """Copy the ledger's word on this run to its session folder, for people."""
-        if self.tally.last is not None:
-            self._run.files.close(self.tally.last, ended.value)
         if self._run.session is not None:
             with self._stage.ledger.reading() as tx:
                 row = runs.get_deployment(tx, self._run.row.id)
+            if self.tally.last is not None and row.ended_ms is not None:
+                self._run.files.close(self.tally.last, row.state)
             write_session_status(self._run.session, row, durable=not self._stage.is_replay)

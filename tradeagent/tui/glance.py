@@ -158,7 +158,7 @@ class LedgerView:
     def glance(self) -> Glance:
         """The workspace as it is now."""
         with _named():
-            status = status_view(self._workspace, self._ledger, self._clock)
+            status = status_view(self._workspace, self._clock)
             with self._ledger.reading() as tx:
                 cards = [self._card(tx, row) for row in status["deployments"]]
                 count: int = status["incidents"]

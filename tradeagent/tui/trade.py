@@ -88,6 +88,7 @@ class TradeScreen(Screen[None]):
 
     def on_unmount(self) -> None:
         self._feed.stop()
+        gc.unfreeze()
 
     @property
     def cards(self) -> "tuple[Card, ...]":
