@@ -332,7 +332,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was_and_the_next_tick_works(tmp_pa
 def test_an_edit_in_every_race_keeps_both_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = opened(tmp_path)
     journal.record(tick(1))
-    monkeypatch.setattr("tradeagent.agents.journal.try_replace", lambda *_, **__: False)
+    monkeypatch.setattr("tradeagent.agents.journal.try_replace", lambda *_, **__: None)
     conflict = journal.record(tick(2))
     assert conflict is not None
     assert "tick#2" in conflict.kept.read_text()

@@ -135,7 +135,7 @@ def test_an_edit_between_read_and_write_is_merged(tmp_path: Path) -> None:
 def test_a_lost_race_keeps_both_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = learnings(tmp_path)
     kept.add(INSIGHTS, distinct(1), NOW)
-    monkeypatch.setattr("tradeagent.agents.rewrite.try_replace", lambda *_, **__: False)
+    monkeypatch.setattr("tradeagent.agents.rewrite.try_replace", lambda *_, **__: None)
     learned = kept.add(INSIGHTS, distinct(2), NOW)
     assert learned.conflict is not None
     assert distinct(2) in learned.conflict.kept.read_text()

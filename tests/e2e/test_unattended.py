@@ -89,3 +89,20 @@ def test_text_reaches_a_stream_that_cannot_show_all_of_it(shared: Product) -> No
     env = {**shared.environment(), "PYTHONIOENCODING": "ascii"}
     assert shared.run("limits", "btc_momentum", "--json", env=env).code == 0
     assert "1.5 ? max_drawdown_pct" in shared.run("limits", "btc_momentum", env=env).out
+
+
+def test_the_demo_needs_nothing_and_plays_as_fast_as_it_can(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tradeagent", "demo", "--headless", "--ticks", "20", "--json"],
+        env={"TMPDIR": str(tmp_path)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    report = Answer(done.returncode, done.stdout, done.stderr).document
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (report["ticks"], report["blocked_ticks"], report["network"], report["market_data"]) == (20, 0, "paper", "synthetic")
+    assert Path(report["files"]["journal"]).read_text().count("tick#") == 20

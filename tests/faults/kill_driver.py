@@ -9,6 +9,7 @@ killed at that step already, and it is the start after it that is killed again. 
 """
 
 import asyncio
+import concurrent.futures.thread
 import itertools
 import json
 import os
@@ -25,6 +26,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import filelock
+import ruamel.yaml
+
+LOADED = (duckdb, filelock, ruamel.yaml, concurrent.futures.thread)  # before the forks, so that no child has to
 for _room in ("e2e", "llm"):
     sys.path.append(str(Path(__file__).resolve().parents[1] / _room))
 
@@ -339,10 +345,12 @@ def forked(work: Callable[[], None]) -> int:
 def main() -> int:
     template, scratch, first, step, *died = (Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
     scratch.mkdir(parents=True)
-    log, problems, points = scratch / "steps", [], 0
+    log, steps, problems = scratch / "steps", {}, []
     prepared, kill = scratch / "prepared", die_again if died else die
     shutil.copytree(template, prepared)
-    if forked(lambda: prepare(prepared)) or (died and not os.WIFSIGNALED(forked(lambda: die(prepared, died[0], scratch / "died")))):
+    if forked(lambda: prepare(prepared)):
+        return 1
+    if died and not os.WIFSIGNALED(forked(lambda: die(prepared, died[0], scratch / "died"))):
         return 1
     for last in itertools.count(first, step):
         root, answer = scratch / f"ws{last}", scratch / f"answer{last}"
@@ -351,15 +359,13 @@ def main() -> int:
         if not os.WIFSIGNALED(ended):
             problems += ["the run itself failed"] if ended else []
             break
-        points += 1
         failed = forked(lambda root=root, answer=answer: recover(root, answer))
         found = ["the next run failed, see stderr"] if failed else json.loads(answer.read_text())
-        name = log.read_text().splitlines()[-1]
-        problems += [f"killed before step {last}, {name}: {problem}" for problem in found]
+        steps[last] = log.read_text().splitlines()[-1]
+        problems += [f"killed before step {last}, {steps[last]}: {problem}" for problem in found]
         if not found:
             shutil.rmtree(root)
-    names = log.read_text().splitlines() if log.exists() else []
-    print(json.dumps({"points": points, "steps": Counter(names), "problems": problems}))
+    print(json.dumps({"steps": steps, "problems": problems}))
     return 0
 
 

@@ -157,7 +157,7 @@ def _order(tx: Connection, number: int, leg: str, kind: str, size: Decimal, **le
 
 
 def _events(tx: Connection) -> None:
-    where = {"wallet": WALLET, "deployment": AGENT}
+    where: dict[str, Any] = {"wallet": WALLET, "deployment": AGENT}
     fill = {"market": "BTC", "side": "buy", "size": "0.0062", "price": "78000", "fee": "0.217620", "realised_pnl": "0"}
     events.append(tx, EventKind.FILL, NOW - 40 * MINUTE, data=fill, **where)
     tick = {"tick": 42, "state": "done", "rule": None, "action": "hold BTC", "reason": "stop", "pnl": "6", "open": 1}

@@ -4,10 +4,11 @@ import asyncio
 import os
 import shutil
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
-from tui_stage import opened
+from tui_stage import Stage, opened
 
 from tradeagent.domain.clock import SystemClock
 from tradeagent.domain.names import IncidentCode, Level
@@ -118,6 +119,10 @@ async def test_incidents_and_the_kill_switch_are_in_the_top_line_and_can_be_read
         assert len(stage.app.screen_stack) == 1
 
 
+def says(stage: Stage, text: str) -> bool:
+    return text in stage.stream()
+
+
 HOSTILE = {
     "markup": ("[red]not red[/red] [@click=app.quit]x[/]", "[red]not red[/red] [@click=app.quit]x[/]"),
     "unclosed markup": ("[bold [/] [[", "[bold [/] [["),
@@ -138,7 +143,7 @@ async def test_hostile_text_is_shown_as_letters(workspace: Workspace) -> None:
         for number, (name, (text, shown)) in enumerate(HOSTILE.items(), 100):
             with (workspace.threads_dir / "btc_momentum_1.md").open("a") as growing:
                 growing.write(f"\n\n## tick {number}\n\n{text}\n\n## tick {number} ended\n\nstill here {number}\n")
-            await stage.until(lambda number=number: f"still here {number}" in stage.stream(), name)
+            await stage.until(partial(says, stage, f"still here {number}"), name)
             assert shown in stage.stream(), name
             assert not any(ord(letter) < 32 and letter != "\n" for letter in stage.stream()), name
         assert not stage.app._exit

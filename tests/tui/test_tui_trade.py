@@ -49,7 +49,7 @@ def say(workspace: Workspace, text: str) -> None:
         growing.write(text)
 
 
-async def test_panes_show_what_the_commands_print(workspace: Workspace) -> None:
+async def test_panes_show_what_the_commands_print_and_dim_what_is_over(workspace: Workspace) -> None:
     config, ledger, clock = load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file), SystemClock()
     wallet = wallet_view(workspace, config, ledger, clock, "btc_momentum")
     row = status_view(workspace, clock)["deployments"][0]
@@ -60,6 +60,7 @@ async def test_panes_show_what_the_commands_print(workspace: Workspace) -> None:
         await stage.ready()
         account, card = stage.account(), stage.screen.query_one(Deployments).copied_text()
         ticker, screen = stage.screen.query_one(Ticker).content, stage.text()
+        drawn = stage.screen.query("AccountPane Static").first(Static).content
     lines = {line[:20].strip(): line.split()[-1] for line in account.splitlines() if line.strip()}
     assert lines["equity USDC"] == money(Decimal(wallet["equity"]))
     assert lines["cash"] == money(Decimal(wallet["cash"]))
@@ -74,15 +75,9 @@ async def test_panes_show_what_the_commands_print(workspace: Workspace) -> None:
     assert f"at {price(Decimal(fill['price']))}" in ticker.plain
     assert "rule-based" in screen
     assert "tick 45" in screen
-
-
-async def test_figures_of_a_run_that_ended_say_so_and_dim(workspace: Workspace) -> None:
-    async with opened(workspace) as stage:
-        await stage.ready()
-        content = stage.screen.query("AccountPane Static").first(Static).content
-    assert isinstance(content, Content)
-    assert "not running (completed)" in content.plain
-    assert any(span.style == "dim" and span.start == 0 and span.end == len(content.plain) for span in content.spans)
+    assert "not running (completed)" in account
+    assert isinstance(drawn, Content)
+    assert any(span.style == "dim" and span.start == 0 and span.end == len(drawn.plain) for span in drawn.spans)
 
 
 async def test_a_commit_of_another_process_is_on_screen_at_once(workspace: Workspace) -> None:
@@ -126,15 +121,24 @@ async def test_nothing_is_painted_while_nothing_happens(workspace: Workspace, mo
     monkeypatch.setattr("tradeagent.tui.feed.LOOK_ANYWAY_S", 0.2)
     async with opened(workspace) as stage:
         await stage.ready()
-        await asyncio.sleep(0.6)
         painted: list[Any] = []
         display = TradeAgentApp._display
-        monkeypatch.setattr(TradeAgentApp, "_display", lambda self, screen, what: (painted.append(what), display(self, screen, what)))
-        await asyncio.sleep(1.4)
+
+        def noted(self: TradeAgentApp, screen: Any, what: Any) -> None:
+            painted.append(what)
+            display(self, screen, what)
+
+        monkeypatch.setattr(TradeAgentApp, "_display", noted)
+        for _ in range(10):
+            painted.clear()
+            await asyncio.sleep(0.5)
+            if not painted:
+                break
+        await asyncio.sleep(1.0)
         assert not [what for what in painted if what is not None]
 
 
-async def test_every_action_has_its_method_and_is_in_help_and_palette(workspace: Workspace) -> None:
+async def test_every_action_has_its_method_and_is_in_footer_help_and_palette(workspace: Workspace) -> None:
     async with opened(workspace) as stage:
         await stage.ready()
         for action in TRADE_ACTIONS:
@@ -143,19 +147,11 @@ async def test_every_action_has_its_method_and_is_in_help_and_palette(workspace:
         titles = {title for title, _, _ in ActionCommands(stage.screen)._commands()}
         assert {action.label for action in TRADE_ACTIONS} - {title.partition(" · ")[0] for title in titles} == {"Palette"}
         assert "btc_momentum_1" in titles
-        await stage.pilot.press("question_mark")
-        await stage.pilot.pause()
-        shown = stage.text()
-        for action in TRADE_ACTIONS:
-            assert action.help[:40] in shown
-
-
-async def test_the_footer_names_its_keys_and_says_that_quitting_stops_nothing(workspace: Workspace) -> None:
-    async with opened(workspace) as stage:
-        await stage.ready()
         keys = {key.description: key._disabled for key in stage.screen.query_one(Footer).query(FooterKey)}
-    assert {"Stop", "Pause", "Flatten", "Directive", "Incidents", "Help", "Quit (agents run on)"} <= set(keys)
-    assert not keys["Stop"]
+        assert {"Stop", "Pause", "Flatten", "Directive", "Incidents", "Help", "Quit (agents run on)"} <= set(keys)
+        assert not keys["Stop"]
+        await stage.pilot.press("question_mark")
+        await stage.until(lambda: all(action.help[:40] in stage.text() for action in TRADE_ACTIONS))
 
 
 async def test_the_palette_runs_an_action(workspace: Workspace) -> None:

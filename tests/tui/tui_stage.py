@@ -60,6 +60,10 @@ class Stage:
         shown = [block.content for block in self.screen.query_one(TickStream).query(Static)]
         return "\n".join(one.plain for one in shown if isinstance(one, Content))
 
+    def list(self) -> str:
+        """The left pane of the terminal."""
+        return "\n".join(line[:30] for line in self.text().splitlines())
+
     def toasts(self) -> str:
         return "\n".join(f"{note.title} {note.message}" for note in self.app._notifications)
 
@@ -71,7 +75,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened(workspace: Workspace, *, size: tuple[int, int] = (120, 40), clock: Clock | None = None) -> AsyncIterator[Stage]:
+async def opened(workspace: Workspace, *, size: tuple[int, int] = (110, 34), clock: Clock | None = None) -> AsyncIterator[Stage]:
     """The screen on a workspace."""
     app = TradeAgentApp(workspace, load_config(workspace.config_file, {}), clock or SystemClock())
     async with app.run_test(size=size, notifications=True) as pilot:

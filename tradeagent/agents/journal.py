@@ -10,7 +10,17 @@ from pathlib import Path
 from tradeagent.agents.journal_lines import DecisionLine, TickLine, parse_decision, parse_tick
 from tradeagent.agents.journal_text import JournalText, JournalUpdate, empty_journal
 from tradeagent.domain.errors import BusyError
-from tradeagent.workspace.files import Conflict, append_text, content_hash, keep_beside, read_settled, read_text, try_replace
+from tradeagent.workspace.files import (
+    Conflict,
+    Identity,
+    append_text,
+    content_hash,
+    identity,
+    keep_beside,
+    read_settled,
+    read_text,
+    try_replace,
+)
 
 NAME = "journal.md"
 ARCHIVE = "journal_archive.md"
@@ -30,6 +40,7 @@ class Journal:
         self._held: JournalText | None = None
         self._text = ""
         self._hash: str | None = None
+        self._identity: Identity | None = None
         self._known: dict[str, str] = {}
         # Whether a crash or a conflict may have left lines in the archive that are still in the journal.
         self._archive_unsure = True
@@ -49,6 +60,8 @@ class Journal:
     def read(self) -> JournalText:
         """The journal as it is on disk now, for reading."""
         with self._lock:
+            if self._held is not None and self._identity is not None and identity(self._path) == self._identity:
+                return self._held
             try:
                 text = read_settled(self._path, self._hash)
             except FileNotFoundError:
@@ -72,11 +85,13 @@ class Journal:
             if gone:
                 self._put_in_archive(gone)
             text = held.text
-            if try_replace(self._path, self._hash, text, durable=self._durable):
-                self._text, self._hash, self._held, self._archive_unsure = text, content_hash(text), held, False
+            written = try_replace(self._path, self._hash, text, durable=self._durable, known=self._identity)
+            if written is not None:
+                self._identity, self._archive_unsure = written, False
+                self._text, self._hash, self._held = text, content_hash(text), held
                 self._remember(update)
                 return None
-            self._held, self._archive_unsure = None, True
+            self._held, self._identity, self._archive_unsure = None, None, True
         return self._keep_both(update)
 
     def _load(self) -> JournalText:

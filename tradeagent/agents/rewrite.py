@@ -40,7 +40,7 @@ class EditedFile:
             after = edit(text)
             if after == text:
                 return None
-            if try_replace(self.path, self._hash, after, durable=self.durable):
+            if try_replace(self.path, self._hash, after, durable=self.durable) is not None:
                 self._text, self._hash = after, content_hash(after)
                 return None
         return Conflict(self.path, keep_beside(self.path, edit(text), durable=self.durable))

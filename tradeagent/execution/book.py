@@ -6,7 +6,7 @@ marks, which playing the same bars again restores.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -376,7 +376,8 @@ def _split_funding(holders: list[PositionRow], payment: FundingPayment) -> Itera
 
 
 def _trip_out(trip: RoundTrip) -> dict[str, Any]:
-    return {key: f"{value:f}" if isinstance(value, Decimal) else value for key, value in asdict(trip).items()}
+    values = ((name, getattr(trip, name)) for name in trip.__dataclass_fields__)
+    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values}
 
 
 _TRIP_MONEY = frozenset(

@@ -98,7 +98,7 @@ class RiskState:
         instruments = {p.market: self.markets[p.market].instrument for p in held}
         return Account(self.risk.cash, held, marks, instruments)
 
-    @property
+    @cached_property
     def equity(self) -> Decimal:
         return self.account.equity
 

@@ -111,7 +111,7 @@ def _connected(file: Path) -> Iterator[sqlite3.Connection]:
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
-        raise DataError(f"the ledger {file} cannot be read: {error}", hint="`tradeagent doctor` checks it") from error
+        raise DataError(f"the ledger {file} cannot be read: {error}", hint="check the disk; restore a backup if it stays") from error
 
 
 def _run(row: sqlite3.Row) -> RunGlance:

@@ -86,9 +86,8 @@ class RiskRow:
     def marked(self, equity: Decimal, now_ms: int) -> "RiskRow":
         """Take an equity point: roll the day (a point at midnight itself starts it), follow the nav's peak."""
         row = self.rolled(now_ms, equity if now_ms == day_start_ms(now_ms) else self.last_equity)
-        return replace(
-            row.with_nav(row.nav.sample(equity)), last_equity=equity, last_equity_ms=now_ms, peak_equity=max(row.peak_equity, equity)
-        )
+        nav, peak = row.nav.sample(equity), max(row.peak_equity, equity)
+        return replace(row, nav_units=nav.units, nav_peak=nav.peak, last_equity=equity, last_equity_ms=now_ms, peak_equity=peak)
 
     def rolled(self, now_ms: int, equity_at_midnight: Decimal) -> "RiskRow":
         """The same wallet on the day of `now_ms`."""

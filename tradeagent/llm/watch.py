@@ -41,6 +41,9 @@ class Watch:
     async def wait(self, task: asyncio.Future[T], timeout_s: float | None = None, reason: FinishReason = "deadline") -> T:
         """The task's result, or the end of the turn: `reason` after `timeout_s`, deadline, interrupt. The task is not cancelled here."""
         self.check()
+        await asyncio.sleep(0)
+        if task.done():  # within one turn of the event loop, as most work is: no timer is needed
+            return task.result()
         left = self._ends_at - self._clock.monotonic()
         waiting: set[asyncio.Future[Any]] = {task}
         if self._interrupt is not None:

@@ -18,7 +18,7 @@ from tradeagent.workspace.paths import Workspace
 if TYPE_CHECKING:
     from tradeagent.tui.glance import AccountPicture, Glance, Happening, LedgerView
 
-POLL_S = 0.05
+POLL_S = 0.03
 POLL_AT_REST_S = 0.25
 READ_AGAIN_S = 0.2
 LOOK_ANYWAY_S = 3.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEEP_PAGES = 12
 KEEP_BLOCKS = 70
-DRAWS_PER_SECOND = 15
+DRAWS_PER_SECOND = 10
 _WIDGETS_PER_BLOCK = 2
 _READING_FACTOR = 3
 
@@ -43,7 +43,7 @@ def _keep_line_breaks(state: "StateCore") -> None:
 
 
 class TickStream(VerticalScroll, can_focus=True):
-    """Text goes in through `add`; a worker draws it, at most 15 times a second and never more than half of the time.
+    """Text goes in through `add`; a worker draws it, at most ten times a second and never more than half of the time.
 
     What a draw costs grows with what is there (0.1 ms a block, measured), so the newest pages are kept: at most KEEP_PAGES,
     and fewer when they are long.
@@ -58,7 +58,6 @@ class TickStream(VerticalScroll, can_focus=True):
         self._wake = asyncio.Event()
 
     def on_mount(self) -> None:
-        self.anchor()
         self.run_worker(self._draw(), name="draw ticks", exit_on_error=False)
 
     def restart(self) -> None:

@@ -152,7 +152,9 @@ class TradeScreen(Screen[None]):
         self.query_one(AccountPane).show(self._picture, self._clock.now_ms(), trouble=self._is_troubled)
 
     def _second(self) -> None:
-        """Countdowns and ages move; only what reads differently is drawn."""
+        """Countdowns and ages move with the wall clock; only what reads differently is drawn."""
+        if not any(card.is_live and card.replay is None for card in self.cards):
+            return
         now = self._clock.now_ms()
         self.query_one(Deployments).redraw(now)
         self.query_one(AccountPane).redraw(now)

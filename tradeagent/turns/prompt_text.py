@@ -36,6 +36,7 @@ def free_text(text: str) -> str:
     return _CUT_MARK.sub("(cut", _ENVELOPE.sub("‹", harmless))
 
 
+@lru_cache(maxsize=1024)
 def one_line(text: str) -> str:
     """Free text on one line."""
     return " ".join(free_text(text).split())
@@ -77,6 +78,7 @@ def signed(value: Decimal | None) -> str:
     return f"+{plain(value)}" if value > 0 else plain(value)
 
 
+@lru_cache(maxsize=1024)
 def stamp(ms: int | None) -> str:
     """`2026-11-20T12:05Z`, or `unknown`."""
     return "unknown" if ms is None else to_datetime(ms).strftime("%Y-%m-%dT%H:%MZ")

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -78,9 +78,9 @@ class TickRecord:
 
     def to_bytes(self) -> bytes:
         """Compressed JSON for the ledger row."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["figures"] = asdict(self.figures)
-        data["decisions"] = [asdict(decision) for decision in self.decisions]
+        data = _shallow(self)
+        data["figures"] = _shallow(self.figures)
+        data["decisions"] = [_shallow(decision) for decision in self.decisions]
         data["snapshot"] = self.snapshot.to_json() if self.snapshot else None
         data["defects"] = []
         return zlib.compress(json.dumps(data, default=str, separators=(",", ":")).encode(), 1)
@@ -99,6 +99,11 @@ class TickRecord:
         data["verdicts"] = tuple((kind, rule) for kind, rule in data["verdicts"])
         data["snapshot"] = SnapshotRecord.from_json(data["snapshot"]) if data["snapshot"] else None
         return cls(**data)
+
+
+def _shallow(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass as they are; `asdict` copies every leaf."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def active_trade(state: RiskState, row: PositionRow) -> ActiveTrade:
     levels = [o for o in state.orders if o.market == row.market and o.reduce_only and row.controller_id in (NET, o.controller_id)]
     stop = _nearest([o.trigger for o in levels if o.leg == "stop"], entry)
     target = _nearest([o.trigger for o in levels if o.leg == "target"], entry)
-    trip = row.trip or {}
+    trip = _trip_of(state, row)
     first_stop = Decimal(trip["first_stop"]) if trip.get("first_stop") else None
     unrealised = None if mark is None else row.size * mark - row.cost
     fees = Decimal(trip.get("fees", "0"))
@@ -177,6 +177,14 @@ def active_trade(state: RiskState, row: PositionRow) -> ActiveTrade:
         funding=row.funding,
         opened_ms=trip.get("opened_ms"),
     )
+
+
+def _trip_of(state: RiskState, row: PositionRow) -> dict[str, Any]:
+    """The open trade of a row; the net's is that of the only controller that holds it."""
+    if row.controller_id != NET:
+        return row.trip or {}
+    holders = [held for held in state.positions if held.market == row.market and held.controller_id != NET and held.size]
+    return (holders[0].trip or {}) if len(holders) == 1 else {}
 
 
 def _nearest(levels: list[Decimal | None], entry: Decimal) -> Decimal | None:

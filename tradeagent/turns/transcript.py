@@ -1,11 +1,13 @@
 """The transcript of a thread: a markdown file that grows while the model speaks, and that every screen tails."""
 
+import re
 from pathlib import Path
 
 from tradeagent.domain.clock import Clock
-from tradeagent.workspace.files import append_text
+from tradeagent.workspace.files import append_raw
 
 WRITES_PER_SECOND = 20
+_OURS = re.compile(r"(\n[ \t]*)(>|#)")
 
 
 class Transcript:
@@ -17,10 +19,18 @@ class Transcript:
         self._live = live
         self._waiting: list[str] = []
         self._last_write = 0.0
+        self._at_line_start = True
+
+    def say(self, text: str) -> None:
+        """Add a model's words. A line of theirs that would read as ours, a tool's answer or a tick's heading, is quoted."""
+        shown = _OURS.sub(r"\1\\\2", "\n" + text if self._at_line_start else text)
+        self.add(shown[1:] if self._at_line_start else shown)
 
     def add(self, text: str) -> None:
         """Add text; it is on disk within 50 ms of more text coming, or at the next flush."""
         self._waiting.append(text)
+        if text.strip(" \t"):
+            self._at_line_start = text.rstrip(" \t").endswith("\n")
         if self._live and self._clock.monotonic() - self._last_write >= 1 / WRITES_PER_SECOND:
             self.flush()
 
@@ -28,5 +38,5 @@ class Transcript:
         if self._waiting:
             text = "".join(self._waiting)
             self._waiting.clear()
-            append_text(self._file, text, durable=False)
+            append_raw(self._file, text)
             self._last_write = self._clock.monotonic()

@@ -76,7 +76,7 @@ async def converse(prompt: Prompt, setup: TurnSetup, context: ToolContext, clock
 
 def _take(event: TurnEvent, result: TurnResult, arguments: dict[str, str], transcript: Transcript) -> None:
     if isinstance(event, TextDelta):
-        transcript.add(event.text)
+        transcript.say(event.text)
     elif isinstance(event, ToolCallStarted):
         arguments[event.call_id] = event.arguments
     elif isinstance(event, ToolCallFinished):

@@ -39,7 +39,7 @@ def set_value(file: Path, key: str, text: str) -> Value:
         read_yaml(before, file)
     after = _edited(before, path, value)
     resolve_config(read_yaml(after, file), {}, {})
-    if not try_replace(file, expected, after, durable=True):
+    if try_replace(file, expected, after, durable=True) is None:
         raise BusyError(f"{file} was edited at the same moment", hint=f"repeat: tradeagent config set {key} …", details={"file": str(file)})
     return value
 

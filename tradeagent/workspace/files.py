@@ -24,6 +24,8 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NO_ACCESS = frozenset({errno.EACCES, errno.EPERM})
 QUIET_S = 0.02
 QUIET_READS = 25
+Identity = tuple[int, int, int]
+_NO_IDENTITY = (0, 0, 0)
 _HALF_PAIR = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _serial = itertools.count()
 
@@ -50,6 +52,15 @@ def read_text(path: Path) -> str:
     Raises FileNotFoundError, which callers turn into what the absence means to them, or DataError when it cannot be read.
     """
     return _decode(_read_bytes(path))
+
+
+def identity(path: Path) -> Identity | None:
+    """Inode, size and time of the last write (ns); None without a file. While they stay the same, nobody else has written it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_settled(path: Path, known_hash: str | None = None) -> str:
@@ -116,32 +127,47 @@ def append_text(path: Path, text: str, *, durable: bool) -> None:
             sync_directory(path.parent, durable=durable)
 
 
+def append_raw(path: Path, text: str) -> None:
+    """Add text just as it is, in the middle of a line too, not durable; the file is made when missing."""
+    with _disk_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            _write_all(descriptor, _encode(text))
+        finally:
+            os.close(descriptor)
+
+
 def replace_if_unchanged(path: Path, expected_hash: str | None, new_text: str, *, durable: bool) -> Conflict | None:
     """Replace the file if its content still has `expected_hash` (None: if it still does not exist).
 
     Otherwise the other text stays where it is, `new_text` is kept beside it as `<name>.conflict-<n>.md`, and the
     Conflict is returned so that the caller opens an incident. Errors as `write_atomic`.
     """
-    if try_replace(path, expected_hash, new_text, durable=durable):
+    if try_replace(path, expected_hash, new_text, durable=durable) is not None:
         return None
     return Conflict(path, keep_beside(path, new_text, durable=durable))
 
 
-def try_replace(path: Path, expected_hash: str | None, new_text: str, *, durable: bool) -> bool:
-    """`replace_if_unchanged` for a caller that can merge: False leaves the file as the other writer left it."""
+def try_replace(path: Path, expected_hash: str | None, new_text: str, *, durable: bool, known: Identity | None = None) -> Identity | None:
+    """`replace_if_unchanged` for a caller that can merge: None leaves the file as the other writer left it.
+
+    Returns the identity of what was written; given back as `known`, it spares the first look at the content. What the exchange
+    displaces is compared by its hash in any case.
+    """
     if expected_hash is None:
-        return write_new(path, new_text, durable=durable)
-    if _hash_of(path) != expected_hash:
-        return False
+        return _NO_IDENTITY if write_new(path, new_text, durable=durable) else None
+    if (known is None or identity(path) != known) and _hash_of(path) != expected_hash:
+        return None
     with _disk_errors(path):
         temporary = _write_temporary(path, _encode(new_text), durable)
         try:
+            written = identity(Path(temporary))
             swapped = _exchange_checked(temporary, path, expected_hash, new_text)
         finally:
             _remove(temporary)
         if swapped:
             sync_directory(path.parent, durable=durable)
-    return swapped
+    return written if swapped else None
 
 
 def keep_beside(path: Path, text: str, *, durable: bool) -> Path:
