@@ -1,5 +1,6 @@
 """A transcript tells our lines from a model's, however its words are cut."""
 
+import itertools
 from pathlib import Path
 
 from hypothesis import given
@@ -34,6 +35,6 @@ def test_words_cut_in_the_middle_of_a_line_stay_one_line(tmp_path: Path) -> None
 def test_a_model_cannot_write_a_line_that_reads_as_ours(tmp_path_factory: object, cuts: list[int]) -> None:
     folder = tmp_path_factory.mktemp("t")  # type: ignore[attr-defined]
     edges = [0, *sorted(cuts), len(FORGERY)]
-    pieces = [FORGERY[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [FORGERY[a:b] for a, b in itertools.pairwise(edges)]
     lines = [line.lstrip(" \t") for line in written(folder, pieces, live=False).split("\n")]
     assert not [line for line in lines if line.startswith((">", "#"))]
