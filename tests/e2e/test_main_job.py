@@ -233,11 +233,11 @@ def test_every_position_rests_behind_a_stop_that_is_an_order(played: Played) -> 
 def test_the_same_replay_in_two_fresh_workspaces_gives_the_same_fills(template: Path, tmp_path: Path) -> None:
     products = [copied(template, tmp_path / name) for name in ("one", "two")]
     with ThreadPoolExecutor(2) as both:
-        words = ("run", "btc_momentum", "--replay", BTC, "--max-ticks", "150", "--seed", "3", "--json")
+        words = ("run", "btc_momentum", "--replay", BTC, "--max-ticks", "100", "--seed", "3", "--json")
         reports = [answer.document for answer in both.map(lambda product: product.run(*words), products)]
     fills = [[{key: row[key] for key in row if key != "cloid"} for row in product.ask("fills")] for product in products]
     assert fills[0] == fills[1]
-    assert len(fills[0]) >= 10
+    assert len(fills[0]) >= 6
     own = {"files"}
     assert {key: reports[0][key] for key in reports[0].keys() - own} == {key: reports[1][key] for key in reports[1].keys() - own}
     journals = [(product.session_folder("btc_momentum") / "journal.md").read_text() for product in products]

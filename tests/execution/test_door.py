@@ -358,13 +358,13 @@ def test_a_crash_between_intent_and_outcome_is_resolved_at_the_next_start(arrive
     class Crash(Exception):
         pass
 
-    def crash(tx: Any, activity: Any = None) -> None:
+    def crash(*_: Any, **__: Any) -> None:
         raise Crash
 
     if arrives:
         world.engine.sync = crash  # type: ignore[method-assign]
     else:
-        world.engine.before_send = lambda: crash(None)
+        world.engine.before_send = crash
     with pytest.raises(Crash):
         world.submit(size=3, stop=95, target=110)
     with world.ledger.reading() as tx:

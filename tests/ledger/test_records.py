@@ -77,7 +77,9 @@ def test_a_fill_is_recorded_once_per_wallet_and_trade(tx) -> None:  # type: igno
     assert (first["price"], first["size"], first["deployment"], first["controller_id"]) == (D("100.5"), D("0.10"), "d_1", "d_1")
     assert (second["controller_id"], second["exit_reason"]) == ("unmanaged", "stop")
     assert [f["trade_id"] for f in trading.fills_of(tx, wallet="w", limit=1)] == [2], "the newest"
-    assert len(trading.fills_of(tx, deployment="d_1")) == 1 and len(trading.fills_of(tx, cloids=["0x1"])) == 3
+    assert len(trading.fills_of(tx, deployment="d_1")) == 1 and len(trading.fills_of_orders(tx, ["0x1"])) == 3 == trading.fill_count(
+        tx, "0x1"
+    )
     assert trading.volume_after(tx, "d_1", 0) == (D("10.05"), first["seq"])
     assert trading.volume_after(tx, "d_1", first["seq"]) == (0, first["seq"])
 

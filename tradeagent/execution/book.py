@@ -4,7 +4,7 @@ The owner of the lease keeps the totals in memory; they are written with the fir
 marks, which playing the same bars again restores.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -16,10 +16,11 @@ from tradeagent.brokers.protocol import Activity, CashFlow, Liquidation, OrderCh
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.costs import funding_payment
 from tradeagent.domain.money import ZERO, plain, trunc_micro
-from tradeagent.domain.names import Actor, Direction, EventKind, ExitReason, IncidentCode, Level, Side
+from tradeagent.domain.names import Direction, EventKind, ExitReason, IncidentCode, Level, Side
 from tradeagent.domain.order import Fill, FundingPayment
 from tradeagent.domain.performance import RoundTrip
 from tradeagent.domain.position import Booked, Position, apply_fill
+from tradeagent.execution.batch import Batch
 from tradeagent.ledger import events, notes, trading, wallets
 from tradeagent.ledger.trading import NET, OrderRow, PositionRow
 from tradeagent.ledger.wallets import RiskRow
@@ -128,19 +129,26 @@ class AccountBook:
         self._dirty.clear()
         self._risk_dirty = False
 
-    def apply(self, tx: Connection, activity: Activity) -> None:
-        """Book one thing the venue reported. Knowing it already changes nothing."""
+    def apply(self, tx: Connection, activity: Sequence[Activity], known: Sequence[OrderRow] = ()) -> Sequence[OrderRow]:
+        """Book what the venue reported, in order; the `known` orders as they are then. Knowing it already changes nothing."""
+        batch = Batch(tx, self.wallet, activity, known)
+        for one in activity:
+            self._apply(batch, one)
+        batch.write()
+        return [batch.order(order.cloid) or order for order in known]
+
+    def _apply(self, batch: Batch, activity: Activity) -> None:
         item = activity.item
         if isinstance(item, Fill):
-            self._fill(tx, item)
+            self._fill(batch, item)
         elif isinstance(item, FundingPayment):
-            self._funding(tx, item)
+            self._funding(batch, item)
         elif isinstance(item, CashFlow):
-            self._flow(tx, activity.seq, item)
+            self._flow(batch, activity.seq, item)
         elif isinstance(item, OrderChange):
-            self._order(tx, item)
+            self._order(batch, item)
         else:
-            self._liquidated(tx, item)
+            self._liquidated(batch, item)
         self.set_risk(replace(self.risk, activity_cursor=max(self.risk.activity_cursor, activity.seq)))
 
     def _put(self, row: PositionRow) -> None:
@@ -148,15 +156,9 @@ class AccountBook:
         self._rows[key] = row
         self._dirty.add(key)
 
-    def _event(
-        self, tx: Connection, kind: EventKind, time_ms: int, subject: str, data: dict[str, Any], owner: OrderRow | None = None
-    ) -> None:
-        deployment = owner.deployment if owner else None
-        events.append(tx, kind, time_ms, wallet=self.wallet, deployment=deployment, actor=Actor.SYSTEM, subject=subject, data=data)
-
-    def _order(self, tx: Connection, change: OrderChange) -> None:
+    def _order(self, batch: Batch, change: OrderChange) -> None:
         report = change.report
-        known = trading.order(tx, report.cloid)
+        known = batch.order(report.cloid)
         if known is None or (known.state, known.filled, known.reason, known.oid) == (
             report.state.value,
             report.filled,
@@ -164,25 +166,19 @@ class AccountBook:
             report.oid,
         ):
             return
-        values = {
-            "state": report.state.value,
-            "filled": report.filled,
-            "reason": report.reason,
-            "oid": report.oid,
-            "updated_ms": change.time_ms,
-        }
-        trading.update_order(tx, report.cloid, **values)
+        state = report.state.value
+        batch.change(known, state=state, filled=report.filled, reason=report.reason, oid=report.oid, updated_ms=change.time_ms)
         data = {
             "market": known.market,
             "leg": known.leg,
-            "state": report.state.value,
+            "state": state,
             "filled": plain(report.filled),
             "reason": report.reason,
         }
-        self._event(tx, EventKind.ORDER_STATE, change.time_ms, report.cloid, data, known)
+        batch.event(EventKind.ORDER_STATE, change.time_ms, report.cloid, data, known.deployment)
 
-    def _fill(self, tx: Connection, fill: Fill) -> None:
-        owner = trading.order(tx, fill.cloid) if fill.cloid else None
+    def _fill(self, batch: Batch, fill: Fill) -> None:
+        tx, owner = batch.tx, batch.order(fill.cloid)
         reason = fill.reason or (_leg_reason(owner) if owner else ExitReason.LIQUIDATION)
         if not trading.add_fill(tx, self.wallet, replace(fill, reason=reason if _reduces(fill, self.net(fill.market)) else None), owner):
             return
@@ -207,8 +203,8 @@ class AccountBook:
             "realised_pnl": plain(fill.realised_pnl),
             "exit_reason": reason.value if booked.closed else None,
         }
-        self._event(tx, EventKind.FILL, fill.time_ms, str(fill.trade_id), data, owner)
-        self._position_event(tx, before, booked, fill, owner)
+        batch.event(EventKind.FILL, fill.time_ms, str(fill.trade_id), data, owner.deployment if owner else None)
+        self._position_event(batch, before, booked, fill, owner)
         fee_left, shares = fill.fee, list(self._shares(fill, owner))
         for index, (controller, size) in enumerate(shares):
             fee = fee_left if index == len(shares) - 1 else trunc_micro(fill.fee * size / fill.size)
@@ -229,14 +225,15 @@ class AccountBook:
             updated_ms=fill.time_ms,
         )
 
-    def _position_event(self, tx: Connection, before: PositionRow, booked: Booked, fill: Fill, owner: OrderRow | None) -> None:
+    def _position_event(self, batch: Batch, before: PositionRow, booked: Booked, fill: Fill, owner: OrderRow | None) -> None:
         after = booked.position.size
         kind = EventKind.POSITION_CHANGED
         if before.size == 0:
             kind = EventKind.POSITION_OPENED
         elif after == 0:
             kind = EventKind.POSITION_CLOSED
-        self._event(tx, kind, fill.time_ms, fill.market, {"market": fill.market, "size": plain(after), "price": plain(fill.price)}, owner)
+        data = {"market": fill.market, "size": plain(after), "price": plain(fill.price)}
+        batch.event(kind, fill.time_ms, fill.market, data, owner.deployment if owner else None)
 
     def _shares(self, fill: Fill, owner: OrderRow | None) -> Iterator[tuple[str, Decimal]]:
         """Whose inventory a fill moves: its own controller's; what a whole close or liquidation takes beyond that, the others'."""
@@ -285,7 +282,7 @@ class AccountBook:
 
     def _counts_as_entry(self, tx: Connection, owner: OrderRow | None) -> int:
         """1 for the first fill of an entry order, 0 for its later partial fills."""
-        return 1 if owner is None or len(trading.fills_of(tx, wallet=self.wallet, cloids=[owner.cloid], limit=2)) < 2 else 0
+        return 1 if owner is None or trading.fill_count(tx, owner.cloid) < 2 else 0
 
     def _new_trip(self, tx: Connection, controller: str, fill: Fill, owner: OrderRow | None) -> RoundTrip:
         stop, why = None, ""
@@ -327,10 +324,10 @@ class AccountBook:
         """A controller that is an agent is named after its deployment."""
         return None if trip.controller_id in (UNMANAGED, "manual") else trip.controller_id
 
-    def _funding(self, tx: Connection, payment: FundingPayment) -> None:
+    def _funding(self, batch: Batch, payment: FundingPayment) -> None:
         holders = [row for row in self.rows if row.market == payment.market and row.controller_id != NET and row.size]
         deployment = holders[0].controller_id if len(holders) == 1 and holders[0].controller_id not in (UNMANAGED, "manual") else None
-        if not trading.add_funding(tx, self.wallet, payment, deployment):
+        if not trading.add_funding(batch.tx, self.wallet, payment, deployment):
             return
         net = self.net(payment.market)
         self._put(replace(net, funding=net.funding + payment.payment, updated_ms=payment.time_ms))
@@ -340,22 +337,23 @@ class AccountBook:
                 self._put(replace(row, trip=_trip_out(replace(trip, funding=trip.funding + part))))
         self.set_risk(replace(self.risk, cash=self.risk.cash - payment.payment, funding=self.risk.funding + payment.payment))
         data = {"market": payment.market, "size": plain(payment.size), "rate": plain(payment.rate), "payment": plain(payment.payment)}
-        events.append(tx, EventKind.FUNDING, payment.time_ms, wallet=self.wallet, deployment=deployment, subject=payment.market, data=data)
+        batch.event(EventKind.FUNDING, payment.time_ms, payment.market, data, deployment)
 
-    def _flow(self, tx: Connection, seq: int, flow: CashFlow) -> None:
+    def _flow(self, batch: Batch, seq: int, flow: CashFlow) -> None:
         kind = "deposit" if flow.amount > 0 else "withdraw"
         now = flow.time_ms or self._clock.now_ms()
-        if trading.add_flow(tx, self.wallet, seq, kind, flow.amount, now):
+        if trading.add_flow(batch.tx, self.wallet, seq, kind, flow.amount, now):
             self.set_risk(self.risk.with_flow(flow.amount, self.equity(), now))
-            self._event(tx, EventKind.FLOW, now, kind, {"amount": plain(flow.amount)})
+            batch.event(EventKind.FLOW, now, kind, {"amount": plain(flow.amount)})
 
-    def _liquidated(self, tx: Connection, item: Liquidation) -> None:
+    def _liquidated(self, batch: Batch, item: Liquidation) -> None:
         if item.kind == "backstop":
             self.set_risk(replace(self.risk, cash=self.risk.cash - item.amount, realised=self.risk.realised - item.amount))
         message = f"{item.market or 'all positions'} liquidated ({item.kind})"
-        self._event(tx, EventKind.LIQUIDATION, item.time_ms, item.market or "", {"kind": item.kind, "amount": plain(item.amount)})
+        batch.event(EventKind.LIQUIDATION, item.time_ms, item.market or "", {"kind": item.kind, "amount": plain(item.amount)})
+        batch.write()  # the feed tells what happened before what it means
         incident = notes.Incident(IncidentCode.LIQUIDATION, Level.CRITICAL, message, wallet=self.wallet)
-        notes.open_incident(tx, self._clock.new_id(), incident, item.time_ms)
+        notes.open_incident(batch.tx, self._clock.new_id(), incident, item.time_ms)
 
 
 def _reduces(fill: Fill, net: PositionRow) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 
 from tradeagent.domain.money import ZERO, plain, size_down
 from tradeagent.domain.names import Rule, Side
@@ -34,6 +35,7 @@ class Cap:
         return Rejection(self.rule, self.message, self.key, shown(self.limit), shown(self.value), plain(most))
 
 
+@lru_cache(maxsize=1024)
 def shown(value: Decimal) -> str:
     """A figure for people: at most six decimals."""
     return plain(value.quantize(_SHOWN, rounding=ROUND_HALF_EVEN)) if abs(value) < Decimal(10) ** 20 else plain(value)

@@ -35,7 +35,7 @@ from tradeagent.domain.names import (
     Rule,
     VerdictKind,
 )
-from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
+from tradeagent.domain.order import Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.book import AccountBook
 from tradeagent.execution.caps import largest_size
 from tradeagent.execution.orders import fill_dict, order_dict, order_request, order_rows, proposal_dict
@@ -336,36 +336,35 @@ class ExecutionEngine:
                 self.before_send()
             reports = self.broker.place(requests)
         except RefusedError as error:
-            return self._settle(intent_id, made, actor, [], checks, refused=error.message)
+            return self._settle(intent_id, made, actor, orders, checks, refused=error.message)
         except VenueError as error:
             return self._unknown(intent_id, made, actor, checks, error)
-        return self._settle(intent_id, made, actor, reports, checks)
+        refused = next((report.reason for report in reports[:1] if report.state is OrderState.REJECTED), "")
+        return self._settle(intent_id, made, actor, orders, checks, refused)
 
     def _settle(
         self,
         intent_id: str,
         made: Plan,
         actor: Actor,
-        reports: Sequence[OrderReport],
+        orders: Sequence[OrderRow],
         checks: tuple[RuleCheck, ...],
         refused: str = "",
     ) -> Verdict:
         """Record what the venue said: one transaction with the orders, the fills, the intent's end and its event."""
-        refused = refused or next((r.reason for r in reports[:1] if r.state is OrderState.REJECTED), "")
         state = IntentState.VENUE_REJECTED if refused else IntentState.EXECUTED
         with self.transaction() as tx:
-            self.sync(tx)
+            orders = self.sync(tx, known=orders)
             if refused:
-                for order in trading.orders_of_intent(tx, intent_id):
-                    if OrderState(order.state).is_live:
-                        trading.update_order(tx, order.cloid, state=OrderState.REJECTED.value, reason=refused)
+                live = [order.cloid for order in orders if OrderState(order.state).is_live]
+                trading.update_orders(tx, [{"the_cloid": c, "state": OrderState.REJECTED.value, "reason": refused} for c in live])
+                orders = trading.orders_of_intent(tx, intent_id)
             elif made.is_entry:
                 self.count_entry(actor)
             trading.set_intent_state(tx, intent_id, state, self.clock.now_ms(), {"message": refused} if refused else None)
             self._intent_event(tx, intent_id, made, state, actor)
             self.book.flush(tx)
-            orders = trading.orders_of_intent(tx, intent_id)
-            fills = trading.fills_of(tx, wallet=self.wallet.name, cloids=[order.cloid for order in orders])
+            fills = trading.fills_of_orders(tx, filled) if (filled := [order.cloid for order in orders if order.filled]) else []
         kind = VerdictKind.REJECTED if refused else VerdictKind.EXECUTED
         entry = next((order_dict(order) for order in orders if order.leg in ("entry", "close")), None)
         return Verdict(
@@ -396,10 +395,12 @@ class ExecutionEngine:
             self.book.flush(tx)
         return Verdict(VerdictKind.UNKNOWN, intent_id, message=error.message, checks=checks)
 
-    def sync(self, tx: Connection, activity: Sequence[Activity] | None = None) -> None:
-        """Book what the venue did since the cursor, inside `tx`: all of it, or the part the caller has read."""
-        for item in self.news() if activity is None else activity:
-            self.book.apply(tx, item)
+    def sync(self, tx: Connection, activity: Sequence[Activity] | None = None, known: Sequence[OrderRow] = ()) -> Sequence[OrderRow]:
+        """Book what the venue did since the cursor, inside `tx`: all of it, or the part the caller has read.
+
+        Orders that the caller knows as they are in the ledger are not read again, and are returned as they are now.
+        """
+        return self.book.apply(tx, self.news() if activity is None else activity, known)
 
     def news(self, until_ms: int | None = None) -> Sequence[Activity]:
         """What the venue did since the cursor, up to an instant."""

@@ -50,7 +50,8 @@ def append(
 
 def append_all(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Add several events, in this order."""
-    tx.execute(_INSERT, list(rows))
+    if rows:
+        tx.execute(_INSERT, list(rows))
 
 
 def read(

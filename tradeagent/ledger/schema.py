@@ -272,6 +272,7 @@ orders = Table(
     _ms("created_ms"),
     _ms("updated_ms"),
     Index("orders_live", "wallet", "state"),
+    Index("orders_by_intent", "intent_id"),
     Index("orders_by_oid", "wallet", "oid"),
 )
 
@@ -297,6 +298,7 @@ fills = Table(
     _ms("time_ms"),
     UniqueConstraint("wallet", "trade_id"),
     Index("fills_by_deployment", "deployment", "seq"),
+    Index("fills_by_order", "cloid"),
 )
 
 positions = Table(

@@ -100,6 +100,7 @@ def _replacing(table: Table, keys: list[str]) -> Any:
 is_live_order = or_(*(orders.c.state == state for state in LIVE_ORDER_STATES))
 
 # Statements of the hot path, built once: making one costs more than running it.
+_ORDER_COLUMNS = tuple(orders.c[name] for name in OrderRow.__dataclass_fields__)
 _OPEN_INTENTS = (
     select(intents).where(intents.c.wallet == bindparam("wallet"), intents.c.state.in_(OPEN_INTENT_STATES)).order_by(intents.c.created_ms)
 )
@@ -117,9 +118,7 @@ _ACTIVE_RESERVATIONS = select(*(reservations.c[name] for name in Reservation.__d
     reservations.c.wallet == bindparam("wallet"), reservations.c.active
 )
 _LIVE_ORDERS = (
-    select(*(orders.c[name] for name in OrderRow.__dataclass_fields__))
-    .where(orders.c.wallet == bindparam("wallet"), is_live_order)
-    .order_by(orders.c.created_ms, orders.c.cloid)
+    select(*_ORDER_COLUMNS).where(orders.c.wallet == bindparam("wallet"), is_live_order).order_by(orders.c.created_ms, orders.c.cloid)
 )
 _FILLS_AFTER = (
     select(fills.c.seq, fills.c.size, fills.c.price)
@@ -133,7 +132,10 @@ _INTENT = select(intents).where(intents.c.id == bindparam("the_id"))
 _SET_INTENT = update(intents).where(intents.c.id == bindparam("the_id"))
 _RELEASE = update(reservations).where(reservations.c.intent_id == bindparam("the_intent")).values(active=False)
 _ORDER = select(orders).where(orders.c.cloid == bindparam("the_cloid"))
-_ORDERS_OF_INTENT = select(orders).where(orders.c.intent_id == bindparam("the_intent"))
+_ORDERS_NAMED = select(*_ORDER_COLUMNS).where(orders.c.cloid.in_(bindparam("cloids", expanding=True)))
+_ORDERS_OF_INTENT = select(*_ORDER_COLUMNS).where(orders.c.intent_id == bindparam("the_intent"))
+_FILLS_OF_ORDERS = select(fills).where(fills.c.cloid.in_(bindparam("cloids", expanding=True))).order_by(fills.c.seq)
+_FILL_COUNT = select(func.count()).where(fills.c.cloid == bindparam("the_cloid"))
 _UPDATE_ORDER = update(orders).where(orders.c.cloid == bindparam("the_cloid"))
 _ADD_FILL = upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"])
 _ADD_FUNDING = upsert(funding_payments).on_conflict_do_nothing(index_elements=["wallet", "payment_id"])
@@ -210,11 +212,21 @@ def order(tx: Connection, cloid: str) -> OrderRow | None:
 
 
 def orders_of_intent(tx: Connection, intent_id: str) -> list[OrderRow]:
-    return [OrderRow(**row._mapping) for row in tx.execute(_ORDERS_OF_INTENT, {"the_intent": intent_id})]
+    return [OrderRow(*row) for row in tx.execute(_ORDERS_OF_INTENT, {"the_intent": intent_id})]
+
+
+def orders_named(tx: Connection, cloids: Sequence[str]) -> list[OrderRow]:
+    return [OrderRow(*row) for row in tx.execute(_ORDERS_NAMED, {"cloids": cloids})] if cloids else []
 
 
 def update_order(tx: Connection, cloid: str, **values: Any) -> None:
     tx.execute(_UPDATE_ORDER, {"the_cloid": cloid, **values})
+
+
+def update_orders(tx: Connection, changes: Sequence[dict[str, Any]]) -> None:
+    """Several changes in this order: the same columns in each, and `the_cloid` of its order."""
+    if changes:
+        tx.execute(_UPDATE_ORDER, list(changes))
 
 
 def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str, to: str) -> None:
@@ -246,17 +258,23 @@ def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) ->
     return bool(tx.execute(_ADD_FILL, values).rowcount)
 
 
-def fills_of(
-    tx: Connection, *, wallet: str | None = None, deployment: str | None = None, cloids: Sequence[str] = (), limit: int = 1000
-) -> list[dict[str, Any]]:
+def fills_of_orders(tx: Connection, cloids: Sequence[str]) -> list[dict[str, Any]]:
+    """Every fill of some orders, oldest first."""
+    return [dict(row._mapping) for row in tx.execute(_FILLS_OF_ORDERS, {"cloids": cloids})]
+
+
+def fill_count(tx: Connection, cloid: str) -> int:
+    """How many fills an order has."""
+    return int(tx.execute(_FILL_COUNT, {"the_cloid": cloid}).scalar_one())
+
+
+def fills_of(tx: Connection, *, wallet: str | None = None, deployment: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
     """Newest `limit` fills, oldest first."""
     query = select(fills)
     if wallet is not None:
         query = query.where(fills.c.wallet == wallet)
     if deployment is not None:
         query = query.where(fills.c.deployment == deployment)
-    if cloids:
-        query = query.where(fills.c.cloid.in_(cloids))
     return [dict(row._mapping) for row in tx.execute(query.order_by(fills.c.seq.desc()).limit(limit))][::-1]
 
 

@@ -144,6 +144,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("wallet", "trade_id"),
     )
     op.create_index("fills_by_deployment", "fills", ["deployment", "seq"], unique=False)
+    op.create_index("fills_by_order", "fills", ["cloid"], unique=False)
     op.create_table(
         "funding_payments",
         sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
@@ -263,6 +264,7 @@ def upgrade() -> None:
         sa.Column("updated_ms", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("cloid"),
     )
+    op.create_index("orders_by_intent", "orders", ["intent_id"], unique=False)
     op.create_index("orders_by_oid", "orders", ["wallet", "oid"], unique=False)
     op.create_index("orders_live", "orders", ["wallet", "state"], unique=False)
     op.create_table(
