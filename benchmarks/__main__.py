@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.report import Row, row_of, show, write_page
 
-NAMES = ("cli_help", "status", "demo", "live_tick", "replay", "fleet", "submit")
+NAMES = ("cli_help", "status", "demo", "live_tick", "replay", "fleet", "submit", "prompt", "venue", "csv_import")
 
 
 def run(name: str) -> list[Row]:

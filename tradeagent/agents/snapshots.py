@@ -4,7 +4,6 @@ The file is rendered from the record and can be rendered again at any time. Fron
 blocks the texts; a fence is longer than any run of backticks inside, so no text can end its block.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -79,17 +78,17 @@ class SnapshotRecord:
     def file_name(self) -> str:
         return f"{self.kind}_{self.number}.md"
 
-    def to_json(self) -> str:
-        """Canonical JSON, Decimal as text."""
+    def to_data(self) -> dict[str, Any]:
+        """A document for JSON, but for the cost, which is a Decimal and belongs there as text."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["providers"] = [_shallow(entry) for entry in self.providers]
         data["tool_calls"] = [_shallow(call) for call in self.tool_calls]
-        return json.dumps(data, sort_keys=True, separators=(",", ":"), default=str)
+        return data
 
     @classmethod
-    def from_json(cls, text: str) -> "SnapshotRecord":
-        """The inverse of `to_json`; raises KeyError or TypeError for another document."""
-        data: dict[str, Any] = json.loads(text)
+    def from_data(cls, stored: Mapping[str, Any]) -> "SnapshotRecord":
+        """The inverse of `to_data` after JSON; raises KeyError or TypeError for another document."""
+        data = dict(stored)
         data["mode"] = RunMode(data["mode"])
         data["cost_usd"] = None if data["cost_usd"] is None else Decimal(data["cost_usd"])
         data["providers"] = tuple(ProviderRecord(**entry) for entry in data["providers"])

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from tradeagent.domain.names import Actor, EventKind, ReconcilePhase
+from tradeagent.ledger.direct import Write
 from tradeagent.ledger.schema import events
 
-_INSERT = insert(events)
+_INSERT = Write(insert(events))
 
 
 def event(
@@ -45,13 +46,12 @@ def append(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Add one event; its `seq` follows commit order because writers are serialised."""
-    tx.execute(_INSERT, event(kind, time_ms, wallet=wallet, deployment=deployment, actor=actor, subject=subject, data=data))
+    _INSERT.one(tx, event(kind, time_ms, wallet=wallet, deployment=deployment, actor=actor, subject=subject, data=data))
 
 
 def append_all(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Add several events, in this order."""
-    if rows:
-        tx.execute(_INSERT, list(rows))
+    _INSERT.all(tx, rows)
 
 
 def read(

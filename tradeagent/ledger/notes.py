@@ -11,10 +11,11 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from tradeagent.domain.clock import day_start_ms
 from tradeagent.domain.names import EventKind, IncidentCode, Level
 from tradeagent.ledger import events
+from tradeagent.ledger.direct import Write
 from tradeagent.ledger.schema import agent_versions, incidents, kv, learning_lines, llm_spend, llm_usage
 
 KILL_SWITCH = "kill_switch"
-_ADD_USAGE = insert(llm_usage)
+_ADD_USAGE = Write(insert(llm_usage))
 _SPENT = select(llm_spend.c.cost_usd).where(llm_spend.c.slug == bindparam("the_slug"), llm_spend.c.day_ms == bindparam("the_day"))
 _SETTING = select(kv.c.value).where(kv.c.key == bindparam("the_key"))
 
@@ -111,7 +112,7 @@ def versions(tx: Connection, slug: str) -> list[dict[str, Any]]:
 
 def add_usage(tx: Connection, values: dict[str, Any]) -> None:
     """Record what a turn used, and add its known cost to the day's running total."""
-    tx.execute(_ADD_USAGE, values)
+    _ADD_USAGE.one(tx, values)
     if values["cost_usd"]:
         day_ms = day_start_ms(values["time_ms"])
         spent = {"slug": values["slug"], "day_ms": day_ms, "cost_usd": spent_on(tx, values["slug"], day_ms) + values["cost_usd"]}

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.errors import NotFound
 from tradeagent.domain.names import CommandKind, CommandState
+from tradeagent.ledger.direct import Read, Write
 from tradeagent.ledger.schema import commands, deployments, directives, leases, ticks
 
 
@@ -41,18 +42,18 @@ class DeploymentRow:
 
 
 # Statements of the hot path, built once: making one costs more than running it.
-_UPDATE_DEPLOYMENT = update(deployments).where(deployments.c.id == bindparam("the_id"))
+_UPDATE_DEPLOYMENT = Write(update(deployments).where(deployments.c.id == bindparam("the_id")))
 _DEPLOYMENT = select(deployments).where(deployments.c.id == bindparam("the_id"))
 _LEASE = select(leases).where(leases.c.wallet == bindparam("the_wallet"))
-_BEAT = update(leases).where(leases.c.wallet == bindparam("the_wallet"), leases.c.fencing_token == bindparam("token"))
-_START_TICK = insert(ticks)
-_FINISH_TICK = update(ticks).where(ticks.c.id == bindparam("the_id"))
-_WAITING_DIRECTIVES = (
+_BEAT = Write(update(leases).where(leases.c.wallet == bindparam("the_wallet"), leases.c.fencing_token == bindparam("token")))
+_START_TICK = Write(insert(ticks))
+_FINISH_TICK = Write(update(ticks).where(ticks.c.id == bindparam("the_id")))
+_WAITING_DIRECTIVES = Read(
     select(directives)
     .where(directives.c.deployment == bindparam("the_deployment"), directives.c.tick.is_(None))
     .order_by(directives.c.created_ms)
 )
-_QUEUED_COMMANDS = (
+_QUEUED_COMMANDS = Read(
     select(commands)
     .where(
         commands.c.wallet == bindparam("the_wallet"),
@@ -67,7 +68,7 @@ def add_deployment(tx: Connection, row: DeploymentRow) -> None:
 
 
 def update_deployment(tx: Connection, deployment: str, **values: Any) -> None:
-    tx.execute(_UPDATE_DEPLOYMENT, {"the_id": deployment, **values})
+    _UPDATE_DEPLOYMENT.one(tx, {"the_id": deployment, **values})
 
 
 def find_deployment(tx: Connection, deployment: str) -> DeploymentRow | None:
@@ -124,15 +125,15 @@ def lease(tx: Connection, wallet: str) -> dict[str, Any] | None:
 
 
 def beat(tx: Connection, wallet: str, token: int, now_ms: int) -> None:
-    tx.execute(_BEAT, {"the_wallet": wallet, "token": token, "heartbeat_ms": now_ms})
+    _BEAT.one(tx, {"the_wallet": wallet, "token": token, "heartbeat_ms": now_ms})
 
 
 def start_tick(tx: Connection, values: dict[str, Any]) -> None:
-    tx.execute(_START_TICK, values)
+    _START_TICK.one(tx, values)
 
 
 def finish_tick(tx: Connection, tick_id: str, **values: Any) -> None:
-    tx.execute(_FINISH_TICK, {"the_id": tick_id, **values})
+    _FINISH_TICK.one(tx, {"the_id": tick_id, **values})
 
 
 def ticks_of(tx: Connection, deployment: str, *, after: int = 0, with_record: bool = False) -> list[dict[str, Any]]:
@@ -174,7 +175,7 @@ def add_command(
 
 def queued_commands(tx: Connection, wallet: str) -> list[dict[str, Any]]:
     """Commands nobody has taken, or that a runner took and died with, oldest first."""
-    return [dict(row._mapping) for row in tx.execute(_QUEUED_COMMANDS, {"the_wallet": wallet})]
+    return _QUEUED_COMMANDS.dicts(tx, {"the_wallet": wallet})
 
 
 def update_command(tx: Connection, command_id: str, state: CommandState, **values: Any) -> None:
@@ -193,7 +194,7 @@ def add_directive(tx: Connection, directive_id: str, deployment: str, text: str,
 
 
 def waiting_directives(tx: Connection, deployment: str) -> list[dict[str, Any]]:
-    return [dict(row._mapping) for row in tx.execute(_WAITING_DIRECTIVES, {"the_deployment": deployment})]
+    return _WAITING_DIRECTIVES.dicts(tx, {"the_deployment": deployment})
 
 
 def deliver_directives(tx: Connection, ids: list[str], tick: int) -> None:

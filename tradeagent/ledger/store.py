@@ -10,13 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tradeagent.domain.errors import BusyError, DataError, Defect, NotFound, TradeAgentError
+from tradeagent.ledger.direct import raw
 from tradeagent.ledger.queue import WriterQueue
 from tradeagent.ledger.schema import metadata
 from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
@@ -53,14 +53,16 @@ class Ledger:
         with self._thread_lock, self._queued():
             try:
                 writer = self._writing("FULL" if durable and self._durable else "NORMAL")
-                writer.exec_driver_sql("BEGIN IMMEDIATE")
+                driver = raw(writer)
+                driver.execute("BEGIN IMMEDIATE")
                 try:
                     yield writer
-                    writer.exec_driver_sql("COMMIT")
+                    driver.execute("COMMIT")
                 except BaseException:
-                    self._roll_back(writer)
+                    if driver.in_transaction:
+                        driver.execute("ROLLBACK")
                     raise
-            except DatabaseError as error:
+            except (DatabaseError, sqlite3.DatabaseError) as error:
                 raise _explained(error, self.file) from error
 
     @contextmanager
@@ -68,12 +70,13 @@ class Ledger:
         """A consistent snapshot for reads; never blocks a writer."""
         try:
             with self._engine.connect() as reader:
-                reader.exec_driver_sql("BEGIN")
+                driver = raw(reader)
+                driver.execute("BEGIN")
                 try:
                     yield reader
                 finally:
-                    reader.exec_driver_sql("COMMIT")
-        except DatabaseError as error:
+                    driver.execute("COMMIT")
+        except (DatabaseError, sqlite3.DatabaseError) as error:
             raise _explained(error, self.file) from error
 
     def data_version(self) -> int:
@@ -116,14 +119,9 @@ class Ledger:
             self._writer = self._engine.connect()
             self._synchronous = ""
         if self._synchronous != synchronous:
-            self._writer.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+            raw(self._writer).execute(f"PRAGMA synchronous={synchronous}")
             self._synchronous = synchronous
         return self._writer
-
-    def _roll_back(self, writer: Connection) -> None:
-        raw: Any = writer.connection.dbapi_connection
-        if raw is not None and raw.in_transaction:
-            writer.exec_driver_sql("ROLLBACK")
 
 
 def create_ledger(file: Path) -> Ledger:
@@ -170,8 +168,8 @@ def _unwritable(file: Path, reason: object) -> DataError:
     return DataError(f"the ledger {file} cannot be written: {reason}", hint="check the permissions of the workspace folder")
 
 
-def _explained(error: DatabaseError, file: Path) -> TradeAgentError:
-    text = str(error.orig)
+def _explained(error: DatabaseError | sqlite3.DatabaseError, file: Path) -> TradeAgentError:
+    text = str(error.orig if isinstance(error, DatabaseError) else error)
     if "locked" in text or "busy" in text:
         return BusyError(f"the ledger {file} is busy: {text}", hint="try again; `tradeagent doctor` shows who holds it")
     if "full" in text:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import IntentState, OrderState
 from tradeagent.domain.order import Fill, FundingPayment
+from tradeagent.ledger.direct import Read, Write
 from tradeagent.ledger.schema import (
     account_flows,
     equity_points,
@@ -104,8 +105,10 @@ _ORDER_COLUMNS = tuple(orders.c[name] for name in OrderRow.__dataclass_fields__)
 _OPEN_INTENTS = (
     select(intents).where(intents.c.wallet == bindparam("wallet"), intents.c.state.in_(OPEN_INTENT_STATES)).order_by(intents.c.created_ms)
 )
-_UNKNOWN_MARKETS = select(intents.c.market).where(intents.c.wallet == bindparam("wallet"), intents.c.state == IntentState.UNKNOWN.value)
-_REJECTIONS = (
+_UNKNOWN_MARKETS = Read(
+    select(intents.c.market).where(intents.c.wallet == bindparam("wallet"), intents.c.state == IntentState.UNKNOWN.value),
+)
+_REJECTIONS = Read(
     select(intents.c.rule, func.count())
     .where(
         intents.c.deployment == bindparam("deployment"),
@@ -114,35 +117,41 @@ _REJECTIONS = (
     )
     .group_by(intents.c.rule)
 )
-_ACTIVE_RESERVATIONS = select(*(reservations.c[name] for name in Reservation.__dataclass_fields__)).where(
-    reservations.c.wallet == bindparam("wallet"), reservations.c.active
+_ACTIVE_RESERVATIONS = Read(
+    select(*(reservations.c[name] for name in Reservation.__dataclass_fields__)).where(
+        reservations.c.wallet == bindparam("wallet"), reservations.c.active
+    )
 )
-_LIVE_ORDERS = (
+_LIVE_ORDERS = Read(
     select(*_ORDER_COLUMNS).where(orders.c.wallet == bindparam("wallet"), is_live_order).order_by(orders.c.created_ms, orders.c.cloid)
 )
-_FILLS_AFTER = (
+_FILLS_AFTER = Read(
     select(fills.c.seq, fills.c.size, fills.c.price)
     .where(fills.c.deployment == bindparam("deployment"), fills.c.seq > bindparam("seq"))
     .order_by(fills.c.seq)
 )
 _TRIPS = select(round_trips).order_by(round_trips.c.seq.desc()).limit(bindparam("most"))
-_TRIPS_OF_DEPLOYMENT = _TRIPS.where(round_trips.c.deployment == bindparam("deployment"))
-_TRIPS_OF_WALLET = _TRIPS.where(round_trips.c.wallet == bindparam("wallet"))
-_INTENT = select(intents).where(intents.c.id == bindparam("the_id"))
-_SET_INTENT = update(intents).where(intents.c.id == bindparam("the_id"))
-_RELEASE = update(reservations).where(reservations.c.intent_id == bindparam("the_intent")).values(active=False)
-_ORDER = select(orders).where(orders.c.cloid == bindparam("the_cloid"))
+_TRIPS_OF_DEPLOYMENT = Read(_TRIPS.where(round_trips.c.deployment == bindparam("deployment")))
+_TRIPS_OF_WALLET = Read(_TRIPS.where(round_trips.c.wallet == bindparam("wallet")))
+_INTENT = Read(select(intents).where(intents.c.id == bindparam("the_id")))
+_SET_INTENT = Write(update(intents).where(intents.c.id == bindparam("the_id")))
+_RELEASE = Write(update(reservations).where(reservations.c.intent_id == bindparam("the_intent")).values(active=False))
+_ORDER = Read(select(orders).where(orders.c.cloid == bindparam("the_cloid")))
 _ORDERS_NAMED = select(*_ORDER_COLUMNS).where(orders.c.cloid.in_(bindparam("cloids", expanding=True)))
-_ORDERS_OF_INTENT = select(*_ORDER_COLUMNS).where(orders.c.intent_id == bindparam("the_intent"))
+_ORDERS_OF_INTENT = Read(select(*_ORDER_COLUMNS).where(orders.c.intent_id == bindparam("the_intent")))
 _FILLS_OF_ORDERS = select(fills).where(fills.c.cloid.in_(bindparam("cloids", expanding=True))).order_by(fills.c.seq)
-_FILL_COUNT = select(func.count()).where(fills.c.cloid == bindparam("the_cloid"))
-_UPDATE_ORDER = update(orders).where(orders.c.cloid == bindparam("the_cloid"))
-_ADD_FILL = upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"])
-_ADD_FUNDING = upsert(funding_payments).on_conflict_do_nothing(index_elements=["wallet", "payment_id"])
-_ADD_FLOW = upsert(account_flows).on_conflict_do_nothing(index_elements=["wallet", "flow_id"])
-_POSITIONS = select(positions).where(positions.c.wallet == bindparam("wallet"))
-_SAVE_POSITION = _replacing(positions, ["wallet", "market", "controller_id"])
-_SAVE_EQUITY = _replacing(equity_points, ["wallet", "time_ms"])
+_FILL_COUNT = Read(select(func.count()).where(fills.c.cloid == bindparam("the_cloid")))
+_UPDATE_ORDER = Write(update(orders).where(orders.c.cloid == bindparam("the_cloid")))
+_ADD_FILL = Write(upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"]))
+_ADD_FUNDING = Write(upsert(funding_payments).on_conflict_do_nothing(index_elements=["wallet", "payment_id"]))
+_ADD_FLOW = Write(upsert(account_flows).on_conflict_do_nothing(index_elements=["wallet", "flow_id"]))
+_POSITIONS = Read(select(positions).where(positions.c.wallet == bindparam("wallet")))
+_SAVE_POSITION = Write(_replacing(positions, ["wallet", "market", "controller_id"]))
+_SAVE_EQUITY = Write(_replacing(equity_points, ["wallet", "time_ms"]))
+_ADD_INTENT = Write(insert(intents))
+_ADD_RESERVATION = Write(insert(reservations))
+_ADD_ORDERS = Write(insert(orders))
+_ADD_TRIP = Write(insert(round_trips))
 
 
 def _columns(row: Any) -> dict[str, Any]:
@@ -151,11 +160,10 @@ def _columns(row: Any) -> dict[str, Any]:
 
 def add_intent(tx: Connection, values: dict[str, Any], reservation: Reservation | None, new_orders: Sequence[OrderRow]) -> None:
     """Insert an intent, the risk it reserves and the orders it will send: the write-ahead of the protocol (execution.md §4)."""
-    tx.execute(insert(intents), values)
+    _ADD_INTENT.one(tx, values)
     if reservation is not None:
-        tx.execute(insert(reservations), {"active": True, **_columns(reservation)})
-    if new_orders:
-        tx.execute(insert(orders), [_columns(order) for order in new_orders])
+        _ADD_RESERVATION.one(tx, {"active": True, **_columns(reservation)})
+    _ADD_ORDERS.all(tx, [_columns(order) for order in new_orders])
 
 
 def set_intent_state(tx: Connection, intent_id: str, state: IntentState, now_ms: int, detail: dict[str, Any] | None = None) -> None:
@@ -163,9 +171,9 @@ def set_intent_state(tx: Connection, intent_id: str, state: IntentState, now_ms:
     values: dict[str, Any] = {"state": state.value, "updated_ms": now_ms}
     if detail is not None:
         values["detail"] = detail
-    tx.execute(_SET_INTENT, {"the_id": intent_id, **values})
+    _SET_INTENT.one(tx, {"the_id": intent_id, **values})
     if state.value not in OPEN_INTENT_STATES:
-        tx.execute(_RELEASE, {"the_intent": intent_id})
+        _RELEASE.one(tx, {"the_intent": intent_id})
 
 
 def open_intents(tx: Connection, wallet: str) -> list[dict[str, Any]]:
@@ -175,17 +183,16 @@ def open_intents(tx: Connection, wallet: str) -> list[dict[str, Any]]:
 
 def unknown_markets(tx: Connection, wallet: str) -> frozenset[str]:
     """Markets with an intent whose outcome the venue did not tell."""
-    return frozenset(row[0] for row in tx.execute(_UNKNOWN_MARKETS, {"wallet": wallet}))
+    return frozenset(row[0] for row in _UNKNOWN_MARKETS.rows(tx, {"wallet": wallet}))
 
 
 def intent(tx: Connection, intent_id: str) -> dict[str, Any] | None:
-    found = tx.execute(_INTENT, {"the_id": intent_id}).first()
-    return dict(found._mapping) if found else None
+    return next(iter(_INTENT.dicts(tx, {"the_id": intent_id})), None)
 
 
 def recent_rejections(tx: Connection, deployment: str, since_ms: int) -> dict[str, int]:
     """Rejections by rule since an instant."""
-    return {row[0]: row[1] for row in tx.execute(_REJECTIONS, {"deployment": deployment, "since_ms": since_ms})}
+    return {row[0]: row[1] for row in _REJECTIONS.rows(tx, {"deployment": deployment, "since_ms": since_ms})}
 
 
 def intent_counts(tx: Connection, deployment: str) -> list[tuple[str, str | None, int]]:
@@ -199,20 +206,20 @@ def intent_counts(tx: Connection, deployment: str) -> list[tuple[str, str | None
 
 
 def active_reservations(tx: Connection, wallet: str) -> list[Reservation]:
-    return [Reservation(**row._mapping) for row in tx.execute(_ACTIVE_RESERVATIONS, {"wallet": wallet})]
+    return [Reservation(**row) for row in _ACTIVE_RESERVATIONS.dicts(tx, {"wallet": wallet})]
 
 
 def live_orders(tx: Connection, wallet: str) -> list[OrderRow]:
-    return [OrderRow(*row) for row in tx.execute(_LIVE_ORDERS, {"wallet": wallet})]
+    return [OrderRow(*row) for row in _LIVE_ORDERS.rows(tx, {"wallet": wallet})]
 
 
 def order(tx: Connection, cloid: str) -> OrderRow | None:
-    found = tx.execute(_ORDER, {"the_cloid": cloid}).first()
-    return OrderRow(**found._mapping) if found else None
+    found = _ORDER.dicts(tx, {"the_cloid": cloid})
+    return OrderRow(**found[0]) if found else None
 
 
 def orders_of_intent(tx: Connection, intent_id: str) -> list[OrderRow]:
-    return [OrderRow(*row) for row in tx.execute(_ORDERS_OF_INTENT, {"the_intent": intent_id})]
+    return [OrderRow(*row) for row in _ORDERS_OF_INTENT.rows(tx, {"the_intent": intent_id})]
 
 
 def orders_named(tx: Connection, cloids: Sequence[str]) -> list[OrderRow]:
@@ -220,13 +227,12 @@ def orders_named(tx: Connection, cloids: Sequence[str]) -> list[OrderRow]:
 
 
 def update_order(tx: Connection, cloid: str, **values: Any) -> None:
-    tx.execute(_UPDATE_ORDER, {"the_cloid": cloid, **values})
+    _UPDATE_ORDER.one(tx, {"the_cloid": cloid, **values})
 
 
 def update_orders(tx: Connection, changes: Sequence[dict[str, Any]]) -> None:
     """Several changes in this order: the same columns in each, and `the_cloid` of its order."""
-    if changes:
-        tx.execute(_UPDATE_ORDER, list(changes))
+    _UPDATE_ORDER.all(tx, changes)
 
 
 def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str, to: str) -> None:
@@ -255,7 +261,7 @@ def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) ->
         "exit_reason": fill.reason.value if fill.reason else None,
         "time_ms": fill.time_ms,
     }
-    return bool(tx.execute(_ADD_FILL, values).rowcount)
+    return bool(_ADD_FILL.one(tx, values))
 
 
 def fills_of_orders(tx: Connection, cloids: Sequence[str]) -> list[dict[str, Any]]:
@@ -265,7 +271,7 @@ def fills_of_orders(tx: Connection, cloids: Sequence[str]) -> list[dict[str, Any
 
 def fill_count(tx: Connection, cloid: str) -> int:
     """How many fills an order has."""
-    return int(tx.execute(_FILL_COUNT, {"the_cloid": cloid}).scalar_one())
+    return int(_FILL_COUNT.rows(tx, {"the_cloid": cloid})[0][0])
 
 
 def fills_of(tx: Connection, *, wallet: str | None = None, deployment: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
@@ -280,19 +286,18 @@ def fills_of(tx: Connection, *, wallet: str | None = None, deployment: str | Non
 
 def volume_after(tx: Connection, deployment: str, seq: int) -> tuple[Decimal, int]:
     """Notional of a deployment's fills after `seq`, quote units, and the newest seq."""
-    rows = tx.execute(_FILLS_AFTER, {"deployment": deployment, "seq": seq}).all()
-    return sum((row.size * row.price for row in rows), ZERO), rows[-1].seq if rows else seq
+    rows = _FILLS_AFTER.rows(tx, {"deployment": deployment, "seq": seq})
+    return sum((size * price for _, size, price in rows), ZERO), rows[-1][0] if rows else seq
 
 
 def positions_of(tx: Connection, wallet: str) -> list[PositionRow]:
     """Every row of a wallet, flat ones too (they remember when the market went flat)."""
-    return [PositionRow(**row._mapping) for row in tx.execute(_POSITIONS, {"wallet": wallet})]
+    return [PositionRow(**row) for row in _POSITIONS.dicts(tx, {"wallet": wallet})]
 
 
 def save_positions(tx: Connection, rows: Sequence[PositionRow]) -> None:
     """Write rows whole; one of the same wallet, market and controller is replaced."""
-    if rows:
-        tx.execute(_SAVE_POSITION, [_columns(row) for row in rows])
+    _SAVE_POSITION.all(tx, [_columns(row) for row in rows])
 
 
 def add_funding(tx: Connection, wallet: str, payment: FundingPayment, deployment: str | None) -> bool:
@@ -308,18 +313,18 @@ def add_funding(tx: Connection, wallet: str, payment: FundingPayment, deployment
         "payment": payment.payment,
         "time_ms": payment.time_ms,
     }
-    return bool(tx.execute(_ADD_FUNDING, values).rowcount)
+    return bool(_ADD_FUNDING.one(tx, values))
 
 
 def add_flow(tx: Connection, wallet: str, flow_id: int, kind: str, amount: Decimal, time_ms: int) -> bool:
     """Record a deposit or withdrawal once."""
     values = {"wallet": wallet, "flow_id": flow_id, "kind": kind, "amount": amount, "time_ms": time_ms}
-    return bool(tx.execute(_ADD_FLOW, values).rowcount)
+    return bool(_ADD_FLOW.one(tx, values))
 
 
 def add_equity_point(tx: Connection, wallet: str, time_ms: int, equity: Decimal, cash: Decimal, nav: Decimal) -> None:
     values = {"wallet": wallet, "time_ms": time_ms, "equity": equity, "cash": cash, "nav": nav}
-    tx.execute(_SAVE_EQUITY, values)
+    _SAVE_EQUITY.one(tx, values)
 
 
 def equity_points_of(tx: Connection, wallet: str, since_ms: int = 0, limit: int = 500) -> list[dict[str, Any]]:
@@ -328,16 +333,16 @@ def equity_points_of(tx: Connection, wallet: str, since_ms: int = 0, limit: int 
 
 
 def add_round_trip(tx: Connection, values: dict[str, Any]) -> None:
-    tx.execute(insert(round_trips), values)
+    _ADD_TRIP.one(tx, values)
 
 
 def round_trips_of(tx: Connection, *, deployment: str | None = None, wallet: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
     """Newest `limit` closed trades, oldest first."""
     if deployment is not None:
-        rows = tx.execute(_TRIPS_OF_DEPLOYMENT, {"deployment": deployment, "most": limit})
+        rows = _TRIPS_OF_DEPLOYMENT.dicts(tx, {"deployment": deployment, "most": limit})
     else:
-        rows = tx.execute(_TRIPS_OF_WALLET, {"wallet": wallet, "most": limit})
-    return [dict(row._mapping) for row in rows][::-1]
+        rows = _TRIPS_OF_WALLET.dicts(tx, {"wallet": wallet, "most": limit})
+    return rows[::-1]
 
 
 def count_round_trips(tx: Connection, deployment: str) -> int:

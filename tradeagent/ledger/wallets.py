@@ -10,6 +10,7 @@ from tradeagent.domain.clock import Clock, day_start_ms
 from tradeagent.domain.errors import InvalidInput, NotFound
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.performance import Day, Nav, Penalty
+from tradeagent.ledger.direct import Write
 from tradeagent.ledger.schema import risk_state, wallets
 
 REPLAY = "replay"
@@ -124,7 +125,7 @@ class RiskRow:
 
 
 _RISK_FIELDS = tuple(item.name for item in fields(RiskRow) if item.name != "wallet")
-_SAVE_RISK = update(risk_state).where(risk_state.c.wallet == bindparam("the_wallet"))
+_SAVE_RISK = Write(update(risk_state).where(risk_state.c.wallet == bindparam("the_wallet")))
 
 
 def create(tx: Connection, row: WalletRow) -> None:
@@ -161,4 +162,4 @@ def risk(tx: Connection, name: str) -> RiskRow:
 
 
 def save_risk(tx: Connection, row: RiskRow) -> None:
-    tx.execute(_SAVE_RISK, {"the_wallet": row.wallet, **{name: getattr(row, name) for name in _RISK_FIELDS}})
+    _SAVE_RISK.one(tx, {"the_wallet": row.wallet, **{name: getattr(row, name) for name in _RISK_FIELDS}})

@@ -81,7 +81,7 @@ class TickRecord:
         data = _shallow(self)
         data["figures"] = _shallow(self.figures)
         data["decisions"] = [_shallow(decision) for decision in self.decisions]
-        data["snapshot"] = self.snapshot.to_json() if self.snapshot else None
+        data["snapshot"] = self.snapshot.to_data() if self.snapshot else None
         data["defects"] = []
         return zlib.compress(json.dumps(data, default=str, separators=(",", ":")).encode(), 1)
 
@@ -97,7 +97,7 @@ class TickRecord:
         data["learnings"] = tuple((section, text) for section, text in data["learnings"])
         data["directives"], data["calls"], data["defects"] = tuple(data["directives"]), tuple(data["calls"]), ()
         data["verdicts"] = tuple((kind, rule) for kind, rule in data["verdicts"])
-        data["snapshot"] = SnapshotRecord.from_json(data["snapshot"]) if data["snapshot"] else None
+        data["snapshot"] = SnapshotRecord.from_data(data["snapshot"]) if data["snapshot"] else None
         return cls(**data)
 
 
