@@ -15,6 +15,7 @@ from tradeagent.brokers.paper_store import FORMAT
 from tradeagent.brokers.protocol import Activity, CashFlow, Liquidation, OrderChange
 from tradeagent.brokers.refusing import RefusingBroker
 from tradeagent.domain.bars import Bar
+from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import DataError, RefusedError, VenueError
 from tradeagent.domain.instrument import Instrument, MarginTier
@@ -46,7 +47,7 @@ def stop(cloid: str, trigger: str, size: str = "1", **more: object) -> OrderRequ
 
 
 def open_broker(root: Path, **more: object) -> PaperBroker:
-    return PaperBroker(root / "paper.db", {"X": X}, durable=False, **more)  # type: ignore[arg-type]
+    return PaperBroker(root / "paper.db", {"X": X}, more.pop("clock", SimulatedClock(0)), durable=False, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -350,7 +351,7 @@ def test_an_account_of_a_newer_format_and_a_file_that_is_none_are_refused(tmp_pa
 
 def test_a_durable_account_is_synced_on_each_write(tmp_path: Path) -> None:
     for durable, level in ((True, 2), (False, 1)):
-        broker = PaperBroker(tmp_path / f"{durable}.db", {"X": X}, durable=durable)
+        broker = PaperBroker(tmp_path / f"{durable}.db", {"X": X}, SimulatedClock(0), durable=durable)
         assert broker._store._db.execute("PRAGMA synchronous").fetchone()[0] == level
         assert broker._store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         broker.close()
@@ -369,3 +370,19 @@ def test_a_dry_runs_broker_reads_and_refuses_every_write(broker: PaperBroker, tm
     assert writes(tmp_path) == before
     public = {name for name in dir(RefusingBroker) if not name.startswith("_")}
     assert public == {"account", "order_status", "activity_since", "place", "cancel", "set_leverage"}, "nothing else can write"
+
+
+def test_an_order_is_in_the_book_from_the_first_open_after_it_was_placed(tmp_path: Path) -> None:
+    clock = SimulatedClock(T0 + STEP)
+    broker = open_broker(tmp_path, clock=clock)
+    broker.transfer(D(10_000))
+    play(broker, T0, 100)
+    clock.advance_to(T0 + STEP + STEP // 2)
+    broker.place([order("0x1")])
+    play(broker, T0 + STEP, 101, 103, 100, 102)
+    waiting = broker.order_status("0x1")
+    assert waiting is not None and waiting.state is OrderState.PENDING
+    play(broker, T0 + 2 * STEP, 105)
+    filled = broker.order_status("0x1")
+    assert filled is not None and filled.average_price == D("105.021")
+    broker.close()

@@ -153,7 +153,7 @@ class World:
             token = runs.take_lease(tx, WALLET, "test", AGENT, self.clock.now_ms())
             wallet = wallets.get(tx, WALLET)
         self.paper = PaperBroker(
-            self.root / "paper.db", INSTRUMENTS, fees=self.costs.fees, slippage_bps=self.costs.slippage_bps, durable=False
+            self.root / "paper.db", INSTRUMENTS, self.clock, fees=self.costs.fees, slippage_bps=self.costs.slippage_bps, durable=False
         )
         terms = {
             Actor.AGENT: Terms(

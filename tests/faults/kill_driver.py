@@ -230,7 +230,7 @@ def _money(root: Path, ledger: sqlite3.Connection, paper: sqlite3.Connection) ->
     found = [f"{name}: {row[0]}" for name, db in (("ledger", ledger), ("paper", paper)) for row in db.execute("PRAGMA integrity_check")]
     found = [line for line in found if not line.endswith(": ok")]
     workspace = Workspace(root)
-    broker = open_paper(workspace, load_config(workspace.config_file, {}), WALLET)
+    broker = open_paper(workspace, load_config(workspace.config_file, {}), WALLET, SimulatedClock(BEGIN_MS))
     venue = broker.account()
     cash = Decimal(ledger.execute("SELECT cash FROM risk_state WHERE wallet = ?", (WALLET,)).fetchone()[0])
     held = {

@@ -8,7 +8,7 @@ from venue_driver import ETH, FREE_OF_COST, HOUR, INTERVAL, USDC, Exchange, bar,
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.names import ExitReason, Liquidity, OrderState, OrderType, Side
 from tradeagent.venue import FundingRow
-from tradeagent.venue.events import CloseBars, FundingPaid, Liquidated, Marked, OpenBars
+from tradeagent.venue.events import CloseBars, FundingPaid, Liquidated, Marked, OpenBars, Place
 
 SLIPPED = replace(FREE_OF_COST, slippage_tenth_bps=100)
 
@@ -448,3 +448,57 @@ def test_several_markets_reach_their_adverse_extremes_together(eth, sol, is_liqu
     assert (venue.size("ETH"), venue.size("SOL")) == (ETH, -10_000)
     venue.bars(bar(3, eth), bar(3, sol, market="SOL"))
     assert bool(venue.all(Liquidated)) is is_liquidated
+
+
+LATE = INTERVAL + FREE_OF_COST.latency_ms + 1
+
+
+def test_a_market_order_placed_while_a_bar_runs_waits_for_the_next_open():
+    venue = Exchange()
+    venue.send(Place((buy(),), time_ms=LATE))
+    venue.bar(2010, 2050, 1990, 2040)
+    assert not venue.fills()
+    assert venue.status("entry") == (OrderState.PENDING, "queued")
+    venue.bar(2045, 2045, 2045, 2045)
+    assert venue.fills("entry")[0].price == usd(2045)
+
+
+def test_what_was_decided_on_a_close_may_arrive_a_moment_after_it():
+    venue = Exchange()
+    venue.send(Place((buy(),), time_ms=LATE - 1))
+    venue.bar(2010, 2050, 1990, 2040)
+    assert venue.fills("entry")[0].price == usd(2010)
+
+
+def test_a_limit_placed_while_a_bar_runs_gets_nothing_of_its_path():
+    venue = Exchange()
+    venue.send(Place((limit("entry", Side.BUY, 1950),), time_ms=LATE))
+    venue.bar(2010, 2050, 1900, 2040)
+    assert not venue.fills()
+    venue.bar(2040, 2040, 1900, 2000)
+    assert len(venue.fills()) == 1
+
+
+def test_a_stop_placed_while_a_bar_runs_guards_from_the_next_open():
+    venue = held()
+    venue.send(Place((stop(1950),), time_ms=2 * INTERVAL + 60_000))
+    venue.bar(2000, 2000, 1900, 1940)
+    assert venue.position == ETH
+    venue.bar(1930, 1990, 1930, 1980)
+    assert venue.prices("stop") == [1930]
+
+
+def test_an_order_at_the_mark_does_not_wait_for_any_bar():
+    venue = held()
+    venue.send(Place((replace(order("out", Side.SELL), at_mark=True),), time_ms=2 * INTERVAL + 60_000))
+    assert venue.prices("out") == [2000]
+    assert venue.position == 0
+
+
+def test_an_order_after_an_open_that_was_played_alone_waits_too():
+    venue = Exchange()
+    venue.open(2010, 2010, 2010, 2010)
+    venue.send(Place((buy(),), time_ms=LATE))
+    assert not venue.fills()
+    venue.bar(2010, 2050, 1990, 2040)
+    assert not venue.fills()

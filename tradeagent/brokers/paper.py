@@ -13,6 +13,7 @@ from pathlib import Path
 from tradeagent.brokers.paper_store import PaperStore
 from tradeagent.brokers.protocol import Activity, BrokerAccount, CashFlow, Liquidation, OrderChange
 from tradeagent.domain.bars import Bar
+from tradeagent.domain.clock import Clock
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import RefusedError, VenueError
 from tradeagent.domain.instrument import Instrument
@@ -23,12 +24,16 @@ _RATE_UNITS = 10**8
 
 
 class PaperBroker:
-    """The venue in process. `file` is created on first use; `durable` False (replays) leaves fsync to the operating system."""
+    """The venue in process. `file` is created on first use; `durable` False (replays) leaves fsync to the operating system.
+
+    `clock` is the wallet's: an order is in the book from the first open after it was placed.
+    """
 
     def __init__(
         self,
         file: Path,
         instruments: Mapping[str, Instrument],
+        clock: Clock,
         *,
         fees: FeeSchedule | None = None,
         slippage_bps: Decimal = Decimal(2),
@@ -44,6 +49,7 @@ class PaperBroker:
             path="nearest" if path == "nearest" else "adverse",
         )
         self._store = PaperStore(file, durable=durable)
+        self._clock = clock
         self._state = VenueState()
 
     def close(self) -> None:
@@ -71,7 +77,7 @@ class PaperBroker:
 
     def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
         grouped = any(order.parent_cloid for order in orders)
-        event = events.Place(tuple(self._venue_order(order) for order in orders), "normal_tpsl" if grouped else "na")
+        event = events.Place(tuple(self._venue_order(order) for order in orders), "normal_tpsl" if grouped else "na", self._clock.now_ms())
         outcomes = self._write(event)
         reports = {}
         for outcome in outcomes:

@@ -80,12 +80,13 @@ def manual_limits(config: Config, wallet: WalletRow) -> Limits:
     return resolve_limits(LimitKind.MANUAL, written, network=network, ceilings=config.section("ceilings", network), where="manual.limits")
 
 
-def open_paper(workspace: Workspace, config: Config, wallet: str, *, durable: bool = True) -> PaperBroker:
+def open_paper(workspace: Workspace, config: Config, wallet: str, clock: Clock, *, durable: bool = True) -> PaperBroker:
     """The paper account of a wallet."""
     costs = costs_of(config)
     return PaperBroker(
         workspace.paper_file(wallet),
         instruments_of(config),
+        clock,
         fees=costs.fees,
         slippage_bps=costs.slippage_bps,
         path=config.text("paper.path") or "adverse",
@@ -112,7 +113,7 @@ def open_door(
             code=Rule.LIVE_GATE.value,
         )
     mode = mode or DoorMode()
-    paper = open_paper(workspace, config, wallet.name, durable=mode.durable)
+    paper = open_paper(workspace, config, wallet.name, clock, durable=mode.durable)
     markets = {symbol: MarketState(known) for symbol, known in instruments_of(config).items()}
     setup = Setup(
         wallet=wallet,

@@ -34,6 +34,7 @@ from tradeagent.runtime.stops import StopReason
 from tradeagent.turns.record import TickRecord, TickState
 
 COMMAND_POLL_S = 0.05
+LOOK_EVERY_S = 1.0
 MAX_FAILURES = 5
 PRUNE_EVERY = 50
 
@@ -154,8 +155,18 @@ class Runner:
                 await asyncio.sleep(0)
             clock.advance_to(mark)
             return
-        await self._wait(max(0, mark - clock.now_ms()) / 1000)
+        while (ahead := mark - clock.now_ms()) > 0 and not self._stop.is_set():
+            await self._wait(min(ahead / 1000, LOOK_EVERY_S))
+            if mark - clock.now_ms() > LOOK_EVERY_S * 1000:
+                await self._look()
         self.tally.lateness_ms.append(max(0, clock.now_ms() - mark))
+
+    async def _look(self) -> None:
+        """Play the bars that came since, so that a halt is judged on each of them and waits for no tick."""
+        try:
+            await self._run.door.engine.alone(self._advance)
+        except TradeAgentError:
+            return  # the next tick meets the same trouble, and records it
 
     async def _wait(self, seconds: float) -> None:
         """Wait in wall time, but no longer than until somebody ends the run."""

@@ -10,7 +10,10 @@ from tradeagent.venue.state import FINISHED_KEPT, Order, Phase, VenueConfig, Ven
 
 
 class Book:
-    """A mutable account for the length of one step. `now_ms` stamps outcomes; `hold_ms` > 0 while a bar's path is walked (its close)."""
+    """A mutable account for the length of one step. `now_ms` stamps outcomes; `hold_ms` > 0 while a bar's path is walked (its close).
+
+    `bar_ms` is the open of the bar that is played; an order placed while it ran was not in the book and waits for the next one.
+    """
 
     def __init__(self, state: VenueState, config: VenueConfig) -> None:
         self.config = config
@@ -27,6 +30,8 @@ class Book:
         self.clock_ms = state.clock_ms
         self.now_ms = state.clock_ms
         self.hold_ms = 0
+        self.bar_ms: int | None = None
+        self.placing_ms = state.clock_ms
         self.next_oid = state.next_oid
         self.next_trade_id = state.next_trade_id
         self.next_payment_id = state.next_payment_id
@@ -66,6 +71,10 @@ class Book:
         """Signed lots held."""
         held = self.holdings.get(market)
         return held.size if held else 0
+
+    def is_late(self, order: Order) -> bool:
+        """Whether an order was placed after the bar that is played had opened."""
+        return self.bar_ms is not None and order.placed_ms > self.bar_ms + self.config.latency_ms
 
     def status(self, cloid: str) -> OrderUpdate | None:
         """The current report of an order by its cloid, live or recently finished."""

@@ -43,10 +43,15 @@ class FundingRow:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Place orders. With `normal_tpsl` the first is the entry, the others its reduce-only stop and/or target."""
+    """Place orders. With `normal_tpsl` the first is the entry, the others its reduce-only stop and/or target.
+
+    `time_ms` is the instant of placing when it lies after the venue's clock, which stands at the last close: an order is in the book from
+    the first open after it was placed.
+    """
 
     orders: tuple[VenueOrder, ...]
     grouping: Grouping = "na"
+    time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

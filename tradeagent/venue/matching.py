@@ -21,8 +21,11 @@ def reached(book: Book, order: Order, price: int) -> bool:
 def level_of(book: Book, order: Order) -> tuple[bool, int] | None:
     """(executes at or below?, level) of an order, None while it waits for something else.
 
-    A target of an entry that filled on the way counts from the next bar; a resting limit waits when the bar's volume is used up.
+    A target of an entry that filled on the way counts from the next bar; a resting limit waits when the bar's volume is used up; an order
+    that was placed while the bar ran waits for the next one.
     """
+    if book.is_late(order):
+        return None
     if order.phase is Phase.ARMED and order.trigger is not None:
         if order.hold_ms >= book.hold_ms > 0:
             return None

@@ -18,6 +18,7 @@ MISSING_ORDER = "Order was never placed, already canceled, or filled."
 
 def place(book: Book, event: Place) -> None:
     """Place orders one after the other, or an entry with its children; a known cloid gets its current report instead."""
+    book.placing_ms = max(book.now_ms, event.time_ms)
     if event.grouping == "normal_tpsl":
         _place_group(book, event.orders)
         return
@@ -179,14 +180,15 @@ def _new_order(book: Book, asked: VenueOrder, phase: Phase, parent_oid: int | No
         reduce_only=asked.reduce_only,
         exit_reason=asked.exit_reason,
         phase=phase,
-        placed_ms=book.now_ms,
+        placed_ms=book.placing_ms,
         parent_oid=parent_oid,
     )
 
 
 def _route(book: Book, asked: VenueOrder, order: Order) -> None:
     """Arm a trigger, rest a passive limit, and fill the rest now (at the mark, at a current open) or queue it for the next open."""
-    is_now = asked.at_mark or book.opened.get(order.market) == book.clock_ms
+    has_opened = book.opened.get(order.market) == book.clock_ms and order.placed_ms <= book.clock_ms + book.config.latency_ms
+    is_now = asked.at_mark or has_opened
     if order.type.is_trigger:
         _rest(book, order, Phase.ARMED)
     elif order.type is OrderType.MARKET or order.tif is Tif.IOC or not _is_passive(book, order):

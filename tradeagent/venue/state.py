@@ -74,7 +74,8 @@ def _whole(value: Decimal, decimals: int, name: str) -> int:
 class VenueConfig:
     """How the simulation fills. Rates in 10^-8 of notional, slippage in tenths of a basis point per fill.
 
-    `path` orders the extremes of a bar (execution.md §7.2). `volume_cap_pct` limits the fills of one bar to that share of its volume.
+    `path` orders the extremes of a bar (execution.md §7.2). An order that comes at most `latency_ms` after an open still belongs to
+    it: what was decided on a close takes a moment to arrive. `volume_cap_pct` limits the fills of one bar to that share of its volume.
     """
 
     markets: Mapping[str, MarketSpec]
@@ -84,6 +85,7 @@ class VenueConfig:
     path: Literal["adverse", "nearest"] = "adverse"
     volume_cap_pct: int | None = None
     fill_no_volume: bool = False
+    latency_ms: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""A run on the wall clock, with new bars coming while it waits for its next tick. The clock here is sixty times as fast as the wall."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tradeagent.domain.clock import MINUTE_MS, SystemClock
+from tradeagent.domain.names import CommandKind, DeploymentState, RunMode
+from tradeagent.ledger import runs, trading
+from tradeagent.ledger.store import open_ledger
+from tradeagent.market.instruments import HYPERLIQUID
+from tradeagent.market.series import BarSeries
+from tradeagent.market.warehouse import Warehouse
+from tradeagent.runtime.assembly import Place, RunRequest, assembled
+from tradeagent.runtime.runner import Runner
+from tradeagent.runtime.workspace import init_workspace
+from tradeagent.workspace.config import load_config
+from tradeagent.workspace.paths import Workspace
+
+BEGIN = 1_767_787_200_000
+HELD = 300
+AGENT = """\
+---
+name: Holder
+description: Does nothing for an hour.
+model: offline/hold
+markets: [BTC]
+tick_interval: 1h
+limits: {max_daily_loss_quote: 50, max_single_order_quote: 1000, max_position_size_quote: 1000}
+---
+
+# Holder
+
+Hold.
+"""
+
+
+class FastClock(SystemClock):
+    """A minute a second, from the close of the bars that are there."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._began = super().monotonic()
+
+    def now_ms(self) -> int:
+        return BEGIN + HELD * MINUTE_MS + 100 + int((super().monotonic() - self._began) * 60_000)
+
+
+def _bars(warehouse: Warehouse, first: int, *closes: float) -> None:
+    """Minute bars from number `first` on: open = the close before, which is 100,000 at the start."""
+    close = np.array(closes)
+    opened = np.concatenate([[100_000.0 if first < HELD + 3 else closes[0]], close[:-1]])
+    ts = BEGIN + (first + np.arange(len(close))) * MINUTE_MS
+    high, low = np.maximum(opened, close), np.minimum(opened, close)
+    warehouse.append_bars(BarSeries(HYPERLIQUID, "BTC", MINUTE_MS, ts, opened, high, low, close, np.full(len(close), 10.0)))
+
+
+def _place(root: Path) -> Place:
+    init_workspace(root)
+    workspace = Workspace(root)
+    _bars(Warehouse(workspace.warehouse_dir), 0, *[100_000.0] * HELD)
+    (workspace.agent_dir("holder")).mkdir()
+    (workspace.agent_dir("holder") / "agent.md").write_text(AGENT)
+    return Place(workspace, load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file), FastClock())
+
+
+async def _until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+def test_a_crash_between_two_ticks_halts_and_flattens_without_waiting_for_the_next(tmp_path: Path) -> None:
+    place = _place(tmp_path / "ws")
+    order = {"market": "BTC", "side": "buy", "controller_id": "manual", "kind": "open", "type": "market", "tif": "gtc"}
+
+    def of_run(read: Callable[..., Any]) -> Any:
+        with place.ledger.reading() as tx:
+            return read(tx)
+
+    async def story(runner: Runner) -> None:
+        running = asyncio.create_task(runner.run())
+        await _until(lambda: runner.tally.ticks == 1)
+        with place.ledger.transaction() as tx:
+            asked = {"proposal": order | {"quote": "900", "stop": "60000", "reason": "by hand"}}
+            runs.add_command(tx, place.clock.new_id(), "holder", None, CommandKind.SUBMIT, asked, place.clock.now_ms())
+        await _until(lambda: bool(of_run(lambda tx: trading.live_orders(tx, "holder"))))
+        warehouse = Warehouse(place.workspace.warehouse_dir)
+        now = (place.clock.now_ms() - BEGIN) // MINUTE_MS
+        _bars(warehouse, HELD, *[100_000.0] * (now - HELD + 3))
+        await _until(lambda: any(row.size for row in of_run(lambda tx: trading.positions_of(tx, "holder"))))
+        _bars(warehouse, now + 3, 90_000.0)
+        await _until(lambda: of_run(lambda tx: runs.get_deployment(tx, "holder_1")).state == DeploymentState.HALTED)
+        await _until(lambda: not any(row.size for row in of_run(lambda tx: trading.positions_of(tx, "holder"))))
+        assert runner.tally.ticks == 1, "the next tick is an hour away"
+        runner.interrupt()
+        await running
+
+    with assembled(place, RunRequest("holder", RunMode.LOOP, cash="10000")) as run:
+        asyncio.run(story(Runner(run)))
+    with place.ledger.reading() as tx:
+        entry, exit_ = trading.fills_of(tx, wallet="holder", limit=10)
+        placed = trading.orders_named(tx, [entry["cloid"]])[0].created_ms
+    place.ledger.close()
+    assert entry["time_ms"] % MINUTE_MS == 0
+    assert entry["time_ms"] >= placed - 1_000, "nothing fills at a price from before it was placed"
+    assert exit_["exit_reason"] == "halt"
