@@ -51,8 +51,8 @@ migration: $(STAMP)  ## the next step of the ledger's schema: make migration NAM
 bench: $(STAMP)  ## the measurements of benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
 
-campaign: $(STAMP)  ## the long run of the crash, fault and property tests
-	TRADEAGENT_CAMPAIGN=1 $(BIN)/pytest tests/faults tests/property $(ARGS)
+campaign: $(STAMP)  ## crashes, faults, races and broken disks at full size: make campaign ARGS="exactly_once --seed 7"
+	$(BIN)/python -m tests.campaigns $(ARGS)
 
 clean:  ## remove the environment, caches and build output
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

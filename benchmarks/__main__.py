@@ -7,7 +7,22 @@ import sys
 
 from benchmarks.report import Row, row_of, show, write_page
 
-NAMES = ("cli_help", "status", "demo", "live_tick", "replay", "fleet", "submit", "prompt", "venue", "csv_import")
+NAMES = (
+    "cli_help",
+    "status",
+    "demo",
+    "live_tick",
+    "replay",
+    "fleet",
+    "submit",
+    "door",
+    "commands",
+    "reconcile",
+    "ledger_size",
+    "prompt",
+    "venue",
+    "csv_import",
+)
 
 
 def run(name: str) -> list[Row]:

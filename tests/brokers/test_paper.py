@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -153,23 +154,49 @@ def writes(root: Path) -> int:
         return int(raw.execute("SELECT version FROM venue").fetchone()[0])
 
 
-def test_a_bar_that_changes_nothing_is_not_written_and_playing_it_again_gives_the_same(broker: PaperBroker, tmp_path: Path) -> None:
-    broker.place([order("0x1"), stop("0x2", "95", parent_cloid="0x1")])
-    play(broker, T0 + STEP, 100)
+def test_a_bar_on_an_idle_account_is_not_written(broker: PaperBroker, tmp_path: Path) -> None:
     before = writes(tmp_path)
     for i in range(2, 8):
         play(broker, T0 + i * STEP, 100, 101, 99, 100 + i / 10)
     assert writes(tmp_path) == before
+
+
+def test_with_a_position_every_mark_is_kept_and_playing_a_bar_again_gives_the_same(broker: PaperBroker, tmp_path: Path) -> None:
+    broker.place([order("0x1"), stop("0x2", "95", parent_cloid="0x1")])
+    play(broker, T0 + STEP, 100)
+    for i in range(2, 8):
+        play(broker, T0 + i * STEP, 100, 101, 99, 100 + i / 10)
     free = broker.free()
     second = again(broker, tmp_path)
-    assert second.free() != free, "the marks of those bars were only in memory"
+    assert second.free() == free, "whoever opens the account next closes at the newest price"
     for i in range(2, 8):
         play(second, T0 + i * STEP, 100, 101, 99, 100 + i / 10)
-    assert second.free() == free and writes(tmp_path) == before
+    assert second.free() == free
     play(second, T0 + 8 * STEP, 100, 100, 94, 94)
-    assert writes(tmp_path) == before + 1 and second.account().positions == {}
+    assert second.account().positions == {}
     agrees(second)
     second.close()
+
+
+def test_a_mark_never_overwrites_what_another_process_did_meanwhile(broker: PaperBroker, tmp_path: Path) -> None:
+    broker.place([order("0x1")])
+    play(broker, T0 + STEP, 100)
+    other = open_broker(tmp_path)
+    other.account()
+    reload, closed = broker._store.reload, []
+
+    def reload_then_lose_the_race() -> object:
+        found = reload()
+        if not closed:
+            closed.extend(other.place([order("0x2", Side.SELL, reduce_only=True, at_mark=True)]))
+        return found
+
+    broker._store.reload = reload_then_lose_the_race  # type: ignore[method-assign]
+    play(broker, T0 + 2 * STEP, 100)
+    assert broker.account().positions == {}
+    assert closed[0].state is OrderState.FILLED
+    other.close()
+    agrees(broker)
 
 
 def test_a_bar_played_twice_fills_and_pays_once(broker: PaperBroker) -> None:
@@ -369,7 +396,16 @@ def test_a_dry_runs_broker_reads_and_refuses_every_write(broker: PaperBroker, tm
         assert caught.value.code == Rule.DRY_RUN.value
     assert writes(tmp_path) == before
     public = {name for name in dir(RefusingBroker) if not name.startswith("_")}
-    assert public == {"account", "order_status", "activity_since", "place", "cancel", "set_leverage"}, "nothing else can write"
+    assert public == {
+        "account",
+        "open_orders",
+        "order_status",
+        "activity_since",
+        "delivers_late",
+        "place",
+        "cancel",
+        "set_leverage",
+    }, "nothing else can write"
 
 
 def test_an_order_is_in_the_book_from_the_first_open_after_it_was_placed(tmp_path: Path) -> None:
@@ -386,3 +422,61 @@ def test_an_order_is_in_the_book_from_the_first_open_after_it_was_placed(tmp_pat
     filled = broker.order_status("0x1")
     assert filled is not None and filled.average_price == D("105.021")
     broker.close()
+
+
+def test_open_orders_are_told_as_they_were_placed_and_what_they_wait_for(broker: PaperBroker) -> None:
+    broker.place([order("0x1", type=OrderType.LIMIT, price=D(90)), stop("0x2", "85", parent_cloid="0x1")])
+    broker.set_leverage("X", 7)
+    entry, child = sorted(broker.open_orders(), key=lambda found: found.cloid)
+    assert (entry.cloid, entry.side, entry.type, entry.size, entry.filled) == ("0x1", Side.BUY, OrderType.LIMIT, 1, 0)
+    assert (entry.price, entry.trigger, entry.reduce_only, entry.waits, entry.state) == (90, None, False, False, OrderState.OPEN)
+    assert (child.trigger, child.reduce_only, child.waits, child.reason) == (85, True, True, "waitingForFill")
+    assert RefusingBroker(broker).open_orders() == broker.open_orders() and not RefusingBroker(broker).delivers_late
+    assert broker.account().leverage == {"X": 7}
+
+
+def test_an_order_that_has_expired_is_refused_in_the_words_of_the_venue(tmp_path: Path) -> None:
+    clock = SimulatedClock(T0)
+    broker = open_broker(tmp_path, clock=clock)
+    broker.transfer(D(1000))
+    play(broker, T0 - STEP, 100)
+    assert broker.place([order("0x1", type=OrderType.LIMIT, price=D(90), expires_ms=T0)])[0].state is OrderState.OPEN
+    clock.advance_to(T0 + 1)
+    [late] = broker.place([order("0x2", type=OrderType.LIMIT, price=D(90), expires_ms=T0)])
+    assert (late.state, late.reason, late.oid) == (OrderState.REJECTED, "Action already expired", None)
+    assert broker.order_status("0x2") is None and len(broker.open_orders()) == 1
+    broker.close()
+
+
+def test_an_order_that_fits_no_market_or_grid_is_a_report_and_no_exception(broker: PaperBroker) -> None:
+    before = len(broker.activity_since(0))
+    asked = {
+        "Unknown market Y.": replace(order("0x1"), market="Y"),
+        "Order has invalid size.": order("0x2", size="0.00001"),
+        "Price must be divisible by tick size.": order("0x3", type=OrderType.LIMIT, price=D("99.0000001")),
+    }
+    for text, request in asked.items():
+        (report,) = broker.place([request])
+        assert (report.state, report.reason) == (OrderState.REJECTED, text)
+    assert len(broker.activity_since(0)) == before
+
+
+def test_a_repeat_after_its_expiry_gets_the_same_answer_and_a_late_order_none(tmp_path: Path) -> None:
+    clock = SimulatedClock(T0 + STEP)
+    broker = open_broker(tmp_path, clock=clock)
+    broker.transfer(D(10_000))
+    play(broker, T0, 100)
+    sent = replace(order("0x1", at_mark=True), expires_ms=T0 + STEP + 10)
+    (first,) = broker.place([sent])
+    clock.advance_to(T0 + STEP + 11)
+    assert broker.place([sent]) == [first]
+    (late,) = broker.place([replace(sent, cloid="0x2")])
+    assert (late.state, broker.order_status("0x2")) == (OrderState.REJECTED, None)
+    broker.close()
+
+
+def test_an_account_that_cannot_be_read_is_a_venue_error(broker: PaperBroker) -> None:
+    broker._store._db.close()
+    for read in (broker.account, broker.open_orders, lambda: broker.order_status("0x1"), lambda: broker.activity_since(0)):
+        with pytest.raises(VenueError, match="did not answer"):
+            read()

@@ -102,3 +102,10 @@ def test_looking_shows_the_newest_closed_bar_without_playing_it(new_world: Calla
     assert [a.seq for a in world.paper.activity_since(0)] == seqs
     world.playback.look(0)
     assert world.price("BTC") == 101
+
+
+@pytest.mark.parametrize(("written", "percent"), [("", None), ("fills:\n  volume_cap: 0.1\n", 10), ("fills:\n  volume_cap: 0.001\n", 1)])
+def test_the_volume_cap_of_the_configuration_binds_the_paper_account(tmp_path: Path, written: str, percent: int | None) -> None:
+    door = opened(tmp_path, config=written)
+    assert door.paper._config.volume_cap_pct == percent
+    shut(door)

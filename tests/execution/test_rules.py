@@ -25,8 +25,9 @@ NewWorld = Callable[..., World]
 
 
 def verdict(state: RiskState, side: str = "buy", **stated: Any) -> tuple[Rejection | None, tuple[RuleCheck, ...]]:
+    executor = stated.pop("executor", None)
     try:
-        made = plan(proposal(side, **stated), state, lambda draft: largest_size(draft, state))
+        made = replace(plan(proposal(side, **stated), state, lambda draft: largest_size(draft, state)), executor=executor)
     except Unshapely as error:
         return error.rejection, ()
     return judge(made, state)
@@ -197,6 +198,23 @@ BOUNDS = {
     ),
     "leverage of the whole": Bound(Rule.LEVERAGE, {"max_leverage": 2}, stated={"size": 200}, over={"size": "200.001"}, key="max_leverage"),
     "margin": Bound(Rule.MARGIN, stated={"size": 100, "leverage": 1}, over={"size": "100.001"}, key="margin"),
+    "open executors": Bound(
+        Rule.OPEN_EXECUTORS,
+        {"max_open_executors": 5},
+        state=lambda s: replace(s, live_executors=4),
+        stated={"size": 1, "executor": "position"},
+        over_state=lambda s: replace(s, live_executors=5),
+        key="max_open_executors",
+    ),
+    "entries of executors, one each": Bound(
+        Rule.OPEN_POSITIONS,
+        {"max_positions_per_market": 3},
+        state=holding(row("BTC", "2", "100"), row("BTC", "1", "100", f"{AGENT}/01J", entries=7), row("BTC", "1", "100", AGENT, entries=1)),
+        over_state=holding(
+            row("BTC", "2", "100"), row("BTC", "1", "100", f"{AGENT}/01J", entries=7), row("BTC", "1", "100", AGENT, entries=2)
+        ),
+        key="max_positions_per_market",
+    ),
     "open positions": Bound(
         Rule.OPEN_POSITIONS,
         {"max_open_positions": 1},

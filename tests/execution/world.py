@@ -22,13 +22,15 @@ from tradeagent.domain.names import Actor, IntentKind, LimitKind, OrderType, Rec
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
 from tradeagent.execution.playback import Playback
-from tradeagent.execution.recover import compare, recover
+from tradeagent.execution.reconcile import compare
+from tradeagent.execution.recover import recover
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, RiskState, Scope
 from tradeagent.ledger import runs, trading, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import create_ledger, open_ledger
 from tradeagent.ledger.trading import OrderRow
 from tradeagent.market.series import BarSeries
+from tradeagent.workspace.latch import Gate
 
 D = Decimal
 NOON = 1_767_787_200_000  # 2026-01-07 12:00 UTC
@@ -163,7 +165,7 @@ class World:
             Actor.SYSTEM: Terms(Scope(Actor.SYSTEM, "system", None, AGENT), self.limits),
         }
         markets = {name: MarketState(known) for name, known in INSTRUMENTS.items()}
-        setup = Setup(wallet, token, terms, markets, self.costs, self.dry_run, in_thread=False)
+        setup = Setup(wallet, token, terms, markets, Gate(self.root / "kill", WALLET), self.costs, self.dry_run, in_thread=False)
         broker: Broker = RefusingBroker(self.paper) if self.dry_run else self.paper
         self.engine = ExecutionEngine(self.ledger, broker, self.clock, setup)
 

@@ -63,6 +63,32 @@ def test_a_full_disk_stops_a_start_and_a_read_still_answers(small: Product) -> N
     assert small.run(*RUN, "--max-ticks", "2", "--json").code == 0
 
 
+def _with_a_position(small: Product) -> Product:
+    """A wallet that holds, on a disk that is full to the last byte."""
+    assert run_with(Scripted(ENTER), small, *RUN[1:], "--max-ticks", "1").code == 0
+    assert len(small.ask("position", "list")) == 1
+    _fill(small)
+    return small
+
+
+OUT = (
+    ("kill", "btc_momentum"),
+    ("flatten", "btc_momentum"),
+    ("stop", "btc_momentum", "--unwind"),
+    ("position", "close", "BTC", "--wallet", "btc_momentum"),
+)
+
+
+@pytest.mark.parametrize("words", OUT, ids=lambda words: words[0])
+def test_the_way_out_of_the_market_is_open_on_a_full_disk(small: Product, words: tuple[str, ...]) -> None:
+    answer = _with_a_position(small).run(*words, "--yes", "--json")
+    assert answer.code == 0, answer
+    _clean(answer)
+    assert small.ask("position", "list") == []
+    assert small.ask("order", "list") == []
+    assert small.ask("fills")[-1]["exit_reason"] in ("kill", "flatten", "manual")
+
+
 def test_a_disk_that_fills_during_a_run_loses_no_trade_and_the_next_start_repairs_the_files(small: Product) -> None:
     filler: list[Path] = []
 

@@ -1,5 +1,6 @@
 """What is recorded once stays once: fills, payments, flows; tokens only grow; versions, incidents and small settings."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +11,8 @@ from tradeagent.domain.clock import DAY_MS, HOUR_MS
 from tradeagent.domain.errors import InvalidInput, NotFound
 from tradeagent.domain.names import CommandKind, ExitReason, IncidentCode, IntentState, Level, Liquidity, OrderState, Side
 from tradeagent.domain.order import Fill, FundingPayment
-from tradeagent.ledger import events, notes, runs, trading, wallets
-from tradeagent.ledger.store import create_ledger
+from tradeagent.ledger import events, nonces, notes, runs, trading, wallets
+from tradeagent.ledger.store import Ledger, create_ledger
 from tradeagent.ledger.trading import OrderRow, PositionRow, Reservation
 from tradeagent.ledger.wallets import RiskRow, WalletRow
 
@@ -320,3 +321,28 @@ def test_settings_and_lines_of_the_agent(tx) -> None:  # type: ignore[no-untyped
     for _ in range(2):
         notes.remember_line(tx, "a", "  learnt this ", "d_1", NOON)
     assert notes.written_by_agent(tx, "a") == {notes.line_hash("learnt this")}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = create_ledger(tmp_path / "ledger.db")
+    yield made
+    made.close()
+
+
+def test_nonces_follow_the_clock_and_never_fall_back(ledger: Ledger) -> None:
+    taken = []
+    for now in (1000, 1000, 5000, 2000, 5001, 9000):
+        with ledger.transaction() as tx:
+            taken.append(nonces.take(tx, "signer", now))
+    assert taken == [1000, 1001, 5000, 5001, 5002, 9000]
+    with ledger.transaction() as tx:
+        assert nonces.take(tx, "another", 10) == 10
+
+
+def test_a_nonce_of_a_transaction_that_failed_is_free_again(ledger: Ledger) -> None:
+    with pytest.raises(RuntimeError), ledger.transaction() as tx:
+        nonces.take(tx, "signer", 1000)
+        raise RuntimeError
+    with ledger.transaction() as tx:
+        assert nonces.take(tx, "signer", 1000) == 1000

@@ -17,6 +17,7 @@ from tradeagent.ledger.schema import commands
 from tradeagent.ledger.store import open_ledger
 from tradeagent.runtime import control, lease
 from tradeagent.runtime.stops import StopReason
+from tradeagent.workspace.latch import is_latched
 from tradeagent.workspace.paths import Workspace
 
 
@@ -81,6 +82,22 @@ async def test_f_asks_first_and_enter_is_no(workspace: Workspace) -> None:
         await stage.until(lambda: f"flatten {runner.deployment}: done" in stage.toasts())
         assert row_of(workspace, runner.deployment).state == "paused"
     assert given(workspace) == [("flatten", "done")]
+
+
+async def test_shift_k_asks_and_then_latches_and_closes(workspace: Workspace) -> None:
+    async with running(workspace) as runner, opened(workspace) as stage:
+        await chosen(stage, runner)
+        await stage.pilot.press("K")
+        await stage.until(lambda: f"Kill {runner.deployment} on btc_momentum?" in stage.text())
+        await stage.pilot.press("escape")
+        await stage.pilot.pause(0.2)
+        assert not is_latched(workspace.kill_dir, "btc_momentum")
+        await stage.pilot.press("K", "y")
+        await stage.until(lambda: "latched in" in stage.toasts())
+        assert "flat" in stage.toasts()
+        assert is_latched(workspace.kill_dir, "btc_momentum")
+        await stage.until(lambda: row_of(workspace, runner.deployment).state == "halted")
+    assert given(workspace) == []
 
 
 async def test_d_writes_a_directive_for_the_next_tick(workspace: Workspace) -> None:

@@ -3,22 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from venue_driver import ETH, FREE_OF_COST, USDC, Exchange, buy, limit, order, sell, stop, target, usd
+from venue_driver import ETH, FREE_OF_COST, USDC, Exchange, buy, limit, long_account, order, sell, stop, target, usd
 
 from tradeagent.domain.names import ExitReason, Liquidity, OrderState, OrderType, Side, Tif
-from tradeagent.venue import VenueState, order_status, step
-from tradeagent.venue.events import Cancel, Flow, Flowed, OrderUpdate, SetLeverage
+from tradeagent.venue import VenueState, account, order_status, step
+from tradeagent.venue.events import Cancel, Flow, Flowed, OrderUpdate, Refused, SetLeverage
 from tradeagent.venue.state import FINISHED_KEPT
 
 INCREASE = "Reduce only order would increase position."
 BAD_TRIGGER = "Invalid TP/SL price."
-
-
-def long_account(config=FREE_OF_COST, size=ETH, **fields) -> Exchange:
-    venue = Exchange(config, **fields)
-    venue.place(buy(size=size, at_mark=True))
-    assert venue.position == size
-    return venue
 
 
 @pytest.mark.parametrize(
@@ -335,13 +328,28 @@ def test_a_maker_rebate_is_truncated_toward_zero():
     assert venue.fills("maker")[0].fee == -30
 
 
-def test_withdrawals_stop_at_the_free_margin():
+@pytest.mark.parametrize(("leverage", "most"), [(20, 100), (25, 100), (10, 100), (8, 50)])
+def test_a_withdrawal_leaves_the_initial_margin_and_a_tenth_of_the_notional(leverage, most):
     venue = long_account(cash=300 * USDC)
-    venue.send(Flow(-200 * USDC - 1))
+    venue.send(SetLeverage("ETH", leverage))
+    assert account(venue.state, venue.config).withdrawable == most * USDC
+    venue.send(Flow(-most * USDC - 1))
     assert venue.refusal == "Insufficient free margin to withdraw."
-    venue.send(Flow(-200 * USDC))
-    assert venue.equity == 100 * USDC
-    assert [flow.amount for flow in venue.all(Flowed)] == [300 * USDC, -200 * USDC]
+    assert venue.all(Refused)[-1].details == {"amount": most * USDC + 1, "free": most * USDC}
+    venue.send(Flow(-most * USDC))
+    assert venue.equity == (300 - most) * USDC
+    assert [flow.amount for flow in venue.all(Flowed)] == [300 * USDC, -most * USDC]
+
+
+def test_a_withdrawal_without_a_position_may_take_all_and_a_deposit_is_always_taken():
+    venue = Exchange(cash=300 * USDC)
+    venue.send(Flow(-300 * USDC))
+    assert venue.equity == 0
+    venue = long_account(cash=101 * USDC)
+    venue.bar(1960, 1960, 1960, 1960)
+    assert account(venue.state, venue.config).withdrawable == 0
+    venue.send(Flow(USDC))
+    assert venue.all(Flowed)[-1].amount == USDC
 
 
 def test_leverage_starts_at_twenty_and_obeys_the_market_maximum():

@@ -8,7 +8,7 @@ from venue_driver import ETH, INTERVAL, MARKETS, USDC
 
 from tradeagent.domain.bars import Bar
 from tradeagent.domain.costs import fee, funding_payment
-from tradeagent.domain.names import Liquidity, OrderState, OrderType, Side, Tif
+from tradeagent.domain.names import ExitReason, Liquidity, OrderState, OrderType, Side, Tif
 from tradeagent.domain.position import Position, apply_fill
 from tradeagent.venue import FundingRow, VenueConfig, VenueOrder, VenueState, account, order_status, step
 from tradeagent.venue.events import (
@@ -21,6 +21,7 @@ from tradeagent.venue.events import (
     FundingPaid,
     Liquidated,
     Marked,
+    Modify,
     OpenBars,
     OrderUpdate,
     Place,
@@ -52,10 +53,16 @@ def tick_price(price: int) -> int:
 def venue_orders(draw, cloid: str, market: str) -> VenueOrder:
     level = tick_price(PRICE + draw(st.integers(-300, 300)) * 50)
     size = draw(st.sampled_from([51, ETH // 7, ETH, 3 * ETH, 60 * ETH]))
+    side = draw(st.sampled_from(list(Side)))
+    if draw(st.integers(0, 4)) == 0:
+        start = draw(st.sampled_from([None, tick_price(PRICE + side.sign * 9_000)]))
+        trail, activation = draw(trails(side))
+        kind = OrderType.STOP_MARKET
+        return VenueOrder(cloid, market, side, kind, size, trigger=start, reduce_only=True, trail=trail, activation=activation)
     return VenueOrder(
         cloid,
         market,
-        draw(st.sampled_from(list(Side))),
+        side,
         draw(st.sampled_from([OrderType.MARKET, *OrderType])),
         size if market == "ETH" else size * 3,
         price=tick_price(level + draw(st.integers(-3, 3)) * 10),
@@ -67,13 +74,31 @@ def venue_orders(draw, cloid: str, market: str) -> VenueOrder:
 
 
 @st.composite
+def trails(draw, side: Side) -> tuple[int, int | None]:
+    """Distance and activation of a trailing stop that closes with `side`."""
+    activation = draw(st.sampled_from([None, None, PRICE, PRICE - side.sign * 3_000]))
+    return draw(st.sampled_from([1, 500, 2_500, 7_000])), activation
+
+
+@st.composite
 def groups(draw, cloid: str, market: str) -> Place:
     side = draw(st.sampled_from(list(Side)))
     size = draw(st.sampled_from([ETH // 7, ETH, ETH, 3 * ETH, 60 * ETH]))
     kind = draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT]))
     entry = VenueOrder(cloid, market, side, kind, size, price=tick_price(PRICE + draw(st.integers(-40, 40)) * 50))
     away = draw(st.integers(1, 200)) * 50 * side.sign
-    stop = VenueOrder(f"{cloid}s", market, side.opposite, OrderType.STOP_MARKET, size, trigger=tick_price(PRICE - away), reduce_only=True)
+    trail, activation = draw(trails(side.opposite)) if draw(st.booleans()) else (None, None)
+    stop = VenueOrder(
+        f"{cloid}s",
+        market,
+        side.opposite,
+        OrderType.STOP_MARKET,
+        size,
+        trigger=tick_price(PRICE - away) if trail is None or draw(st.booleans()) else None,
+        reduce_only=True,
+        trail=trail,
+        activation=activation,
+    )
     kind = draw(st.sampled_from([OrderType.TAKE_PROFIT_MARKET, OrderType.TAKE_PROFIT_LIMIT]))
     level = tick_price(PRICE + away)
     target = VenueOrder(f"{cloid}t", market, side.opposite, kind, size, price=level, trigger=level, reduce_only=True)
@@ -83,7 +108,7 @@ def groups(draw, cloid: str, market: str) -> Place:
 @st.composite
 def bar_at(draw, market: str, index: int, around: int) -> Bar:
     opened = max(1000, around + draw(st.sampled_from([0, 0, -1_000, 1_500, -9_000, 20_000])))
-    if draw(st.integers(0, 9)) == 0:
+    if draw(st.integers(0, 4)) == 0:
         return Bar(market, index * INTERVAL, INTERVAL, opened, opened, opened, opened, 0)
     high = opened + draw(st.integers(0, 8_000))
     low = max(1, opened - draw(st.integers(0, 8_000)))
@@ -93,13 +118,28 @@ def bar_at(draw, market: str, index: int, around: int) -> Bar:
 
 
 @st.composite
-def actions(draw, number: int) -> Event:
+def pairs(draw, cloid: str, market: str, close: int) -> Place:
+    """Two orders of opposite sides: one resting next to the market and one that takes, or two that wait for the same open."""
+    side = draw(st.sampled_from(list(Side)))
+    size = draw(st.sampled_from([ETH // 7, ETH // 2])) * (1 if market == "ETH" else 3)
+    now = draw(st.booleans())
+    kind, price = (OrderType.LIMIT, tick_price(close) - side.sign * 20) if now else (OrderType.MARKET, None)
+    first = VenueOrder(f"{cloid}p", market, side, kind, size, price=price)
+    return Place((first, VenueOrder(f"{cloid}q", market, side.opposite, OrderType.MARKET, size, at_mark=now)))
+
+
+@st.composite
+def actions(draw, number: int, closes: dict[str, int]) -> Event:
     market = draw(st.sampled_from(NAMES))
-    kind = draw(st.integers(0, 9))
+    kind = draw(st.integers(0, 11))
+    if kind == 11:
+        return draw(pairs(f"o{number}", market, closes[market]))
+    if kind == 10:
+        return Modify(draw(venue_orders("new", market)), oid=draw(st.integers(1, 20)), always_place=draw(st.booleans()))
     if kind < 4:
         return draw(groups(f"o{number}", market))
     if kind < 7:
-        return Place((draw(venue_orders(f"o{number}", market)),))
+        return Place((draw(venue_orders(f"o{number}", market)),), draw(st.sampled_from(["na", "na", "na", "position_tpsl"])))
     if kind == 7:
         return Cancel(oid=draw(st.integers(1, 20)))
     if kind == 8:
@@ -137,7 +177,7 @@ def scenarios(draw) -> list[tuple[dict[str, Bar], tuple[FundingRow, ...], list[E
         )
         events = [draw(opening(cash))] if index == 1 else []
         for _ in range(draw(st.integers(0, 3))):
-            events.append(draw(actions(number)))
+            events.append(draw(actions(number, closes)))
             number += 1
         rounds.append((bars, rows, events))
     return rounds
@@ -172,21 +212,25 @@ relaxed = settings(max_examples=100, deadline=None, suppress_health_check=[Healt
 def test_money_is_conserved_and_every_state_is_sound(rounds, config, act_at_open):
     state = VenueState()
     expected_cash = 0
+    all_fills: list[Filled] = []
     positions = {name: Position(name) for name in NAMES}
-    filled: dict[str, int] = {}
+    filled: dict[int | None, int] = {}
     for event in stream(rounds, separate_opens=act_at_open, act_at_open=act_at_open):
         before = state.to_json()
         after, outcomes = step(state, event, config)
         assert state.to_json() == before
         assert step(state, event, config) == (after, outcomes)
         assert VenueState.from_json(after.to_json()) == after
+        check_levels(state, after)
+        check_outages(state, after, outcomes, config)
         state = after
         for outcome in outcomes:
             match outcome:
                 case Filled():
+                    all_fills.append(outcome)
                     positions[outcome.market] = check_fill(positions[outcome.market], outcome, config)
                     expected_cash += outcome.realised - outcome.fee
-                    filled[outcome.cloid] = filled.get(outcome.cloid, 0) + outcome.size
+                    filled[outcome.oid] = filled.get(outcome.oid, 0) + outcome.size
                 case FundingPaid():
                     check_funding(outcome)
                     expected_cash -= outcome.payment
@@ -196,10 +240,11 @@ def test_money_is_conserved_and_every_state_is_sound(rounds, config, act_at_open
                     expected_cash += outcome.amount
                 case OrderUpdate() if outcome.cloid:
                     assert outcome.filled <= outcome.size
-                    assert outcome.filled == filled.get(outcome.cloid, 0)
+                    assert outcome.filled == filled.get(outcome.oid, 0)
                 case Marked():
                     assert outcome.equity == account(state, config).equity
         assert state.cash == expected_cash
+        assert state.traded == sum(fill.size * fill.price for fill in all_fills)
         check_holdings(state, positions)
         check_orders(state)
         if isinstance(event, CloseBars):
@@ -232,6 +277,29 @@ def check_holdings(state: VenueState, positions: dict[str, Position]) -> None:
     assert all(held.size for held in state.holdings.values())
 
 
+def check_levels(before: VenueState, after: VenueState) -> None:
+    """A live stop moves only towards the market, and only when it trails."""
+    for oid, order in after.orders.items():
+        old = before.orders.get(oid)
+        if old is None or old.trigger is None:
+            continue
+        assert order.trigger is not None
+        tighter = (old.trigger - order.trigger) * order.side.sign
+        assert tighter == 0 if order.trail is None else tighter >= 0
+        assert order.trailed or tighter == 0
+
+
+def check_outages(before: VenueState, after: VenueState, outcomes: list[object], config: VenueConfig) -> None:
+    """While the newest bar of a market is an outage nothing fills there, and no entry waits against a newer order."""
+    assert not (config.fill_no_volume and after.outages)
+    for market in after.outages:
+        filled = [o for o in outcomes if isinstance(o, Filled) and o.market == market and o.reason is not ExitReason.LIQUIDATION]
+        assert not filled
+        waiting = [order for order in after.orders.values() if order.market == market and order.phase is Phase.QUEUED]
+        for newest in [order for order in waiting if order.oid not in before.orders][-1:]:
+            assert all(order.reduce_only or order.side is newest.side for order in waiting)
+
+
 def check_orders(state: VenueState) -> None:
     for oid, order in state.orders.items():
         assert oid == order.oid
@@ -239,6 +307,8 @@ def check_orders(state: VenueState) -> None:
         held = state.holdings.get(order.market, Holding(0, 0)).size
         if order.reduce_only and order.phase is not Phase.PARENT:
             assert held * order.side.sign < 0, "a reduce-only order lives without a position to reduce"
+        if order.whole:
+            assert order.remaining == abs(held)
         if order.phase is Phase.PARENT:
             assert order.parent_oid in state.orders
         status = order_status(state, order.cloid)
@@ -342,5 +412,6 @@ def test_the_scenarios_reach_what_they_are_meant_to_test():
 
     collect()
     wanted: set[object] = {Filled, FundingPaid, Liquidated, Flowed, Marked, "market", "backstop", "marginCanceled", "liquidatedCanceled"}
+    wanted |= {ExitReason.STOP, ExitReason.TARGET, ExitReason.TRAILING_STOP, "selfTradeCanceled", "replacedCanceled"}
     wanted |= {"siblingFilledCanceled", "reduceOnlyCanceled", OrderState.PARTIALLY_FILLED, OrderState.TRIGGERED, Liquidity.MAKER}
     assert wanted <= seen, wanted - seen

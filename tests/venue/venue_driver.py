@@ -48,12 +48,12 @@ def sell(cloid: str = "entry", **fields: Any) -> VenueOrder:
     return order(cloid, Side.SELL, **fields)
 
 
-def stop(price: float, side: Side = Side.SELL, cloid: str = "stop", **fields: Any) -> VenueOrder:
-    return order(cloid, side, OrderType.STOP_MARKET, trigger=price, reduce_only=True, **fields)
+def stop(at: float, side: Side = Side.SELL, cloid: str = "stop", **fields: Any) -> VenueOrder:
+    return order(cloid, side, OrderType.STOP_MARKET, trigger=at, reduce_only=True, **fields)
 
 
-def target(price: float, side: Side = Side.SELL, cloid: str = "target", **fields: Any) -> VenueOrder:
-    return order(cloid, side, OrderType.TAKE_PROFIT_MARKET, trigger=price, reduce_only=True, **fields)
+def target(at: float, side: Side = Side.SELL, cloid: str = "target", **fields: Any) -> VenueOrder:
+    return order(cloid, side, OrderType.TAKE_PROFIT_MARKET, trigger=at, reduce_only=True, **fields)
 
 
 def limit(cloid: str, side: Side, price: float, **fields: Any) -> VenueOrder:
@@ -129,3 +129,11 @@ class Exchange:
     @property
     def refusal(self) -> str:
         return self.all(Refused)[-1].text
+
+
+def long_account(config: VenueConfig = FREE_OF_COST, size: int = ETH, **fields: Any) -> Exchange:
+    """An account that bought `size` lots of ETH at the mark."""
+    venue = Exchange(config, **fields)
+    venue.place(buy(size=size, at_mark=True))
+    assert venue.position == size
+    return venue

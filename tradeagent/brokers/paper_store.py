@@ -31,10 +31,11 @@ class PaperStore:
 
     def __init__(self, file: Path, *, durable: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        self._synchronous = "FULL" if durable else "NORMAL"
         try:
             self._db = sqlite3.connect(file, isolation_level=None, timeout=10.0, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._db.execute(f"PRAGMA synchronous={self._synchronous}")
             self._db.execute("PRAGMA fullfsync=ON")
             found = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             if found > FORMAT:
@@ -87,6 +88,21 @@ class PaperStore:
         self._db.execute("INSERT OR REPLACE INTO venue VALUES (1, ?, ?)", (self._version, state.to_json(with_finished=False)))
         self._db.executemany("INSERT INTO activity (kind, data) VALUES (?, ?)", [(type(item).__name__, _dump(item)) for item in items])
         self._db.executemany("INSERT OR REPLACE INTO finished VALUES (?, ?)", [(update.cloid, _dump(update)) for update in finished])
+
+    def note(self, state: VenueState) -> bool:
+        """Keep a state in which only prices have moved; a power cut may lose it, and playing its bars again gives it back.
+
+        False when another process wrote since the last reload: the state was made from an older one, and nothing was kept.
+        """
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            with self.transaction():
+                if int(self._db.execute("PRAGMA data_version").fetchone()[0]) != self._seen_change:
+                    return False
+                self.save(state, (), ())
+            return True
+        finally:
+            self._db.execute(f"PRAGMA synchronous={self._synchronous}")
 
     def activity_since(self, cursor: int) -> list[Activity]:
         rows = self._db.execute("SELECT seq, kind, data FROM activity WHERE seq > ? ORDER BY seq", (cursor,)).fetchall()

@@ -1,11 +1,12 @@
 """What every broker does, and the record of what happened on the account, in the venue's own order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
 
 from tradeagent.domain.bars import Bar
+from tradeagent.domain.names import OrderState, OrderType, Side, Tif
 from tradeagent.domain.order import Fill, FundingPayment, OrderReport, OrderRequest
 
 
@@ -49,18 +50,49 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class BrokerAccount:
-    """What the venue says is there: cash C, and (size, cost) by market, quote and base units."""
+    """What the venue says is there: cash C, and (size, cost) by market, quote and base units; the leverage of markets where it was set."""
 
     cash: Decimal
     positions: Mapping[str, tuple[Decimal, Decimal]]
     open_cloids: frozenset[str]
+    leverage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An open order as the venue has it, base and quote units; `waits` for its entry to fill, so it protects nothing yet.
+
+    `cloid` is empty for one that somebody placed without.
+    """
+
+    cloid: str
+    oid: int
+    market: str
+    side: Side
+    type: OrderType
+    size: Decimal
+    filled: Decimal
+    price: Decimal | None
+    trigger: Decimal | None
+    tif: Tif
+    reduce_only: bool
+    waits: bool
+    state: OrderState
+    reason: str
 
 
 class BrokerReader(Protocol):
     """The half of a broker that changes nothing."""
 
+    @property
+    def delivers_late(self) -> bool:
+        """Whether an order may still arrive after `place` has ended, so that "not found" is final only when it has expired."""
+
     def account(self) -> BrokerAccount:
         """Balances and positions now."""
+
+    def open_orders(self) -> Sequence[BrokerOrder]:
+        """Every open order, those included that wait for their entry."""
 
     def order_status(self, cloid: str) -> OrderReport | None:
         """The venue's word on an order, None when it never saw it."""

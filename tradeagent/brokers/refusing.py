@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tradeagent.brokers.protocol import Activity, BrokerAccount, BrokerReader
+from tradeagent.brokers.protocol import Activity, BrokerAccount, BrokerOrder, BrokerReader
 from tradeagent.domain.errors import RefusedError
 from tradeagent.domain.names import Rule
 from tradeagent.domain.order import OrderReport, OrderRequest
@@ -16,6 +16,13 @@ class RefusingBroker:
 
     def account(self) -> BrokerAccount:
         return self._reader.account()
+
+    @property
+    def delivers_late(self) -> bool:
+        return self._reader.delivers_late
+
+    def open_orders(self) -> Sequence[BrokerOrder]:
+        return self._reader.open_orders()
 
     def order_status(self, cloid: str) -> OrderReport | None:
         return self._reader.order_status(cloid)

@@ -2,7 +2,7 @@
 
 import typer
 
-from tradeagent.cli import agent, approval, complete, config, control, data, read, run, start, trade, wallet
+from tradeagent.cli import agent, approval, complete, config, control, data, exchange, kill, play, read, run, start, trade, wallet
 
 _EPILOG = (
     "Global options, before or after the command: --workspace/-w PATH, --json, --quiet, --verbose, --yes, --no-color. "
@@ -19,12 +19,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for register in (start.register, run.register, control.register, read.register, trade.register, complete.register):
+for register in (start.register, run.register, control.register, kill.register, read.register, trade.register, complete.register):
     register(app)
 app.add_typer(agent.app, name="agent")
 app.add_typer(approval.app, name="approval")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
+app.add_typer(exchange.app, name="exchange")
 app.add_typer(trade.position_app, name="position")
+play.register(trade.order_app)
 app.add_typer(trade.order_app, name="order")

@@ -1,4 +1,4 @@
-"""Commands to a deployment: stop, pause, resume, flatten, snapshot, clear-halt, directive. Only people give them."""
+"""Commands to a deployment: stop, pause, resume, flatten, snapshot, clear-halt, directive, reconcile. Only people give them."""
 
 from typing import Annotated, Any
 
@@ -19,13 +19,14 @@ def register(app: typer.Typer) -> None:
     app.command()(snapshot)
     app.command(name="clear-halt")(clear_halt)
     app.command()(directive)
+    app.command()(reconcile)
 
 
 def stop(
     deployment: Name,
     unwind: Annotated[bool, typer.Option("--unwind/--keep", help="close positions, or keep them with their stops")] = False,
 ) -> None:
-    """End a run after the tick it is in. Positions stay with their stops unless you say --unwind."""
+    """End a run after the tick it is in. Entries that rest are cancelled; positions stay with their stops unless you say --unwind."""
     _give("stop", deployment, {"unwind": unwind})
 
 
@@ -61,13 +62,36 @@ def directive(deployment: Name, text: Annotated[str, typer.Argument(help="one in
     _give("directive", deployment, {"text": text})
 
 
-def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> None:
+def reconcile(deployment: Name) -> None:
+    """Compare ledger and venue now and put right what differs; exit 1 when they still differ."""
+    result = _commanded("reconcile", deployment, None)
+    words = [f"reconcile {result['deployment']}: {result['phase']}, {result['repaired']} repaired in {result['elapsed_s']} s"]
+    session().output.document(result, "\n".join([*words, *result["repairs"], *result["differences"]]))
+    if result["phase"] != "consistent":
+        raise typer.Exit(1)
+
+
+def _commanded(kind: str, deployment: str, payload: dict[str, Any] | None) -> dict[str, Any]:
     from tradeagent.domain.names import CommandKind
     from tradeagent.runtime.control import Desk, command
+    from tradeagent.workspace.latch import make_room
 
     current = session()
+    if kind == "flatten" or (payload or {}).get("unwind"):
+        make_room(current.workspace.kill_dir)
     current.workspace.require_writable()
-    result = command(Desk(current.workspace, current.config, current.ledger, current.clock), deployment, CommandKind(kind), payload)
+    return command(Desk(current.workspace, current.config, current.ledger, current.clock), deployment, CommandKind(kind), payload)
+
+
+def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> None:
+    result = _commanded(kind, deployment, payload)
+    if not result.get("flat", True):
+        from tradeagent.domain.errors import RefusedError
+
+        why = "; ".join(verdict["detail"]["message"] for verdict in result["closed"] if verdict["detail"])
+        hint = "what is still open keeps its stops; `tradeagent position list` shows it"
+        message = f"{kind} {result['deployment']}: not everything could be closed: {why}"
+        raise RefusedError(message, hint=hint, code="not_flat", details=result)
     words = [f"{kind.replace('_', '-')} {result['deployment']}: {result['state']}"]
     if "latency_ms" in result:
         words.append(f"acknowledged in {result['latency_ms']} ms")
@@ -75,7 +99,9 @@ def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> 
     words += result.get("rebased", [])
     if "closed" in result:
         words.append(f"{len(result['closed'])} position(s) closed")
-    current.output.document(result, "; ".join(words))
+    if result.get("cancelled"):
+        words.append(f"{result['cancelled']} resting entry order(s) cancelled")
+    session().output.document(result, "; ".join(words))
 
 
 def _confirm(what: str) -> None:

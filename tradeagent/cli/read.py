@@ -17,8 +17,12 @@ FOLLOW_EVERY_S = 0.2
 
 
 def register(app: typer.Typer) -> None:
-    for command in (journal, snapshots, learnings, incidents, audit, logs, limits, usage):
+    for command in (journal, snapshots, learnings, audit, logs, limits, usage):
         app.command()(command)
+    of_incidents = typer.Typer(invoke_without_command=True, help="What needs a person, newest first; `close` when it is dealt with.")
+    of_incidents.callback()(incidents)
+    of_incidents.command()(close)
+    app.add_typer(of_incidents, name="incidents")
 
 
 def journal(
@@ -85,16 +89,31 @@ def learnings(agent: Slug) -> None:
     session().output.document(data, text or f"nothing learned yet; write {path} yourself, the next tick reads it")
 
 
-def incidents(everything: Annotated[bool, typer.Option("--all", help="closed ones too")] = False) -> None:
-    """What needs a person, newest first."""
+def incidents(context: typer.Context, everything: Annotated[bool, typer.Option("--all", help="closed ones too")] = False) -> None:
+    """What needs a person, newest first; `close` when it is dealt with."""
     from tradeagent.domain.clock import iso
     from tradeagent.ledger import notes
 
+    if context.invoked_subcommand is not None:
+        return
     with session().ledger.reading() as tx:
         found = notes.list_incidents(tx, only_open=not everything)
     rows = [{**row, "time": iso(row.pop("time_ms"))} for row in found]
-    columns = ["time", "level", "code", "deployment", "message", "state"]
+    columns = ["id", "time", "level", "code", "deployment", "message", "state"]
     session().output.document(rows, table(rows, columns, empty="no open incidents"))
+
+
+def close(incident: Annotated[str, typer.Argument(help="id of an incident, as `incidents --json` shows it")]) -> None:
+    """Say that an incident is dealt with; one whose cause goes on is opened again."""
+    from tradeagent.domain.clock import iso
+    from tradeagent.ledger import notes
+
+    current = session()
+    current.workspace.require_writable()
+    with current.ledger.transaction() as tx:
+        row = notes.close_incident(tx, incident, current.clock.now_ms())
+    data = row | {"time": iso(row["time_ms"])}
+    current.output.document(data, f"closed {data['code']}: {data['message']}")
 
 
 def audit(

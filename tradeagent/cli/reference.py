@@ -96,7 +96,7 @@ FRONT_MATTER: Mapping[str, tuple[str, str]] = {
     "budget.max_tokens_per_turn": ("output tokens of one tick", ""),
     "budget.max_tool_calls_per_turn": ("tool calls of one tick", ""),
     "approval": ("`copilot`: each entry waits 120 s for your yes, then it is declined", ""),
-    "on_kill_switch": ("`not yet`: this version has no kill command", ""),
+    "on_kill_switch": ("what `tradeagent kill` does with orders and positions", ""),
 }
 
 

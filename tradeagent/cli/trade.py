@@ -157,10 +157,13 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
     from tradeagent.domain.errors import InvalidInput, RefusedError, VenueError
     from tradeagent.runtime.control import Desk
     from tradeagent.runtime.hand import Moment, submit_by_hand
+    from tradeagent.workspace.latch import make_room
 
     if (replay is None) != (at is None):
         raise InvalidInput("--replay and --at go together", hint="--replay hyperliquid:BTC:5m --at 2025-03-15T12:00Z")
     current = session()
+    if proposal.reduce_only or proposal.whole_position or proposal.order_id is not None:
+        make_room(current.workspace.kill_dir)
     current.workspace.require_writable()
     moment = Moment(replay, instant(at, "--at")) if replay is not None and at is not None else None
     verdict = submit_by_hand(Desk(current.workspace, current.config, current.ledger, current.clock), wallet, proposal, moment)
@@ -191,7 +194,7 @@ def _way_out(rule: str, detail: dict[str, Any], wallet: str) -> str:
     ways = {
         "SHAPE": "`tradeagent order place --help` says what goes together",
         "PAUSED": "`tradeagent resume` the run on this wallet",
-        "HALTED": "`tradeagent clear-halt` the run on this wallet",
+        "HALTED": "`tradeagent clear-halt` the run on this wallet; after a kill, `tradeagent kill --clear`",
         "LOCKOUT": "`tradeagent clear-halt` the run on this wallet",
         "FRESHNESS": "import newer bars, or place it on a replay: --replay VENUE:MARKET:INTERVAL --at TIME",
         "RECONCILING": "`tradeagent incidents` says what differs",

@@ -198,6 +198,15 @@ class CommandKind(StrEnum):
     CLEAR_HALT = "clear_halt"
     DIRECTIVE = "directive"
     SUBMIT = "submit"
+    RECONCILE = "reconcile"
+
+
+class KillPolicy(StrEnum):
+    """What a kill does with a wallet once it is latched."""
+
+    FLATTEN_ALL = "flatten_all"
+    CANCEL_ONLY = "cancel_only"
+    KEEP_ALL = "keep_all"
 
 
 class HaltReason(StrEnum):
@@ -236,6 +245,32 @@ class ReconcilePhase(StrEnum):
     RECONCILING = "reconciling"
     VERIFYING = "verifying"
     CONSISTENT = "consistent"
+    FAILED = "failed"
+
+
+class ExecutorType(StrEnum):
+    ORDER = "order"
+    POSITION = "position"
+    GRID = "grid"
+    DCA = "dca"
+    TWAP = "twap"
+
+
+class ExecutorStatus(StrEnum):
+    CREATED = "created"
+    ACTIVE = "active"
+    TERMINATED = "terminated"
+
+
+class CloseType(StrEnum):
+    """Why an executor ended."""
+
+    TAKE_PROFIT = "take_profit"
+    STOP_LOSS = "stop_loss"
+    TIME_LIMIT = "time_limit"
+    TRAILING_STOP = "trailing_stop"
+    EARLY_STOP = "early_stop"
+    COMPLETED = "completed"
     FAILED = "failed"
 
 

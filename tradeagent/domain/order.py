@@ -47,7 +47,11 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """One order as a broker gets it: on the grid, with the identity that makes a retry harmless."""
+    """One order as a broker gets it: on the grid, with the identity that makes a retry harmless.
+
+    After `expires_ms` the venue does not take it any more, so that one that has not arrived by then never will. `trail` makes a stop follow
+    the best price at this distance, from `activation` on; it starts at `trigger` when that is given.
+    """
 
     cloid: str
     market: str
@@ -61,6 +65,9 @@ class OrderRequest:
     parent_cloid: str | None = None
     at_mark: bool = False
     exit_reason: ExitReason | None = None
+    expires_ms: int | None = None
+    trail: Decimal | None = None
+    activation: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

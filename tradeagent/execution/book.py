@@ -8,24 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import Connection
 
 from tradeagent.brokers.protocol import Activity, CashFlow, Liquidation, OrderChange
 from tradeagent.domain.clock import Clock
-from tradeagent.domain.costs import funding_payment
 from tradeagent.domain.money import ZERO, plain, trunc_micro
-from tradeagent.domain.names import Direction, EventKind, ExitReason, IncidentCode, Level, Side
-from tradeagent.domain.order import Fill, FundingPayment
+from tradeagent.domain.names import Direction, EventKind, ExitReason, IncidentCode, Level, OrderType, Side
+from tradeagent.domain.order import Fill, FundingPayment, OrderReport
 from tradeagent.domain.performance import RoundTrip
 from tradeagent.domain.position import Booked, Position, apply_fill
 from tradeagent.execution.batch import Batch
+from tradeagent.execution.orders import is_held
+from tradeagent.execution.trips import closed_trip, split_fill, split_funding, trip_in, trip_out
 from tradeagent.ledger import events, notes, trading, wallets
 from tradeagent.ledger.trading import NET, OrderRow, PositionRow
 from tradeagent.ledger.wallets import RiskRow
 
 UNMANAGED = "unmanaged"
+REDUCE_ONLY_CANCELLED = "reduceOnlyCanceled"
 
 
 class AccountBook:
@@ -39,6 +40,8 @@ class AccountBook:
         self._dirty: set[tuple[str, str]] = set()
         self._seen: dict[str, tuple[Decimal, int]] = {}
         self._risk_dirty = False
+        self._partial: dict[str, None] = {}
+        self._may_be_bare = False
 
     @classmethod
     def load(cls, tx: Connection, wallet: str, clock: Clock) -> "AccountBook":
@@ -54,6 +57,11 @@ class AccountBook:
 
     def net(self, market: str) -> PositionRow:
         return self._rows.get((market, NET)) or PositionRow(self.wallet, market, NET)
+
+    def held_by(self, market: str, controller_id: str) -> Decimal:
+        """Inventory of one controller, signed base units."""
+        row = self._rows.get((market, controller_id))
+        return row.size if row else ZERO
 
     def equity(self) -> Decimal:
         """Cash + unrealised at the last marks, quote units."""
@@ -97,8 +105,8 @@ class AccountBook:
                 continue
             trip = row.trip
             if trip is not None:
-                followed = _trip_in(trip).marked(row.size * price - row.cost)
-                trip = _trip_out(followed)
+                followed = trip_in(trip).marked(row.size * price - row.cost)
+                trip = trip_out(followed)
             self._put(replace(row, mark=price, mark_ms=time_ms, trip=trip, updated_ms=time_ms))
         self.set_risk(replace(self.risk.marked(self.equity(), time_ms), market_clock_ms=time_ms))
 
@@ -108,13 +116,20 @@ class AccountBook:
             self.set_risk(replace(self.risk, market_clock_ms=time_ms))
 
     def hand_over(self, tx: Connection, row: PositionRow, to: str, now_ms: int) -> None:
-        """Give a controller's inventory in one market, its open trade and its resting orders to another controller."""
-        trip = {**row.trip, "controller_id": to} if row.trip else None
-        self._put(replace(row, controller_id=to, trip=trip, updated_ms=now_ms))
+        """Give a controller's inventory in one market, its open trade and its resting orders to another controller,
+        who holds none there or of the same side."""
+        trip, present = trip_in(row.trip) if row.trip else None, self._rows.get((row.market, to))
+        if present is not None and present.size:
+            if present.trip:
+                trip = _joined(trip_in(present.trip), trip) if trip else trip_in(present.trip)
+            row = replace(row, size=row.size + present.size, cost=row.cost + present.cost, entries=row.entries + present.entries)
+        kept = trip_out(replace(trip, controller_id=to)) if trip else None
+        self._put(replace(row, controller_id=to, trip=kept, updated_ms=now_ms))
         self._put(replace(row, size=ZERO, cost=ZERO, entries=0, trip=None, updated_ms=now_ms))
-        trading.reassign_orders(tx, self.wallet, row.market, row.controller_id, to)
+        deployment = _deployment_in(to)
+        trading.reassign_orders(tx, self.wallet, row.market, row.controller_id, to, deployment)
         data = {"market": row.market, "size": plain(row.size), "from": row.controller_id, "to": to}
-        events.append(tx, EventKind.POSITION_CHANGED, now_ms, wallet=self.wallet, deployment=to, subject=row.market, data=data)
+        events.append(tx, EventKind.POSITION_CHANGED, now_ms, wallet=self.wallet, deployment=deployment, subject=row.market, data=data)
 
     def point(self, tx: Connection, time_ms: int) -> None:
         """Record an equity point."""
@@ -151,6 +166,28 @@ class AccountBook:
             self._liquidated(batch, item)
         self.set_risk(replace(self.risk, activity_cursor=max(self.risk.activity_cursor, activity.seq)))
 
+    def take_partial(self) -> list[str]:
+        """Intents whose levels the venue does not keep for what has filled, since this was last asked."""
+        taken = list(self._partial)
+        self._partial.clear()
+        return taken
+
+    def take_doubt(self) -> bool:
+        """Whether a needed stop may be gone: the venue drops what exceeds or cannot reduce a position, and a close may end short."""
+        doubt, self._may_be_bare = self._may_be_bare, False
+        return doubt and bool(self.held_markets)
+
+    def adopt(self, tx: Connection, market: str, size: Decimal, cost: Decimal, now_ms: int) -> None:
+        """Take over a position that no fill explains, at the venue's cost; nobody manages it."""
+        direction = Direction.LONG if size > 0 else Direction.SHORT
+        trip = RoundTrip(market, UNMANAGED, direction, now_ms).entered(abs(size), cost / size, ZERO, abs(size))
+        mark, mark_ms = self._seen.get(market) or (cost / size, now_ms)
+        held = replace(self.net(market), size=size, cost=cost, mark=mark, mark_ms=mark_ms, updated_ms=now_ms)
+        self._put(held)
+        self._put(replace(held, controller_id=UNMANAGED, entries=1, trip=trip_out(trip), funding=ZERO))
+        data = {"market": market, "size": plain(size), "price": plain(cost / size), "controller": UNMANAGED}
+        events.append(tx, EventKind.POSITION_OPENED, now_ms, wallet=self.wallet, subject=market, data=data)
+
     def _put(self, row: PositionRow) -> None:
         key = (row.market, row.controller_id)
         self._rows[key] = row
@@ -176,6 +213,19 @@ class AccountBook:
             "reason": report.reason,
         }
         batch.event(EventKind.ORDER_STATE, change.time_ms, report.cloid, data, known.deployment)
+        if known.leg == "entry":
+            self._levels_of(batch, known, report)
+        is_short = known.leg == "close" and not report.state.is_live and report.filled < known.size
+        self._may_be_bare |= is_short or (known.leg == "stop" and report.reason == REDUCE_ONLY_CANCELLED)
+
+    def _levels_of(self, batch: Batch, entry: OrderRow, report: OrderReport) -> None:
+        """Remember an entry whose levels the venue does not keep; what is held here for one that ended empty ends with it."""
+        is_trigger = OrderType(entry.type).is_trigger
+        if report.filled and (is_trigger or entry.filled or report.filled < entry.size):
+            self._partial[entry.intent_id] = None
+        elif is_trigger and not report.filled and not report.state.is_live:
+            for level in filter(is_held, trading.orders_of_intent(batch.tx, entry.intent_id)):
+                batch.change(level, state=report.state.value, filled=ZERO, reason=report.reason, oid=None, updated_ms=level.updated_ms)
 
     def _fill(self, batch: Batch, fill: Fill) -> None:
         tx, owner = batch.tx, batch.order(fill.cloid)
@@ -205,7 +255,12 @@ class AccountBook:
         }
         batch.event(EventKind.FILL, fill.time_ms, str(fill.trade_id), data, owner.deployment if owner else None)
         self._position_event(batch, before, booked, fill, owner)
-        fee_left, shares = fill.fee, list(self._shares(fill, owner))
+        if before.size * booked.position.size <= 0 and booked.position.size:
+            self._may_be_bare |= any(row.size and row.market == fill.market and row.controller_id != NET for row in self._rows.values())
+        fee_left, shares = (
+            fill.fee,
+            list(split_fill(self._rows, fill, owner.controller_id if owner else UNMANAGED, owner is None or owner.reduce_only)),
+        )
         for index, (controller, size) in enumerate(shares):
             fee = fee_left if index == len(shares) - 1 else trunc_micro(fill.fee * size / fill.size)
             fee_left -= fee
@@ -235,27 +290,12 @@ class AccountBook:
         data = {"market": fill.market, "size": plain(after), "price": plain(fill.price)}
         batch.event(kind, fill.time_ms, fill.market, data, owner.deployment if owner else None)
 
-    def _shares(self, fill: Fill, owner: OrderRow | None) -> Iterator[tuple[str, Decimal]]:
-        """Whose inventory a fill moves: its own controller's; what a whole close or liquidation takes beyond that, the others'."""
-        own = owner.controller_id if owner else UNMANAGED
-        left = fill.size
-        if owner is None or owner.reduce_only:
-            keys = sorted(self._rows, key=lambda key: key[1] != own)
-            for market, controller in keys:
-                row = self._rows[(market, controller)]
-                if market == fill.market and controller != NET and row.size * fill.side.sign < 0 and left:
-                    part = min(left, abs(row.size))
-                    left -= part
-                    yield controller, part
-        if left:
-            yield own, left
-
     def _inventory(self, tx: Connection, controller: str, fill: Fill, owner: OrderRow | None, reason: ExitReason) -> None:
         """Book one controller's share of a fill: its inventory and its trade."""
         row = self._rows.get((fill.market, controller)) or PositionRow(self.wallet, fill.market, controller)
         booked = apply_fill(Position(fill.market, row.size, row.cost), fill.side, fill.size, fill.price)
         closing_fee = fill.fee if not booked.opened else trunc_micro(fill.fee * booked.closed / fill.size)
-        trip = _trip_in(row.trip) if row.trip else None
+        trip = trip_in(row.trip) if row.trip else None
         if booked.closed and trip is not None:
             trip = trip.exited(booked.closed, fill.price, closing_fee, booked.realised_pnl)
             if abs(row.size) == booked.closed:
@@ -272,7 +312,7 @@ class AccountBook:
                 size=booked.position.size,
                 cost=booked.position.cost,
                 entries=entries,
-                trip=_trip_out(trip) if trip else None,
+                trip=trip_out(trip) if trip else None,
                 mark=fill.price,
                 mark_ms=fill.time_ms,
                 flat_ms=fill.time_ms if booked.position.size == 0 else row.flat_ms,
@@ -295,46 +335,26 @@ class AccountBook:
 
     def _close_trip(self, tx: Connection, trip: RoundTrip, owner: OrderRow | None) -> None:
         self.set_risk(replace(self.risk, losing_streak=self.risk.losing_streak + 1 if trip.pnl < 0 else 0))
-        trading.add_round_trip(
-            tx,
-            {
-                "wallet": self.wallet,
-                "deployment": owner.deployment if owner and owner.controller_id == trip.controller_id else self._deployment_of(trip),
-                "controller_id": trip.controller_id,
-                "market": trip.market,
-                "direction": trip.direction.value,
-                "opened_ms": trip.opened_ms,
-                "closed_ms": trip.closed_ms,
-                "entry_price": trip.entry_price,
-                "exit_price": trip.exit_price or ZERO,
-                "size": trip.largest_size,
-                "realised_pnl": trip.realised_pnl,
-                "fees": trip.fees,
-                "funding": trip.funding,
-                "pnl": trip.pnl,
-                "mfe": trip.mfe,
-                "mae": trip.mae,
-                "r_multiple": trip.r_multiple,
-                "entry_reason": trip.entry_reason,
-                "exit_reason": trip.exit_reason,
-            },
-        )
+        is_owners = owner is not None and owner.controller_id == trip.controller_id
+        deployment = owner.deployment if owner is not None and is_owners else self._deployment_of(trip)
+        trading.add_round_trip(tx, {"wallet": self.wallet, "deployment": deployment, **closed_trip(trip)})
 
     def _deployment_of(self, trip: RoundTrip) -> str | None:
-        """A controller that is an agent is named after its deployment."""
-        return None if trip.controller_id in (UNMANAGED, "manual") else trip.controller_id
+        """A controller that is an agent is named after its deployment, an executor after it and itself."""
+        return None if trip.controller_id in (UNMANAGED, "manual") else _deployment_in(trip.controller_id)
 
     def _funding(self, batch: Batch, payment: FundingPayment) -> None:
         holders = [row for row in self.rows if row.market == payment.market and row.controller_id != NET and row.size]
-        deployment = holders[0].controller_id if len(holders) == 1 and holders[0].controller_id not in (UNMANAGED, "manual") else None
+        owners = {_deployment_in(row.controller_id) for row in holders}
+        deployment = owners.pop() if len(owners) == 1 and not owners & {UNMANAGED, "manual"} else None
         if not trading.add_funding(batch.tx, self.wallet, payment, deployment):
             return
         net = self.net(payment.market)
         self._put(replace(net, funding=net.funding + payment.payment, updated_ms=payment.time_ms))
-        for row, part in _split_funding(holders, payment):
-            trip = _trip_in(row.trip) if row.trip else None
+        for row, part in split_funding(holders, payment):
+            trip = trip_in(row.trip) if row.trip else None
             if trip is not None:
-                self._put(replace(row, trip=_trip_out(replace(trip, funding=trip.funding + part))))
+                self._put(replace(row, trip=trip_out(replace(trip, funding=trip.funding + part))))
         self.set_risk(replace(self.risk, cash=self.risk.cash - payment.payment, funding=self.risk.funding + payment.payment))
         data = {"market": payment.market, "size": plain(payment.size), "rate": plain(payment.rate), "payment": plain(payment.payment)}
         batch.event(EventKind.FUNDING, payment.time_ms, payment.market, data, deployment)
@@ -356,34 +376,19 @@ class AccountBook:
         notes.open_incident(batch.tx, self._clock.new_id(), incident, item.time_ms)
 
 
+def _deployment_in(controller_id: str) -> str:
+    return controller_id.partition("/")[0]
+
+
+def _joined(one: RoundTrip, other: RoundTrip) -> RoundTrip:
+    """Two open trades of one market and side as one: the first one's beginning and excursions, the amounts of both."""
+    sums = ("entry_size", "entry_value", "exit_size", "exit_value", "largest_size", "realised_pnl", "fees", "funding")
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in sums})
+
+
 def _reduces(fill: Fill, net: PositionRow) -> bool:
     return net.size * fill.side.sign < 0
 
 
 def _leg_reason(order: OrderRow) -> ExitReason:
     return {"stop": ExitReason.STOP, "target": ExitReason.TARGET}.get(order.leg, ExitReason.SIGNAL)
-
-
-def _split_funding(holders: list[PositionRow], payment: FundingPayment) -> Iterator[tuple[PositionRow, Decimal]]:
-    """Each controller's own funding; the last takes what truncation leaves, so that the parts add up."""
-    left = payment.payment
-    for index, row in enumerate(holders):
-        part = left if index == len(holders) - 1 else funding_payment(row.size, payment.oracle_price, payment.rate)
-        left -= part
-        yield row, part
-
-
-def _trip_out(trip: RoundTrip) -> dict[str, Any]:
-    values = ((name, getattr(trip, name)) for name in trip.__dataclass_fields__)
-    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values}
-
-
-_TRIP_MONEY = frozenset(
-    {"entry_size", "entry_value", "exit_size", "exit_value", "largest_size", "realised_pnl", "fees", "funding", "mfe", "mae", "first_stop"}
-)
-
-
-def _trip_in(data: dict[str, Any]) -> RoundTrip:
-    values: dict[str, Any] = {key: Decimal(value) if key in _TRIP_MONEY and value is not None else value for key, value in data.items()}
-    values["direction"] = Direction(data["direction"])
-    return RoundTrip(**values)

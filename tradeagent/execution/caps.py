@@ -45,14 +45,14 @@ def _percent(part: Decimal, whole: Decimal) -> Decimal:
     return part / whole * 100 if whole > 0 else (ZERO if part == 0 else Decimal("1e9"))
 
 
-def _room(plan: Plan, state: RiskState, controller_id: str | None, others: Decimal, allowed: Decimal) -> Decimal:
+def _room(plan: Plan, state: RiskState, deployment: str | None, others: Decimal, allowed: Decimal) -> Decimal:
     """Largest base size whose worst case, with `others` in other markets, stays at or under `allowed` (quote units)."""
     market, sign = plan.proposal.market, plan.proposal.side.sign
-    row = state.row(market, controller_id) if controller_id else state.net.get(market)
-    held = (row.size if row else ZERO) * sign
+    net = state.net.get(market)
+    held = (state.held_by(market, deployment) if deployment else (net.size if net else ZERO)) * sign
     ahead = against = ZERO
     price = max(state.mark(market) or ZERO, plan.entry)
-    for _, side, left, at, _ in state.entries_resting(market, controller_id):
+    for _, side, left, at, _ in state.entries_resting(market, deployment):
         price = max(price, at)
         if Side(side) is plan.proposal.side:
             ahead += left
@@ -81,9 +81,9 @@ def position_cap(plan: Plan, state: RiskState) -> Iterator[Cap]:
         yield Cap(Rule.POSITION_CAP, "max_position_pct", value, percent, room, message)
     quote = state.limits.number("max_position_size_quote")
     if quote is not None:
-        owner = state.scope.controller_id
-        total = total_worst_notional(state, added=plan, controller_id=owner)
-        others = total - worst_notional(state, market, added=plan, controller_id=owner)
+        owner = state.scope.owner
+        total = total_worst_notional(state, added=plan, deployment=owner)
+        others = total - worst_notional(state, market, added=plan, deployment=owner)
         room = _room(plan, state, owner, others, quote)
         message = f"{owner} could hold {shown(total)} USDC, above max_position_size_quote {shown(quote)}"
         yield Cap(Rule.POSITION_CAP, "max_position_size_quote", total, quote, room, message)
@@ -174,11 +174,28 @@ def open_positions(plan: Plan, state: RiskState) -> Iterator[Cap]:
         yield Cap(Rule.OPEN_POSITIONS, "max_open_positions", Decimal(len(held)), markets, ZERO, message)
     entries = state.limits.number("max_positions_per_market")
     if entries is not None:
-        present = sum(row.entries for row in state.positions if row.market == market and row.size and row.controller_id)
-        waiting = len(state.entries_resting(market))
-        value = Decimal(present + waiting + 1)
+        value = Decimal(_entries_in(state, market) + 1)
         message = f"{value} entries would hold inventory in {market}, above max_positions_per_market {shown(entries)}"
         yield Cap(Rule.OPEN_POSITIONS, "max_positions_per_market", value, entries, ZERO, message)
+
+
+def _entries_in(state: RiskState, market: str) -> int:
+    """Entries that hold inventory in a market or may still fill; an executor is one, whatever its child orders."""
+    sent = {order.intent_id for order in state.orders}
+    held = {row.controller_id: row.entries for row in state.positions if row.market == market and row.size and row.controller_id}
+    waiting = [order.controller_id for order in state.orders if order.market == market and not order.reduce_only]
+    waiting += [kept.controller_id for kept in state.reservations if kept.market == market and kept.intent_id not in sent]
+    executors = {controller for controller in (*held, *waiting) if "/" in controller}
+    entries = sum(count for controller, count in held.items() if "/" not in controller)
+    return len(executors) + entries + sum("/" not in controller for controller in waiting)
+
+
+def open_executors(plan: Plan, state: RiskState) -> Iterator[Cap]:
+    most = state.limits.number("max_open_executors")
+    if most is not None and plan.executor is not None:
+        value = Decimal(state.live_executors + 1)
+        message = f"{value} executors would be alive, above max_open_executors {shown(most)}"
+        yield Cap(Rule.OPEN_EXECUTORS, "max_open_executors", value, most, ZERO, message)
 
 
 SIZE_CAPS: tuple[Callable[[Plan, RiskState], Iterator[Cap]], ...] = (

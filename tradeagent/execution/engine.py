@@ -25,6 +25,7 @@ from tradeagent.domain.names import (
     DeploymentState,
     EventKind,
     ExitReason,
+    HaltReason,
     IncidentCode,
     IntentKind,
     IntentState,
@@ -38,15 +39,16 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.book import AccountBook
 from tradeagent.execution.caps import largest_size
-from tradeagent.execution.orders import fill_dict, order_dict, order_request, order_rows, proposal_dict
+from tradeagent.execution.orders import fill_dict, is_held, order_dict, order_request, order_rows, proposal_dict
 from tradeagent.execution.planning import Plan, Unshapely, plan
 from tradeagent.execution.rules import judge
 from tradeagent.execution.state import MarketState, RiskState, Scope, Spend
-from tradeagent.ledger import events, notes, trading
+from tradeagent.ledger import events, nonces, notes, trading
 from tradeagent.ledger.standing import standing
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.trading import OrderRow, Reservation
 from tradeagent.ledger.wallets import WalletRow
+from tradeagent.workspace.latch import Gate, Latched
 
 T = TypeVar("T")
 
@@ -76,7 +78,8 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Whose door it is: the wallet with its fencing token, the terms by actor, costs, and the markets (kept current by the playback).
+    """Whose door it is: the wallet with its fencing token, the terms by actor, costs, the markets (kept current by the playback),
+    and the gate that a kill shuts.
 
     `wall` counts model spend by real days, also when `clock` is a replay's.
     """
@@ -85,6 +88,7 @@ class Setup:
     token: int
     terms: dict[Actor, Terms]
     markets: dict[str, MarketState]
+    gate: Gate
     costs: Costs = field(default_factory=Costs)
     dry_run: bool = False
     in_thread: bool = True
@@ -94,7 +98,8 @@ class Setup:
 class ExecutionEngine:
     """The door of one wallet. Its methods that touch the ledger are plain; `submit` runs them off the event loop, one at a time.
 
-    `dry_run`: every rule runs, nothing is recorded or sent, and the answer is DRY_RUN.
+    `dry_run`: every rule runs, nothing is recorded or sent, and the answer is DRY_RUN. `after_fills` places the levels that the venue does
+    not keep for an entry; `is_unresolved` asks for a comparison with the venue soon.
     """
 
     def __init__(self, ledger: Ledger, broker: Broker, clock: Clock, setup: Setup) -> None:
@@ -107,11 +112,14 @@ class ExecutionEngine:
         self.terms = setup.terms
         self.costs = setup.costs
         self.markets = setup.markets
+        self.gate = setup.gate
         self.dry_run = setup.dry_run
         self.phase = ReconcilePhase.CHECKING
         self._in_thread = setup.in_thread
         self._admission = asyncio.Lock()
         self.before_send: Callable[[], None] = _nothing
+        self.after_fills: Callable[[], None] = _nothing
+        self.is_unresolved = False
         with ledger.reading() as tx:
             self.book = AccountBook.load(tx, self.wallet.name, clock)
 
@@ -153,11 +161,14 @@ class ExecutionEngine:
                 await asyncio.wait([task])
                 raise
 
-    def submit_now(self, proposal: Proposal, actor: Actor) -> Verdict:
-        """`submit` for a caller without an event loop; the caller owns the lease and is alone."""
+    def submit_now(self, proposal: Proposal, actor: Actor, *, intent_id: str | None = None) -> Verdict:
+        """`submit` for a caller without an event loop; the caller owns the lease and is alone.
+
+        `intent_id` is stated by an executor, whose child orders keep their identity over a crash; they never flip.
+        """
         held = self._held(proposal, actor)
         if proposal.reduce_only or proposal.kind is not IntentKind.OPEN or held * proposal.side.sign >= 0:
-            return self._admit(proposal, actor)
+            return self._admit(proposal, actor, intent_id=intent_id)
         proposal = self._in_base(proposal, actor)
         if proposal.size is None or proposal.size <= abs(held):
             return self._admit(proposal, actor)
@@ -165,7 +176,8 @@ class ExecutionEngine:
         closed = self._admit(closing, actor)
         if closed.kind is not VerdictKind.EXECUTED:
             return closed
-        return self._admit(replace(proposal, size=proposal.size - abs(held)), actor, flipping=True)
+        is_closing = proposal.type is OrderType.MARKET or not self._held(proposal, actor)
+        return self._admit(replace(proposal, size=proposal.size - abs(held)), actor, flipping=is_closing)
 
     def _in_base(self, proposal: Proposal, actor: Actor) -> Proposal:
         """An opposite proposal with its size in base units, so that it can be told whether it reduces or flips."""
@@ -192,12 +204,14 @@ class ExecutionEngine:
 
     def state(self, tx: Connection, actor: Actor) -> RiskState:
         """One consistent view of the wallet for a proposal of `actor`."""
-        terms = self.terms[actor]
+        terms, latched, risk = self.terms[actor], self.gate.latched(), self.book.risk
+        if latched is Rule.HALTED:
+            risk = replace(risk, halt=HaltReason.KILL.value)
         found = standing(tx, self.wallet.name, terms.scope.deployment, terms.slug, day_start_ms(self.wall.now_ms()))
         return RiskState(
             now_ms=self.clock.now_ms(),
             wallet=self.wallet,
-            risk=self.book.risk,
+            risk=risk,
             limits=terms.limits,
             scope=terms.scope,
             markets=self.markets,
@@ -208,25 +222,27 @@ class ExecutionEngine:
             slippage_bps=self.costs.slippage_bps,
             token_is_current=self.dry_run or found.token == self.token,
             deployment_state=DeploymentState(found.deployment_state) if found.deployment_state else None,
-            kill_switch=found.kill_switch,
+            kill_switch=found.kill_switch or latched is Rule.KILL_SWITCH,
             phase=self.phase,
             unknown_markets=trading.unknown_markets(tx, self.wallet.name) if found.has_unknown else frozenset(),
             spend=Spend(found.spent if terms.budget_cap is not None else ZERO, terms.budget_cap),
+            live_executors=found.live_executors,
         )
 
-    def _admit(self, proposal: Proposal, actor: Actor, *, flipping: bool = False) -> Verdict:
+    def _admit(self, proposal: Proposal, actor: Actor, *, flipping: bool = False, intent_id: str | None = None) -> Verdict:
         if self.dry_run:
             with self.ledger.reading() as tx:
                 verdict, _ = self._judged(tx, proposal, actor, flipping)
             return verdict
         with self.transaction() as tx:
             verdict, made = self._judged(tx, proposal, actor, flipping)
-            intent_id = self.clock.new_id()
+            intent_id = intent_id or self.clock.new_id()
             if made is None:
                 self._record_rejection(tx, intent_id, proposal, actor, verdict)
                 return replace(verdict, intent_id=intent_id)
             orders = order_rows(intent_id, made, self.wallet.name, self.terms[actor].scope, self.clock.now_ms())
             values = self._intent_values(intent_id, made, actor, verdict.checks, orders[0].cloid)
+            values["nonce"] = nonces.take(tx, self.wallet.name, self.wall.now_ms())
             trading.add_intent(tx, values, self._reservation(intent_id, made, actor), orders)
             self._intent_event(tx, intent_id, made, IntentState.PENDING, actor)
             self.book.flush(tx)
@@ -325,22 +341,27 @@ class ExecutionEngine:
         )
 
     def _send(self, intent_id: str, made: Plan, actor: Actor, orders: Sequence[OrderRow], checks: tuple[RuleCheck, ...]) -> Verdict:
-        requests = [
-            order_request(order, made.proposal, at_mark=actor in (Actor.MANUAL, Actor.SYSTEM) and not made.is_entry) for order in orders
-        ]
+        at_mark = actor in (Actor.MANUAL, Actor.SYSTEM) and not made.is_entry
+        requests = [order_request(order, made.proposal, at_mark=at_mark) for order in orders if not is_held(order)]
         try:
-            if made.is_entry and self.book.leverage(made.proposal.market) != made.leverage:
-                self.broker.set_leverage(made.proposal.market, made.leverage)
-                self.book.set_leverage(made.proposal.market, made.leverage)
-            if made.proposal.type in (OrderType.MARKET, OrderType.LIMIT):
-                self.before_send()
-            reports = self.broker.place(requests)
+            with self.gate.sending(reduces=not made.is_entry):
+                if made.is_entry and self.book.leverage(made.proposal.market) != made.leverage:
+                    self.broker.set_leverage(made.proposal.market, made.leverage)
+                    self.book.set_leverage(made.proposal.market, made.leverage)
+                if made.proposal.type in (OrderType.MARKET, OrderType.LIMIT):
+                    self.before_send()
+                reports = self.broker.place(requests)
+        except Latched as error:
+            return self._unsent(intent_id, made, actor, checks, error)
         except RefusedError as error:
             return self._settle(intent_id, made, actor, orders, checks, refused=error.message)
         except VenueError as error:
             return self._unknown(intent_id, made, actor, checks, error)
         refused = next((report.reason for report in reports[:1] if report.state is OrderState.REJECTED), "")
-        return self._settle(intent_id, made, actor, orders, checks, refused)
+        try:
+            return self._settle(intent_id, made, actor, orders, checks, refused)
+        except VenueError as error:  # it was sent, and what came of it cannot be read
+            return self._unknown(intent_id, made, actor, checks, error)
 
     def _settle(
         self,
@@ -359,12 +380,13 @@ class ExecutionEngine:
                 live = [order.cloid for order in orders if OrderState(order.state).is_live]
                 trading.update_orders(tx, [{"the_cloid": c, "state": OrderState.REJECTED.value, "reason": refused} for c in live])
                 orders = trading.orders_of_intent(tx, intent_id)
-            elif made.is_entry:
+            elif made.is_entry and actor is not Actor.EXECUTOR:  # an executor counts once, when it is created
                 self.count_entry(actor)
             trading.set_intent_state(tx, intent_id, state, self.clock.now_ms(), {"message": refused} if refused else None)
             self._intent_event(tx, intent_id, made, state, actor)
             self.book.flush(tx)
             fills = trading.fills_of_orders(tx, filled) if (filled := [order.cloid for order in orders if order.filled]) else []
+        self.after_fills()
         kind = VerdictKind.REJECTED if refused else VerdictKind.EXECUTED
         entry = next((order_dict(order) for order in orders if order.leg in ("entry", "close")), None)
         return Verdict(
@@ -379,6 +401,7 @@ class ExecutionEngine:
 
     def _unknown(self, intent_id: str, made: Plan, actor: Actor, checks: tuple[RuleCheck, ...], error: VenueError) -> Verdict:
         """The venue's answer was lost: keep the reservation, block the market, say so. Reconciliation resolves it."""
+        self.is_unresolved = True
         with self.transaction() as tx:
             trading.set_intent_state(tx, intent_id, IntentState.UNKNOWN, self.clock.now_ms(), {"message": error.message})
             self._intent_event(tx, intent_id, made, IntentState.UNKNOWN, actor)
@@ -394,6 +417,16 @@ class ExecutionEngine:
             notes.open_incident(tx, self.clock.new_id(), incident, self.clock.now_ms())
             self.book.flush(tx)
         return Verdict(VerdictKind.UNKNOWN, intent_id, message=error.message, checks=checks)
+
+    def _unsent(self, intent_id: str, made: Plan, actor: Actor, checks: tuple[RuleCheck, ...], error: Latched) -> Verdict:
+        """A kill came between the checks and the sending: the intent ends without an order."""
+        with self.transaction() as tx:
+            never = {"state": OrderState.CANCELLED.value, "reason": error.message}
+            trading.update_orders(tx, [{"the_cloid": order.cloid, **never} for order in trading.orders_of_intent(tx, intent_id)])
+            trading.set_intent_state(tx, intent_id, IntentState.CANCELLED, self.clock.now_ms(), {"message": error.message})
+            self._intent_event(tx, intent_id, made, IntentState.CANCELLED, actor)
+            self.book.flush(tx)
+        return Verdict(VerdictKind.REJECTED, intent_id, Rejection(Rule(error.code), error.message), checks=checks)
 
     def sync(self, tx: Connection, activity: Sequence[Activity] | None = None, known: Sequence[OrderRow] = ()) -> Sequence[OrderRow]:
         """Book what the venue did since the cursor, inside `tx`: all of it, or the part the caller has read.

@@ -7,16 +7,16 @@ from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import Side
 from tradeagent.domain.position import Position, apply_fill
 from tradeagent.execution.planning import Plan
-from tradeagent.execution.state import RiskState
+from tradeagent.execution.state import RiskState, belongs_to
 
 
-def worst_notional(state: RiskState, market: str, *, added: Plan | None = None, controller_id: str | None = None) -> Decimal:
-    """max(|q + Σ buys|, |q − Σ sells|) at max(mark, limit) in one market; of one controller when named. Quote units."""
-    held = state.row(market, controller_id) if controller_id else state.net.get(market)
-    size = held.size if held else ZERO
+def worst_notional(state: RiskState, market: str, *, added: Plan | None = None, deployment: str | None = None) -> Decimal:
+    """max(|q + Σ buys|, |q − Σ sells|) at max(mark, limit) in one market; of one deployment with its executors when named. Quote units."""
+    net = state.net.get(market)
+    size = state.held_by(market, deployment) if deployment else (net.size if net else ZERO)
     buys = sells = ZERO
     price = state.mark(market) or ZERO
-    for _, side, left, at, _ in state.entries_resting(market, controller_id):
+    for _, side, left, at, _ in state.entries_resting(market, deployment):
         price = max(price, at)
         if side == Side.BUY.value:
             buys += left
@@ -31,19 +31,19 @@ def worst_notional(state: RiskState, market: str, *, added: Plan | None = None, 
     return max(abs(size + buys), abs(size - sells)) * price
 
 
-def exposed_markets(state: RiskState, controller_id: str | None = None) -> set[str]:
+def exposed_markets(state: RiskState, deployment: str | None = None) -> set[str]:
     """Markets with inventory or an entry that may still fill."""
-    if controller_id is None:
+    if deployment is None:
         held = set(state.net)
     else:
-        held = {row.market for row in state.positions if row.controller_id == controller_id and row.size}
-    return held | {entry[0] for entry in state.entries_resting(controller_id=controller_id)}
+        held = {row.market for row in state.positions if row.size and belongs_to(row.controller_id, deployment)}
+    return held | {entry[0] for entry in state.entries_resting(deployment=deployment)}
 
 
-def total_worst_notional(state: RiskState, *, added: Plan | None = None, controller_id: str | None = None) -> Decimal:
+def total_worst_notional(state: RiskState, *, added: Plan | None = None, deployment: str | None = None) -> Decimal:
     """Σ over markets; long and short in different markets do not offset. Quote units."""
-    markets = exposed_markets(state, controller_id) | ({added.proposal.market} if added else set())
-    return sum((worst_notional(state, m, added=added, controller_id=controller_id) for m in markets), ZERO)
+    markets = exposed_markets(state, deployment) | ({added.proposal.market} if added else set())
+    return sum((worst_notional(state, m, added=added, deployment=deployment) for m in markets), ZERO)
 
 
 def free_margin(state: RiskState) -> Decimal:

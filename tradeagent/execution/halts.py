@@ -3,12 +3,28 @@
 from dataclasses import replace
 from decimal import Decimal
 
+from tradeagent.domain.errors import RefusedError
 from tradeagent.domain.money import ZERO
-from tradeagent.domain.names import Actor, DeploymentState, EventKind, ExitReason, HaltReason, IncidentCode, IntentKind, Level, Side
+from tradeagent.domain.names import (
+    Actor,
+    DeploymentState,
+    EventKind,
+    ExitReason,
+    HaltReason,
+    IncidentCode,
+    IntentKind,
+    KillPolicy,
+    Level,
+    ReconcilePhase,
+    Rule,
+    Side,
+)
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.caps import shown
 from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.executors.desk import end_all
 from tradeagent.execution.protection import cancel_everything
+from tradeagent.execution.recover import recover
 from tradeagent.execution.rules import daily_loss_cap
 from tradeagent.ledger import events, notes, runs
 
@@ -17,6 +33,10 @@ def judge_marks(engine: ExecutionEngine) -> HaltReason | None:
     """Latch the lockout, and halt and flatten on a daily loss or drawdown at its limit (equality trips it)."""
     risk, limits = engine.book.risk, engine.terms[Actor.SYSTEM].limits
     if engine.dry_run or risk.nav_units <= 0:
+        return None
+    if engine.gate.latched() is not None:
+        if engine.gate.policy is KillPolicy.FLATTEN_ALL and engine.book.held_markets:  # the kill command died before it had closed
+            flatten(engine, Actor.SYSTEM, ExitReason.KILL)
         return None
     equity = engine.book.equity()
     drawdown = risk.nav.drawdown(equity) * 100
@@ -37,9 +57,16 @@ def judge_marks(engine: ExecutionEngine) -> HaltReason | None:
 
 
 def flatten(engine: ExecutionEngine, actor: Actor, reason: ExitReason) -> list[Verdict]:
-    """Cancel every order, then close every position at the market. One verdict a position."""
-    cancel_everything(engine)
-    return [close_market(engine, market, actor, reason) for market in engine.book.held_markets]
+    """Cancel every order, close every position at the market, and end every executor. One verdict a position.
+
+    A position keeps its stop until it is closed: when the venue refuses the close, it is not left bare.
+    """
+    engine.gate.make_room()
+    cancel_everything(engine, but_protection=True)
+    verdicts = [close_market(engine, market, actor, reason) for market in engine.book.held_markets]
+    cancel_everything(engine, but_protection=True)
+    end_all(engine, reason.value)
+    return verdicts
 
 
 def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: ExitReason) -> Verdict:
@@ -58,8 +85,61 @@ def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: Exi
     return engine.submit_now(proposal, actor)
 
 
+def killed_incident(wallet: str | None, deployment: str | None) -> notes.Incident:
+    """One text for whoever records a kill first."""
+    what = f"wallet {wallet}" if wallet else "every wallet"
+    message = f"{what} was killed by a person; `tradeagent kill --clear` undoes it"
+    return notes.Incident(IncidentCode.KILL, Level.CRITICAL, message, wallet, deployment)
+
+
+def note_kill(engine: ExecutionEngine) -> None:
+    """Book what a kill did at the venue, and be halted in the ledger too until a person clears it."""
+    now, deployment = engine.clock.now_ms(), engine.terms[Actor.SYSTEM].scope.deployment
+    with engine.transaction() as tx:
+        engine.sync(tx)
+        if engine.gate.latched() is Rule.HALTED and engine.book.risk.halt != HaltReason.KILL.value:
+            engine.book.set_risk(replace(engine.book.risk, halt=HaltReason.KILL.value, halt_ms=now))
+            found = runs.find_deployment(tx, deployment) if deployment is not None else None
+            if found is not None and DeploymentState(found.state).is_live:
+                runs.update_deployment(tx, found.id, state=DeploymentState.HALTED.value)
+            data = {"state": "halted", "reason": HaltReason.KILL.value, "message": "killed by a person"}
+            events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, actor=Actor.MANUAL, data=data)
+            notes.open_incident(tx, engine.clock.new_id(), killed_incident(engine.wallet.name, deployment), now)
+        engine.book.flush(tx)
+
+
+def reopen(engine: ExecutionEngine, *, whole: bool) -> None:
+    """A person's word after a kill, once ledger and venue agree (RefusedError otherwise); `whole` also forgets the wallet's own halt."""
+    if recover(engine) is not ReconcilePhase.CONSISTENT:
+        raise RefusedError(
+            f"wallet {engine.wallet.name}: ledger and venue differ, so the kill stays",
+            hint="`tradeagent incidents` says where they differ",
+            code=Rule.RECONCILING.value,
+        )
+    now, deployment = engine.clock.now_ms(), engine.terms[Actor.SYSTEM].scope.deployment
+    if not whole:
+        return
+    engine.gate.clear()
+    with engine.transaction() as tx:
+        if engine.book.risk.halt == HaltReason.KILL.value:
+            engine.book.set_risk(replace(engine.book.risk, halt=None, halt_ms=None))
+        engine.book.flush(tx)
+        found = runs.find_deployment(tx, deployment) if deployment is not None else None
+        if found is not None and found.state == DeploymentState.HALTED.value:
+            runs.update_deployment(tx, found.id, state=DeploymentState.RUNNING.value)
+        notes.close_incidents(tx, IncidentCode.KILL, now, wallet=engine.wallet.name)
+        data = {"state": "cleared", "rebased": []}
+        events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, actor=Actor.MANUAL, data=data)
+
+
 def clear_halt(engine: ExecutionEngine) -> list[str]:
     """A person's word: forget the halt and lockout, and re-base what was breached to now. What was re-based, in words."""
+    if engine.gate.latched() is not None:
+        raise RefusedError(
+            f"wallet {engine.wallet.name} was killed: clear-halt does not undo that",
+            hint="`tradeagent kill --clear` does",
+            code=Rule.HALTED.value,
+        )
     limits, equity, now = engine.terms[Actor.SYSTEM].limits, engine.book.equity(), engine.clock.now_ms()
     before = engine.book.risk
     risk = before.rolled(now, before.last_equity)

@@ -17,6 +17,7 @@ from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.market.instruments import instrument, known_markets
 from tradeagent.workspace.config import Config
+from tradeagent.workspace.latch import Gate
 from tradeagent.workspace.paths import Workspace
 
 SYSTEM_CONTROLLER = "system"
@@ -54,6 +55,7 @@ class Door:
 
     def close(self) -> None:
         self.paper.close()
+        self.engine.gate.close()
 
 
 def network_of(wallet: WalletRow) -> Network:
@@ -90,6 +92,7 @@ def open_paper(workspace: Workspace, config: Config, wallet: str, clock: Clock, 
         fees=costs.fees,
         slippage_bps=costs.slippage_bps,
         path=config.text("paper.path") or "adverse",
+        volume_cap=cap if isinstance(cap := config.get("fills.volume_cap"), Decimal) else None,
         durable=durable,
     )
 
@@ -120,13 +123,18 @@ def open_door(
         token=token,
         terms=_terms(config, wallet, tenant),
         markets=markets,
+        gate=Gate(workspace.kill_dir, wallet.name),
         costs=costs_of(config),
         dry_run=mode.dry_run,
         in_thread=mode.in_thread,
         wall=mode.wall,
     )
     broker = RefusingBroker(paper) if mode.dry_run else paper
-    return Door(ExecutionEngine(ledger, broker, clock, setup), paper)
+    engine = ExecutionEngine(ledger, broker, clock, setup)
+    for row in engine.book.rows:  # the last marks, so that what is held can be closed without any feed
+        if row.mark is not None and row.market in markets:
+            markets[row.market] = MarketState(markets[row.market].instrument, row.mark, row.mark_ms or 0)
+    return Door(engine, paper)
 
 
 def _terms(config: Config, wallet: WalletRow, tenant: Tenant | None) -> dict[Actor, Terms]:

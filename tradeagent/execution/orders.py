@@ -12,6 +12,9 @@ from tradeagent.execution.planning import Plan
 from tradeagent.execution.state import Scope
 from tradeagent.ledger.trading import OrderRow
 
+EXPIRES_AFTER_MS = 15_000
+HELD = "waits here for its entry"
+
 
 def cloid_of(intent_id: str, leg: str) -> str:
     """Client order id: 128 bits that follow from the intent alone, so that a retry is the same order."""
@@ -19,7 +22,10 @@ def cloid_of(intent_id: str, leg: str) -> str:
 
 
 def order_rows(intent_id: str, made: Plan, wallet: str, scope: Scope, now_ms: int) -> list[OrderRow]:
-    """The orders of a plan: the entry or close first, then its stop and target as reduce-only children."""
+    """The orders of a plan: the entry or close first, then its stop and target as reduce-only children.
+
+    The venue takes no children with a trigger entry ("Main order cannot be trigger order."): they are held here until it has filled.
+    """
     proposal = made.proposal
     leg = "entry" if made.is_entry else "close"
     first = OrderRow(
@@ -57,6 +63,7 @@ def order_rows(intent_id: str, made: Plan, wallet: str, scope: Scope, now_ms: in
             tif=Tif.GTC.value,
             reduce_only=True,
             parent_cloid=first.cloid,
+            reason=HELD if proposal.type.is_trigger else "",
         )
         for name, kind, level in (
             ("stop", OrderType.STOP_MARKET, made.stop),
@@ -67,8 +74,18 @@ def order_rows(intent_id: str, made: Plan, wallet: str, scope: Scope, now_ms: in
     return [first, *children]
 
 
-def order_request(order: OrderRow, proposal: Proposal, *, at_mark: bool = False) -> OrderRequest:
-    """An order row as the broker gets it."""
+def is_held(order: OrderRow) -> bool:
+    """Whether a level waits here, unknown to the venue, for its trigger entry to fill."""
+    return order.state == OrderState.PENDING.value and order.oid is None and order.reason == HELD
+
+
+def expiry_ms(created_ms: int) -> int:
+    """Until when an order that was written down at `created_ms` may still arrive."""
+    return created_ms + EXPIRES_AFTER_MS
+
+
+def order_request(order: OrderRow, proposal: Proposal | None = None, *, at_mark: bool = False) -> OrderRequest:
+    """An order row as the broker gets it; the same row gives the same request, so that a retry is the same order."""
     return OrderRequest(
         cloid=order.cloid,
         market=order.market,
@@ -81,7 +98,8 @@ def order_request(order: OrderRow, proposal: Proposal, *, at_mark: bool = False)
         reduce_only=order.reduce_only,
         parent_cloid=order.parent_cloid,
         at_mark=at_mark,
-        exit_reason=proposal.exit_reason if order.leg == "close" else None,
+        exit_reason=proposal.exit_reason if proposal is not None and order.leg == "close" else None,
+        expires_ms=expiry_ms(order.created_ms),
     )
 
 

@@ -20,7 +20,10 @@ LARGEST_NUMBER = Decimal(10) ** 12
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A proposal that can be sent: base-unit `size` on the lot grid, quote-unit values, levels on the price grid."""
+    """A proposal that can be sent: base-unit `size` on the lot grid, quote-unit values, levels on the price grid.
+
+    With `executor` (its type) it is a whole operation of several orders, judged as one entry of its `planned_quote`.
+    """
 
     proposal: Proposal
     kind: IntentKind
@@ -36,6 +39,8 @@ class Plan:
     clipped_by: str | None = None
     closes_all: bool = False
     warnings: tuple[str, ...] = ()
+    planned_quote: Decimal | None = None
+    executor: str | None = None
 
     @property
     def is_entry(self) -> bool:
@@ -47,7 +52,7 @@ class Plan:
 
     @property
     def notional(self) -> Decimal:
-        return self.size * self.entry
+        return self.size * self.entry if self.planned_quote is None else self.planned_quote
 
     @property
     def risk(self) -> Decimal | None:
@@ -55,7 +60,9 @@ class Plan:
         return abs(self.entry - self.stop) * self.size if self.stop is not None else None
 
     def as_dict(self) -> dict[str, str | int | list[str] | None]:
+        operation = {} if self.executor is None else {"executor": self.executor}
         return {
+            **operation,
             "kind": self.kind.value,
             "market": self.proposal.market,
             "side": self.proposal.side.value,

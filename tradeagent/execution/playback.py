@@ -9,6 +9,8 @@ from tradeagent.domain.bars import Bar
 from tradeagent.domain.clock import day_start_ms
 from tradeagent.domain.money import ZERO
 from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.executors.children import Path
+from tradeagent.execution.executors.desk import step_all
 from tradeagent.execution.halts import judge_marks
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS
 from tradeagent.execution.state import MarketState
@@ -58,7 +60,8 @@ class Playback:
             if close is not None:
                 interval = self._feed.interval_ms(market)
                 bar = self._feed.bars_closing(close - interval, close)[-1][market]
-                self._broker.play_close(close, {market: bar}, ())
+                with self._engine.gate.touching():
+                    self._broker.play_close(close, {market: bar}, ())
                 self._last_open[market] = bar.open_ms
                 self._see(bar)
 
@@ -78,13 +81,15 @@ class Playback:
         now = self._engine.clock.now_ms()
         bars = self._feed.bar_opening_at(now)
         if bars:
-            self._broker.play_open(now, bars, self._funding(bars))
+            with self._engine.gate.touching():
+                self._broker.play_open(now, bars, self._funding(bars))
 
     def _close(self, bars: dict[str, Bar]) -> None:
         engine = self._engine
         time_ms = next(iter(bars.values())).close_ms
         self._move_clock(time_ms)
-        self._broker.play_close(time_ms, bars, self._funding(bars))
+        with engine.gate.touching():
+            self._broker.play_close(time_ms, bars, self._funding(bars))
         marks = {}
         for market, bar in bars.items():
             self._last_open[market] = bar.open_ms
@@ -95,9 +100,15 @@ class Playback:
                 engine.sync(tx, activity)
                 engine.book.mark(time_ms, marks)
                 engine.book.flush(tx)
+            engine.after_fills()
         else:
             engine.book.mark(time_ms, marks)
         judge_marks(engine)
+        step_all(engine, {market: self._path(bar) for market, bar in bars.items()})
+
+    def _path(self, bar: Bar) -> Path:
+        places = -self._engine.markets[bar.market].instrument.price_decimals
+        return Path(bar.open_ms, Decimal(bar.low).scaleb(places), Decimal(bar.high).scaleb(places))
 
     def _is_fresh(self, market: str, now_ms: int) -> bool:
         close = self._feed.newest_close(market, now_ms)

@@ -25,9 +25,9 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.caps import shown
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.orders import cloid_of, order_dict, order_request, proposal_dict
+from tradeagent.execution.orders import cloid_of, is_held, order_dict, order_request, proposal_dict
 from tradeagent.execution.planning import Unshapely, check_numbers
-from tradeagent.execution.state import RiskState
+from tradeagent.execution.state import MANUAL_CONTROLLER, RiskState
 from tradeagent.ledger import events, trading
 from tradeagent.ledger.trading import OrderRow
 
@@ -48,7 +48,9 @@ def move_protection(engine: ExecutionEngine, proposal: Proposal, actor: Actor) -
             _record(engine, tx, intent_id, proposal, actor, rejection, [])
             return Verdict(VerdictKind.REJECTED, intent_id, rejection, checks=checks)
         placed = _levels(state, proposal, intent_id, engine)
-        replaced = [o for o in _own_levels(state, proposal.market) if o.leg in {new.leg for new in placed}]
+        live = {order.cloid for order in state.orders}  # the stop of an entry that still waits stays with its entry
+        legs = {new.leg for new in placed}
+        replaced = [o for o in _own_levels(state, proposal.market) if o.leg in legs and o.parent_cloid not in live]
         _record(engine, tx, intent_id, proposal, actor, None, placed)
         engine.book.flush(tx)
     return _send(engine, intent_id, proposal, placed, replaced)
@@ -67,22 +69,46 @@ def cancel_order(engine: ExecutionEngine, reference: str, actor: Actor) -> Verdi
         _record(engine, tx, intent_id, proposal, actor, rejection, [])
     if rejection is not None or order is None:
         return Verdict(VerdictKind.REJECTED, intent_id, rejection)
-    message = _cancel(engine, order.cloid)
+    message = "" if is_held(order) else _cancel(engine, order.cloid)
     with engine.transaction() as tx:
         engine.sync(tx)
+        if is_held(order):
+            trading.update_order(tx, order.cloid, state=OrderState.CANCELLED.value, reason="canceled")
         trading.set_intent_state(tx, intent_id, IntentState.VENUE_REJECTED if message else IntentState.EXECUTED, engine.clock.now_ms())
         engine.book.flush(tx)
         after = trading.order(tx, order.cloid)
+    engine.after_fills()
     kind = VerdictKind.REJECTED if message else VerdictKind.EXECUTED
     return Verdict(kind, intent_id, message=f"venue: {message}" if message else "", order=order_dict(after) if after else None)
 
 
-def cancel_everything(engine: ExecutionEngine) -> int:
-    """Cancel every live order of the wallet, entries before protection; how many were asked for."""
+def cancel_everything(engine: ExecutionEngine, *, but_protection: bool = False) -> int:
+    """Cancel every live order of the wallet, entries before protection; how many were asked for.
+
+    With `but_protection` the stops and targets of what is still held stay.
+    """
+    held = engine.book.held_markets if but_protection else ()
     with engine.ledger.reading() as tx:
         live = sorted(trading.live_orders(tx, engine.wallet.name), key=lambda order: order.reduce_only)
+    return _cancel_all(engine, [order for order in live if not (order.reduce_only and order.market in held)])
+
+
+def cancel_entries(engine: ExecutionEngine, deployment: str) -> int:
+    """Cancel the entries of a deployment that may still fill, and leave its protection and what a person placed; how many."""
+    with engine.ledger.reading() as tx:
+        live = trading.live_orders(tx, engine.wallet.name)
+    own = [o for o in live if o.deployment == deployment and not o.reduce_only and o.controller_id != MANUAL_CONTROLLER]
+    cancelled = _cancel_all(engine, own)
+    engine.after_fills()
+    return cancelled
+
+
+def _cancel_all(engine: ExecutionEngine, live: list[OrderRow]) -> int:
     for order in live:
-        _cancel(engine, order.cloid)
+        try:
+            _cancel(engine, order.cloid)
+        except VenueError:  # its answer is lost; the others, and the closes after them, do not wait for it
+            engine.is_unresolved = True
     if live:
         with engine.transaction() as tx:
             engine.sync(tx)
@@ -93,7 +119,8 @@ def cancel_everything(engine: ExecutionEngine) -> int:
 def _cancel(engine: ExecutionEngine, cloid: str) -> str:
     """The venue's words when it would not cancel; an order that is gone already is what was wanted."""
     try:
-        engine.broker.cancel(cloid)
+        with engine.gate.touching():
+            engine.broker.cancel(cloid)
     except RefusedError as error:
         return error.message
     return ""
@@ -262,7 +289,8 @@ def _send(engine: ExecutionEngine, intent_id: str, proposal: Proposal, placed: l
     message, state = "", IntentState.EXECUTED
     try:
         for order in placed:
-            reports += engine.broker.place([order_request(order, proposal)])
+            with engine.gate.touching():
+                reports += engine.broker.place([order_request(order, proposal)])
         message = next((r.reason for r in reports if r.state is OrderState.REJECTED), "")
         if not message:
             for old in replaced:

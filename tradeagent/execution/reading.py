@@ -10,7 +10,7 @@ from tradeagent.domain.limits import Limits
 from tradeagent.domain.names import Actor, DeploymentState, LimitKind
 from tradeagent.execution.opening import Tenant, costs_of, instruments_of, manual_limits
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, RiskState, Scope
-from tradeagent.ledger import events, notes, runs, trading, wallets
+from tradeagent.ledger import events, executors, notes, runs, trading, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.workspace.config import Config
@@ -45,6 +45,7 @@ def read_state(tx: Connection, config: Config, wallet: WalletRow, clock: Clock, 
         kill_switch=bool(notes.setting(tx, notes.KILL_SWITCH)),
         phase=events.last_phase(tx, wallet.name),
         unknown_markets=trading.unknown_markets(tx, wallet.name),
+        live_executors=executors.live_count(tx, tenant.deployment) if tenant else 0,
     )
 
 

@@ -11,7 +11,7 @@ from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import MINUTE_MS, iso
 from tradeagent.domain.limits import Limits
 from tradeagent.domain.money import ZERO, plain
-from tradeagent.domain.names import DeploymentState, ReconcilePhase, Rule
+from tradeagent.domain.names import Actor, DeploymentState, ExecutorType, HaltReason, ReconcilePhase, Rule
 from tradeagent.domain.order import Rejection, RuleCheck
 from tradeagent.execution import caps
 from tradeagent.execution.caps import Cap, shown
@@ -71,6 +71,8 @@ def kill_switch(_plan: Plan, state: RiskState) -> Finding:
 def halted(_plan: Plan, state: RiskState) -> Finding:
     if state.risk.halt is None and state.deployment_state is not DeploymentState.HALTED:
         return PASS
+    if state.risk.halt == HaltReason.KILL.value:
+        return _refuse(Rule.HALTED, "killed; only `kill --clear` by a person reopens entries")
     return _refuse(Rule.HALTED, f"halted ({state.risk.halt or 'by a person'}); only `clear-halt` by a person reopens entries")
 
 
@@ -128,6 +130,8 @@ def protection(plan: Plan, state: RiskState) -> Finding:
 
 def _missing_levels(plan: Plan, state: RiskState) -> Finding | None:
     for key, level in (("require_stops", plan.stop), ("require_targets", plan.target)):
+        if key == "require_targets" and (plan.executor == ExecutorType.GRID or state.scope.actor is Actor.EXECUTOR):
+            continue  # each level of a grid takes its own profit; what an executor adds to was judged as a whole
         if state.limits.flag(key) and level is None:
             word = "stop" if key == "require_stops" else "target"
             return _refuse(Rule.PROTECTION, f"an entry needs a {word} ({key} is on)", key=key, limit="true", value="none")
@@ -164,7 +168,7 @@ def _stop_past_liquidation(plan: Plan, state: RiskState) -> Finding | None:
 
 def _reward_risk(plan: Plan, state: RiskState) -> Finding | None:
     least = state.limits.number("min_reward_risk")
-    if least is None or plan.stop is None or plan.target is None:
+    if least is None or plan.stop is None or plan.target is None or state.scope.actor is Actor.EXECUTOR:
         return None
     ratio = abs(plan.target - plan.entry) / abs(plan.entry - plan.stop)
     if ratio >= least:
@@ -306,6 +310,7 @@ CHECKS: tuple[tuple[Rule, bool, Check], ...] = (
     (Rule.EXPOSURE_CAP, True, _capped(caps.exposure_cap)),
     (Rule.LEVERAGE, True, leverage),
     (Rule.MARGIN, True, _capped(caps.margin)),
+    (Rule.OPEN_EXECUTORS, True, _capped(caps.open_executors)),
     (Rule.OPEN_POSITIONS, True, _capped(caps.open_positions)),
     (Rule.TRADE_RISK, True, _capped(caps.trade_risk)),
     (Rule.PORTFOLIO_RISK, True, _capped(caps.portfolio_risk)),
@@ -319,12 +324,20 @@ CHECKS: tuple[tuple[Rule, bool, Check], ...] = (
 )
 
 
+# Judged once for an executor as a whole, when it is created, and not again for each of its child orders.
+OF_THE_WHOLE = frozenset(
+    {Rule.CONFIDENCE, Rule.SINGLE_ORDER, Rule.OPEN_EXECUTORS, Rule.OPEN_POSITIONS, Rule.COOLDOWN, Rule.DAILY_TRADES, Rule.BUDGET}
+)
+
+
 def judge(plan: Plan, state: RiskState) -> tuple[Rejection | None, tuple[RuleCheck, ...]]:
     """Run every rule that applies; the first rejection, and the whole list (SHAPE passed, since there is a plan)."""
     rejection: Rejection | None = None
     checks = [RuleCheck(Rule.SHAPE, ok=True)]
     for rule, entry_only, check in CHECKS:
         if entry_only and not plan.is_entry:
+            continue
+        if rule in OF_THE_WHOLE and state.scope.actor is Actor.EXECUTOR:
             continue
         found = check(plan, state)
         checks.append(RuleCheck(rule, found.rejection is None, found.value, found.limit))

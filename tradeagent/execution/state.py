@@ -39,6 +39,16 @@ class Scope:
     markets: frozenset[str] | None
     deployment: str | None = None
 
+    @property
+    def owner(self) -> str:
+        """Whose caps bind what it holds: an executor's are those of the deployment that created it."""
+        return self.controller_id.partition("/")[0]
+
+
+def belongs_to(controller_id: str, deployment: str) -> bool:
+    """Whether a controller is a deployment itself or one of its executors, which are named `DEPLOYMENT/EXECUTOR`."""
+    return controller_id == deployment or controller_id.startswith(f"{deployment}/")
+
 
 @dataclass(frozen=True, slots=True)
 class Spend:
@@ -70,6 +80,7 @@ class RiskState:
     unknown_markets: frozenset[str] = frozenset()
     spend: Spend = field(default_factory=Spend)
     flipping: bool = False
+    live_executors: int = 0
 
     def once_closed(self, market: str) -> "RiskState":
         """The view of a flip's opening leg: what the caller holds in `market` counts as closed at the mark."""
@@ -130,11 +141,17 @@ class RiskState:
         own = self.row(market, self.scope.controller_id)
         return own.size if own else ZERO
 
-    def entries_resting(self, market: str | None = None, controller_id: str | None = None) -> list[tuple[str, str, Decimal, Decimal, int]]:
-        """Every entry that may still fill: (market, side, size left, price, leverage) of resting orders and live reservations."""
+    def held_by(self, market: str, deployment: str) -> Decimal:
+        """What a deployment holds in a market, signed: its own inventory and that of its executors."""
+        rows = (row for row in self.positions if row.market == market and belongs_to(row.controller_id, deployment))
+        return sum((row.size for row in rows), ZERO)
+
+    def entries_resting(self, market: str | None = None, deployment: str | None = None) -> list[tuple[str, str, Decimal, Decimal, int]]:
+        """Every entry that may still fill: (market, side, size left, price, leverage) of resting orders and live reservations;
+        of one deployment and its executors when named."""
         found = []
         for order in self.orders:
-            if order.reduce_only or (market and order.market != market) or (controller_id and order.controller_id != controller_id):
+            if order.reduce_only or (market and order.market != market) or (deployment and not belongs_to(order.controller_id, deployment)):
                 continue
             price = order.price or order.trigger or self.mark(order.market) or ZERO
             found.append((order.market, order.side, order.size - order.filled, price, self.leverage_of(order.market)))
@@ -143,7 +160,7 @@ class RiskState:
             if (
                 held.intent_id in reserved_intents
                 or (market and held.market != market)
-                or (controller_id and held.controller_id != controller_id)
+                or (deployment and not belongs_to(held.controller_id, deployment))
             ):
                 continue
             found.append((held.market, held.side, held.size, held.price, held.leverage))

@@ -64,11 +64,11 @@ def used_limits(state: RiskState) -> dict[str, Decimal]:
     base = state.limits.number("max_portfolio_risk_quote")
     cap = state.penalty.effective_cap(base, state.now_ms) if base else None
     used = {
-        "max_position_size_quote": total_worst_notional(state, controller_id=state.scope.controller_id),
+        "max_position_size_quote": total_worst_notional(state, deployment=state.scope.owner),
         "max_position_pct": max((worst_notional(state, m) for m in markets), default=ZERO) / equity * 100,
         "max_total_exposure_pct": total / equity * 100,
         "max_leverage": total / equity,
-        "max_open_executors": ZERO,
+        "max_open_executors": Decimal(state.live_executors),
         "max_open_positions": Decimal(len(markets)),
         "max_positions_per_market": Decimal(max((row.entries for row in state.positions if row.size), default=0)),
         "max_daily_loss_quote": loss,

@@ -33,6 +33,11 @@ class Write:
         sql, binders = self._text(tx, row)
         return raw(tx).execute(sql, _bound(binders, row)).rowcount
 
+    def returning(self, tx: Connection, row: Row) -> Any:
+        """Execute for one row; the one value that its RETURNING gives."""
+        sql, binders = self._text(tx, row)
+        return raw(tx).execute(sql, _bound(binders, row)).fetchone()[0]
+
     def all(self, tx: Connection, rows: Sequence[Row]) -> None:
         """Execute for several rows that name the same columns."""
         if rows:

@@ -79,5 +79,11 @@ def read(
 
 def last_phase(tx: Connection, wallet: str) -> ReconcilePhase:
     """The phase of the last comparison of ledger and venue; a wallet that never ran has nothing to compare."""
+    told = last_reconciliation(tx, wallet)
+    return ReconcilePhase(told["phase"]) if told else ReconcilePhase.CONSISTENT
+
+
+def last_reconciliation(tx: Connection, wallet: str) -> dict[str, Any]:
+    """What the newest phase of comparing ledger and venue said: `{phase, cycles, repaired, …}` once it has ended."""
     found = read(tx, wallet=wallet, kinds=(EventKind.RECONCILE_PHASE.value,), limit=1, newest=True)
-    return ReconcilePhase(found[0]["data"]["phase"]) if found else ReconcilePhase.CONSISTENT
+    return dict(found[0]["data"]) if found else {}

@@ -74,7 +74,10 @@ SELECT d.id, d.kind, d.slug, d.wallet, w.network, d.state, d.mode, d.model, d.ti
 FROM deployments d JOIN wallets w ON w.name = d.wallet JOIN risk_state r ON r.wallet = d.wallet
 ORDER BY d.created_ms DESC, d.id DESC LIMIT ?
 """
-_PHASES = "SELECT wallet, data, max(seq) FROM events WHERE kind = ? GROUP BY wallet"
+# By wallet from the newest event back: a runner writes a phase every minute, so one is near, and there are too many to group.
+_PHASES = """
+SELECT name, (SELECT data FROM events WHERE wallet = name AND kind = ? ORDER BY seq DESC LIMIT 1) FROM wallets
+"""
 
 
 def glance(file: Path) -> LedgerGlance:
@@ -89,7 +92,7 @@ def glance(file: Path) -> LedgerGlance:
         return LedgerGlance(
             runs=tuple(_run(row) for row in db.execute(_RUNS, (MOST_RUNS,))),
             held=held,
-            phases={wallet: ReconcilePhase(json.loads(data)["phase"]) for wallet, data, _ in phases},
+            phases={wallet: ReconcilePhase(json.loads(data)["phase"]) for wallet, data in phases if data is not None},
             incidents=dict(db.execute("SELECT deployment, count(*) FROM incidents WHERE state = 'open' GROUP BY deployment").fetchall()),
             networks=frozenset(row[0] for row in db.execute("SELECT DISTINCT network FROM wallets")),
             kill_switch=switch is not None and bool(json.loads(switch[0])),

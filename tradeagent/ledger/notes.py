@@ -9,7 +9,8 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.clock import day_start_ms
-from tradeagent.domain.names import EventKind, IncidentCode, Level
+from tradeagent.domain.errors import NotFound
+from tradeagent.domain.names import Actor, EventKind, IncidentCode, Level
 from tradeagent.ledger import events
 from tradeagent.ledger.direct import Write
 from tradeagent.ledger.schema import agent_versions, incidents, kv, learning_lines, llm_spend, llm_usage
@@ -62,9 +63,33 @@ def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: 
     events.append(tx, EventKind.INCIDENT_OPENED, now_ms, wallet=wallet, deployment=deployment, subject=incident_id, data=data)
 
 
-def close_incidents(tx: Connection, code: IncidentCode, now_ms: int, *, wallet: str) -> None:
-    """Close what no longer holds."""
-    match = (incidents.c.state == "open", incidents.c.code == code.value, incidents.c.wallet == wallet)
+def close_incident(tx: Connection, incident_id: str, now_ms: int) -> dict[str, Any]:
+    """A person has dealt with an incident: it as it is now. NotFound names the id; a closed one stays as it is."""
+    found = tx.execute(select(incidents).where(incidents.c.id == incident_id)).first()
+    if found is None:
+        raise NotFound(f"no incident {incident_id!r}", hint="`tradeagent incidents` lists the open ones")
+    row = dict(found._mapping)
+    if row["state"] == "open":
+        tx.execute(update(incidents).where(incidents.c.id == incident_id).values(state="closed"))
+        data = {"code": row["code"]}
+        events.append(
+            tx,
+            EventKind.INCIDENT_CLOSED,
+            now_ms,
+            wallet=row["wallet"],
+            deployment=row["deployment"],
+            actor=Actor.MANUAL,
+            subject=incident_id,
+            data=data,
+        )
+    return row | {"state": "closed"}
+
+
+def close_incidents(tx: Connection, code: IncidentCode, now_ms: int, *, wallet: str, level: Level | None = None) -> None:
+    """Close what no longer holds, of one level when given."""
+    match = [incidents.c.state == "open", incidents.c.code == code.value, incidents.c.wallet == wallet]
+    if level is not None:
+        match.append(incidents.c.level == level.value)
     ids = [row[0] for row in tx.execute(select(incidents.c.id).where(*match))]
     if ids:
         tx.execute(update(incidents).where(incidents.c.id.in_(ids)).values(state="closed"))

@@ -160,6 +160,8 @@ leases = Table(
     _ms("heartbeat_ms"),
 )
 
+nonces = Table("nonces", metadata, _text("signer", primary_key=True), Column("last", Integer, nullable=False))
+
 ticks = Table(
     "ticks",
     metadata,
@@ -210,6 +212,7 @@ intents = Table(
     _maybe("rule"),
     _maybe("cloid"),
     Column("fencing_token", Integer, nullable=False),
+    Column("nonce", Integer, nullable=True),
     _ms("created_ms"),
     _ms("updated_ms"),
     Index("intents_open", "wallet", "state"),
@@ -299,6 +302,34 @@ fills = Table(
     UniqueConstraint("wallet", "trade_id"),
     Index("fills_by_deployment", "deployment", "seq"),
     Index("fills_by_order", "cloid"),
+    Index("fills_by_controller", "controller_id"),
+)
+
+executors = Table(
+    "executors",
+    metadata,
+    _text("id", primary_key=True),
+    _text("wallet"),
+    _text("deployment"),
+    _text("controller_id"),
+    _text("type"),
+    _text("market"),
+    _text("side"),
+    _text("status"),
+    _maybe("close_type"),
+    _text("detail"),
+    Column("spec", Json, nullable=False),
+    Column("layout", Json, nullable=False),
+    Column("state", Json, nullable=False),
+    _money("amount_quote"),
+    _money("net_pnl_quote"),
+    _money("fees_paid_quote"),
+    _money("volume_quote"),
+    _ms("created_ms"),
+    _ms("updated_ms"),
+    _ms("ended_ms", nullable=True),
+    Index("executors_live", "wallet", "status"),
+    Index("executors_by_deployment", "deployment", "status"),
 )
 
 positions = Table(
@@ -381,6 +412,7 @@ round_trips = Table(
     _text("entry_reason"),
     _text("exit_reason"),
     Index("round_trips_by_deployment", "deployment", "seq"),
+    Index("round_trips_by_controller", "controller_id"),
 )
 
 incidents = Table(

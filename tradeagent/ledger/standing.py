@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import IntentState
 from tradeagent.ledger.direct import Read
+from tradeagent.ledger.executors import is_live
 from tradeagent.ledger.notes import KILL_SWITCH
-from tradeagent.ledger.schema import deployments, intents, kv, leases, llm_spend, orders, reservations
+from tradeagent.ledger.schema import deployments, executors, intents, kv, leases, llm_spend, orders, reservations
 from tradeagent.ledger.trading import is_live_order
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The wallet's newest fencing token, the deployment's state, the kill switch, the agent's model spend of a day in USD,
-    and whether the wallet has live orders, active reservations, intents of unknown outcome: mostly it has none to read."""
+    whether the wallet has live orders, active reservations, intents of unknown outcome: mostly it has none to read; and how many
+    executors of the deployment are alive."""
 
     token: int | None
     deployment_state: str | None
@@ -25,6 +27,7 @@ class Standing:
     has_orders: bool
     has_reservations: bool
     has_unknown: bool
+    live_executors: int
 
 
 _STANDING = Read(
@@ -38,6 +41,7 @@ _STANDING = Read(
         exists().where(orders.c.wallet == bindparam("wallet"), is_live_order),
         exists().where(reservations.c.wallet == bindparam("wallet"), reservations.c.active),
         exists().where(intents.c.wallet == bindparam("wallet"), intents.c.state == IntentState.UNKNOWN.value),
+        select(func.count()).select_from(executors).where(executors.c.deployment == bindparam("deployment"), is_live).scalar_subquery(),
     )
 )
 

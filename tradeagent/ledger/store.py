@@ -139,7 +139,7 @@ def create_ledger(file: Path) -> Ledger:
     return open_ledger(file)
 
 
-def open_ledger(file: Path, *, durable: bool = True) -> Ledger:
+def open_ledger(file: Path, *, durable: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Ledger:
     """Open an existing ledger; an older one is migrated with a backup first, a newer one is refused."""
     if not file.exists():
         raise NotFound(f"no ledger at {file}", hint="make a workspace with `tradeagent init`")
@@ -153,7 +153,7 @@ def open_ledger(file: Path, *, durable: bool = True) -> Ledger:
         from tradeagent.ledger.migrate import upgrade
 
         upgrade(file)
-    return Ledger(file, durable=durable)
+    return Ledger(file, durable=durable, lock_timeout_s=lock_timeout_s)
 
 
 def _configure(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, bindparam, func, insert, or_, select, 
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.money import ZERO
-from tradeagent.domain.names import IntentState, OrderState
+from tradeagent.domain.names import IntentState, OrderState, Side
 from tradeagent.domain.order import Fill, FundingPayment
 from tradeagent.ledger.direct import Read, Write
 from tradeagent.ledger.schema import (
@@ -235,10 +235,30 @@ def update_orders(tx: Connection, changes: Sequence[dict[str, Any]]) -> None:
     _UPDATE_ORDER.all(tx, changes)
 
 
-def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str, to: str) -> None:
-    """Give a controller's live orders in a market to a deployment."""
+def add_orders(tx: Connection, rows: Sequence[OrderRow]) -> None:
+    _ADD_ORDERS.all(tx, [_columns(row) for row in rows])
+
+
+def newest_level(tx: Connection, wallet: str, market: str, controller_id: str, leg: str, side: Side) -> OrderRow | None:
+    """The last stop or target of the same owner, market, leg and side, whatever became of it; refused and sleeping ones do not count."""
+    of = {"wallet": wallet, "market": market, "controller_id": controller_id, "leg": leg, "side": side.value}
+    same = [orders.c[name] == value for name, value in of.items()]
+    query = select(*_ORDER_COLUMNS).where(*same, orders.c.state != OrderState.REJECTED.value)
+    found = [OrderRow(*row) for row in tx.execute(query.order_by(orders.c.created_ms.desc(), orders.c.updated_ms.desc()).limit(100))]
+    parents = {order.cloid: order for order in orders_named(tx, [o.parent_cloid for o in found if o.parent_cloid is not None])}
+    return next((o for o in found if o.parent_cloid not in parents or parents[o.parent_cloid].filled), None)
+
+
+def entries_since(tx: Connection, wallet: str, market: str, controller_id: str, since_ms: int) -> list[OrderRow]:
+    """Entries of a controller in a market that something happened to at or after an instant."""
+    of = (orders.c.wallet == wallet, orders.c.market == market, orders.c.controller_id == controller_id, orders.c.leg == "entry")
+    return [OrderRow(*row) for row in tx.execute(select(*_ORDER_COLUMNS).where(*of, orders.c.updated_ms >= since_ms))]
+
+
+def reassign_orders(tx: Connection, wallet: str, market: str, controller_id: str, to: str, deployment: str) -> None:
+    """Give a controller's live orders in a market to another controller, of a deployment."""
     live = (orders.c.wallet == wallet, orders.c.market == market, orders.c.controller_id == controller_id)
-    tx.execute(update(orders).where(*live, orders.c.state.in_(LIVE_ORDER_STATES)).values(controller_id=to, deployment=to))
+    tx.execute(update(orders).where(*live, orders.c.state.in_(LIVE_ORDER_STATES)).values(controller_id=to, deployment=deployment))
 
 
 def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) -> bool:

@@ -12,7 +12,7 @@ from tradeagent.agents.sessions import Session, create_session, experiment_id, r
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import Clock, SimulatedClock, iso
 from tradeagent.domain.errors import InvalidInput
-from tradeagent.domain.names import DeploymentState, ReconcilePhase, RunMode
+from tradeagent.domain.names import DeploymentState, KillPolicy, ReconcilePhase, RunMode
 from tradeagent.execution.opening import HYPERLIQUID, Door, DoorMode, Tenant, instruments_of, open_door
 from tradeagent.execution.playback import Playback
 from tradeagent.execution.reading import limits_out
@@ -40,6 +40,7 @@ from tradeagent.turns.record import Baseline, Header
 from tradeagent.turns.tick import TickEngine, TickSetup
 from tradeagent.turns.transcript import Transcript
 from tradeagent.workspace.config import Config
+from tradeagent.workspace.latch import arm
 from tradeagent.workspace.paths import Workspace
 
 BASE_INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
@@ -148,6 +149,7 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
             adopt_directives(ledger, place.clock, agent.slug, row.id)
             with ledger.transaction(durable=False) as tx:
                 runs.name_lease(tx, wallet.name, token, row.id)
+            arm(place.workspace.kill_dir, wallet.name, KillPolicy(agent.definition.on_kill_switch))
         door = _door_for(stage, row, token)
         stack.callback(door.close)
         playback = _started(stage, door)

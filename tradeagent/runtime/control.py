@@ -6,13 +6,14 @@ from typing import Any
 
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError, VenueError
-from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, ExitReason, VerdictKind
+from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, ExitReason, Rule, VerdictKind
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.halts import clear_halt, close_market, flatten
+from tradeagent.execution.halts import clear_halt, close_market, flatten, reopen
 from tradeagent.execution.orders import proposal_dict
-from tradeagent.execution.protection import cancel_order
+from tradeagent.execution.protection import cancel_entries, cancel_order
 from tradeagent.execution.reading import tenant_of
+from tradeagent.execution.reconcile import reconcile
 from tradeagent.ledger import events, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -109,10 +110,16 @@ def _without_runner(desk: Desk, deployment: DeploymentRow, kind: CommandKind, pa
     with desk.ledger.reading() as tx:
         wallet = wallets.get(tx, deployment.wallet)
     with owned_door(desk.workspace, desk.config, desk.ledger, desk.clock, wallet, tenant_of(deployment)) as door:
+        if kind is CommandKind.RECONCILE:  # opening the door was that
+            with desk.ledger.reading() as tx:
+                done = events.last_reconciliation(tx, deployment.wallet)
+            return {"deployment": deployment.id, "command": kind.value, "state": CommandState.DONE.value, **done}
         if kind is CommandKind.CLEAR_HALT:
             result["rebased"] = clear_halt(door.engine)
         elif kind is CommandKind.FLATTEN or payload.get("unwind"):
-            result["closed"] = [v.as_dict() for v in flatten(door.engine, Actor.MANUAL, ExitReason.FLATTEN)]
+            result |= _flattened(door.engine)
+        elif kind is CommandKind.STOP:
+            result["cancelled"] = cancel_entries(door.engine, deployment.id)
     ended = DeploymentState.STOPPED if state in (DeploymentState.INTERRUPTED, DeploymentState.HALTED) else state
     with desk.ledger.transaction() as tx:
         runs.update_deployment(tx, deployment.id, state=ended.value)
@@ -141,11 +148,22 @@ def execute_row(engine: ExecutionEngine, row: dict[str, Any]) -> dict[str, Any]:
     kind = CommandKind(row["kind"])
     if kind is CommandKind.SUBMIT:
         return {"verdict": execute_proposal(engine, proposal_in(row["payload"]["proposal"])).as_dict()}
+    if kind is CommandKind.CLEAR_HALT and row["payload"].get("kill"):
+        reopen(engine, whole=engine.gate.latched() is Rule.HALTED)
+        return {"rebased": []}
     if kind is CommandKind.CLEAR_HALT:
         return {"rebased": clear_halt(engine)}
     if kind is CommandKind.FLATTEN or row["payload"].get("unwind"):
-        return {"closed": [v.as_dict() for v in flatten(engine, Actor.MANUAL, ExitReason.FLATTEN)]}
-    return {}
+        return _flattened(engine)
+    if kind is CommandKind.STOP:
+        return {"cancelled": cancel_entries(engine, row["deployment"])}
+    return reconcile(engine).as_dict() if kind is CommandKind.RECONCILE else {}
+
+
+def _flattened(engine: ExecutionEngine) -> dict[str, Any]:
+    """Flatten; `flat` is what came of it."""
+    verdicts = flatten(engine, Actor.MANUAL, ExitReason.FLATTEN)
+    return {"closed": [verdict.as_dict() for verdict in verdicts], "flat": not engine.book.held_markets}
 
 
 def failure(error: TradeAgentError) -> dict[str, Any]:

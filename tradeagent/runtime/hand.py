@@ -42,7 +42,9 @@ def submit_by_hand(desk: Desk, wallet_name: str, proposal: Proposal, moment: Mom
     clock, target_ms = _clock(desk, risk, moment)
     sources = parse_replay(moment.replay) if moment else _sources(desk, wallet_name, proposal)
     with owned_door(desk.workspace, desk.config, desk.ledger, clock, wallet) as door:
-        _play(desk, door, clock, target_ms, sources)
+        tape = begin(desk, door, clock, sources)
+        if tape is not None:
+            tape.play(target_ms)
         verdict = execute_proposal(door.engine, proposal)
         with door.engine.transaction() as tx:
             door.engine.book.flush(tx)
@@ -53,14 +55,20 @@ def _clock(desk: Desk, risk: RiskRow, moment: Moment | None) -> tuple[Clock, int
     """The clock to judge by, standing where the wallet is, and the instant to move it to."""
     at = risk.market_clock_ms
     if moment is not None:
-        if at is not None and moment.at_ms < at:
-            raise InvalidInput(
-                f"--at: the wallet is at {iso(at)} already, and its market clock only moves forward", hint=f"--at {iso(at)} or later"
-            )
-        return SimulatedClock(at if at is not None else moment.at_ms), moment.at_ms
+        return clock_for(risk, moment.at_ms, "--at"), moment.at_ms
     if risk.clock_source == REPLAY and at is not None:
         return SimulatedClock(at), at
     return desk.clock, desk.clock.now_ms()
+
+
+def clock_for(risk: RiskRow, at_ms: int, field: str) -> SimulatedClock:
+    """A replay's clock that stands where the wallet is, or at the instant when it never had one. InvalidInput when that is a step back."""
+    at = risk.market_clock_ms
+    if at is not None and at_ms < at:
+        raise InvalidInput(
+            f"{field}: the wallet is at {iso(at)} already, and its market clock only moves forward", hint=f"{field} {iso(at)} or later"
+        )
+    return SimulatedClock(at if at is not None else at_ms)
 
 
 def _sources(desk: Desk, wallet: str, proposal: Proposal) -> tuple[ReplaySource, ...]:
@@ -71,21 +79,33 @@ def _sources(desk: Desk, wallet: str, proposal: Proposal) -> tuple[ReplaySource,
     return tuple(finest(warehouse, market) for market in dict.fromkeys([proposal.market, *held]) if market)
 
 
-def _play(desk: Desk, door: Door, clock: Clock, target_ms: int, sources: tuple[ReplaySource, ...]) -> None:
-    """Bring the wallet to the instant over the bars there are."""
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """The bars of an open door's wallet, played as far as its clock stands."""
+
+    door: Door
+    clock: Clock
+    playback: Playback
+
+    def play(self, target_ms: int) -> None:
+        """Bring the wallet to the instant over the bars there are."""
+        self.playback.advance(target_ms)
+        if isinstance(self.clock, SimulatedClock):
+            self.clock.advance_to(target_ms)
+            self.door.engine.book.settle_clock(target_ms)
+
+
+def begin(desk: Desk, door: Door, clock: Clock, sources: tuple[ReplaySource, ...]) -> Tape | None:
+    """Bars of the sources whose markets are known, from where the wallet is; None when there are none."""
     known = instruments_of(desk.config)
     usable = [found for found in sources if found.market in known]
     if not usable:
-        return
-    replayed = isinstance(clock, SimulatedClock)
+        return None
     feed = WarehouseFeed(Warehouse(desk.workspace.warehouse_dir), usable, known, wait=True)
     feed.refresh()
     playback = Playback(door.engine, door.paper, feed, clock.advance_to if isinstance(clock, SimulatedClock) else _stay)
-    playback.start(clock.now_ms(), REPLAY if replayed else WALL)
-    playback.advance(target_ms)
-    if isinstance(clock, SimulatedClock):
-        clock.advance_to(target_ms)
-        door.engine.book.settle_clock(target_ms)
+    playback.start(clock.now_ms(), REPLAY if isinstance(clock, SimulatedClock) else WALL)
+    return Tape(door, clock, playback)
 
 
 def _stay(_now_ms: int) -> None:

@@ -13,7 +13,8 @@ from tradeagent.domain.errors import InvalidConfig
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.state import MANUAL_CONTROLLER
+from tradeagent.execution.executors.desk import adopt
+from tradeagent.execution.state import MANUAL_CONTROLLER, belongs_to
 from tradeagent.ledger import events, notes, runs
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -138,7 +139,11 @@ def take_over(engine: ExecutionEngine, deployment: DeploymentRow, files: AgentFi
     """Give a new run the inventory that ended runs of the same agent left, with its stops, and say so; name what nobody manages."""
     now, wallet = engine.clock.now_ms(), engine.wallet.name
     earlier = re.compile(rf"{re.escape(deployment.slug)}_e?\d+")
-    left = [row for row in engine.book.rows if row.size and row.controller_id not in (NET, MANUAL_CONTROLLER, deployment.id)]
+    with engine.ledger.reading() as tx:
+        runs_before = [row.id for row in runs.all_deployments(tx, slug=deployment.slug)]
+    adopted = adopt(engine, runs_before, deployment.id)
+    others = [row for row in engine.book.rows if row.size and row.controller_id not in (NET, MANUAL_CONTROLLER)]
+    left = [row for row in others if not belongs_to(row.controller_id, deployment.id)]
     with engine.transaction() as tx:
         notes.close_incidents(tx, IncidentCode.UNMANAGED_POSITION, now, wallet=wallet)
         for row in left:
@@ -153,3 +158,5 @@ def take_over(engine: ExecutionEngine, deployment: DeploymentRow, files: AgentFi
     for row in left:
         if earlier.fullmatch(row.controller_id):
             files.note("taken_over", now, f"{row.market} {plain(row.size)} from {row.controller_id}, with its stop and target")
+    if adopted:
+        files.note("taken_over", now, f"executors {', '.join(adopted)} go on")

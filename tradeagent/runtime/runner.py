@@ -19,14 +19,20 @@ from tradeagent.domain.names import (
     CommandState,
     DeploymentState,
     EventKind,
+    HaltReason,
     IncidentCode,
     Level,
     Rule,
     RunMode,
     VerdictKind,
 )
+from tradeagent.execution.executors.desk import step_all
+from tradeagent.execution.halts import note_kill
+from tradeagent.execution.protection import cancel_entries
+from tradeagent.execution.reconcile import reconcile
 from tradeagent.ledger import events, notes, runs
 from tradeagent.runtime.assembly import Run
+from tradeagent.runtime.checks import keep_consistent
 from tradeagent.runtime.control import execute_row, failure
 from tradeagent.runtime.repair import write_session_status
 from tradeagent.runtime.schedule import NextMark, schedule_of
@@ -84,7 +90,7 @@ class Runner:
     async def run(self) -> StopReason:
         """Tick until something ends it."""
         self._tell()
-        obey = asyncio.create_task(self._obey())
+        obey, checks = asyncio.create_task(self._obey()), asyncio.create_task(self._keep_consistent())
         try:
             if self._stage.request.mode is RunMode.LOOP:
                 await self._loop()
@@ -93,7 +99,8 @@ class Runner:
                 self._end(StopReason.ONE_TICK)
         finally:
             obey.cancel()
-            await asyncio.gather(obey, return_exceptions=True)
+            checks.cancel()
+            await asyncio.gather(obey, checks, return_exceptions=True)
             await self._finish()
         return self._why or StopReason.FAILED
 
@@ -203,6 +210,9 @@ class Runner:
             self._stage.feed.refresh()
         if not self._stage.is_dry:
             self._run.playback.advance(self._stage.clock.now_ms())
+            step_all(self._run.door.engine)
+            if self._stage.is_replay and self._run.door.engine.is_unresolved:
+                reconcile(self._run.door.engine, routine=True)
 
     def _prune(self, number: int) -> None:
         """Forget the file images of ticks whose snapshots are gone."""
@@ -230,11 +240,18 @@ class Runner:
         if paused:
             self._run.files.note("paused", now, f"{MAX_FAILURES} ticks in a row failed", "resume when the cause is gone")
 
+    async def _keep_consistent(self) -> None:
+        """Compare with the venue by the wall clock, whatever the tick is doing; a replay does it when an answer was lost."""
+        if not (self._stage.is_dry or self._stage.is_replay):
+            await keep_consistent(self._run.door.engine)
+
     async def _obey(self) -> None:
         """Execute commands as they come, whatever the tick is doing."""
-        ledger, seen = self._stage.ledger, -1
+        ledger, seen, gate = self._stage.ledger, -1, self._run.door.engine.gate
         while True:
             try:
+                if gate.latched() is not None and not self._stage.is_dry:
+                    await self._run.door.engine.alone(self._follow_kill)
                 changed = ledger.data_version()
                 if changed != seen:
                     with ledger.reading() as tx:
@@ -246,6 +263,15 @@ class Runner:
             except TradeAgentError:
                 seen = -1  # the ledger was busy or its disk full; a command that nobody has taken stays where it is
             await asyncio.sleep(COMMAND_POLL_S)
+
+    def _follow_kill(self) -> None:
+        """A kill has closed at the venue: book it, and say so."""
+        engine = self._run.door.engine
+        is_new = engine.gate.latched() is Rule.HALTED and engine.book.risk.halt != HaltReason.KILL.value
+        if is_new or engine.news():
+            note_kill(engine)
+        if is_new:
+            self._run.files.note("halted", self._stage.clock.now_ms(), "killed by a person", "`tradeagent kill --clear` undoes it")
 
     async def _execute(self, row: dict[str, Any]) -> None:
         """Acknowledge, do, answer; on the wallet's own turn, so that nothing else of this run happens in between."""
@@ -320,6 +346,8 @@ class Runner:
             ended = DeploymentState.ERROR
         if now_state is DeploymentState.HALTED:
             ended = DeploymentState.HALTED
+        if why is StopReason.COMMAND and not stage.is_dry:  # the tick it ran in may have placed more since
+            await self._run.door.engine.alone(lambda: cancel_entries(self._run.door.engine, row.id))
         if not stage.is_dry:
             with self._run.door.engine.transaction() as tx:
                 self._run.door.engine.book.flush(tx)

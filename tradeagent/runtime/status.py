@@ -4,9 +4,10 @@ from typing import Any, Protocol
 
 from tradeagent.domain.clock import Clock, iso
 from tradeagent.domain.money import ZERO, plain
-from tradeagent.domain.names import DeploymentState, ReconcilePhase, RunMode
+from tradeagent.domain.names import DeploymentState, HaltReason, ReconcilePhase, RunMode
 from tradeagent.ledger.glance import LedgerGlance, RunGlance, glance
 from tradeagent.runtime.lease import boot_id, is_held
+from tradeagent.workspace.latch import is_latched
 from tradeagent.workspace.paths import Workspace
 
 
@@ -34,7 +35,7 @@ def status_view(workspace: Workspace, clock: Clock) -> dict[str, Any]:
         "workspace": str(workspace.root),
         "network": networks[0] if len(networks) == 1 else "mixed",
         "deployments": [_status_row(seen, workspace, clock, row) for row in newest.values()],
-        "kill_switch": seen.kill_switch,
+        "kill_switch": seen.kill_switch or is_latched(workspace.kill_dir, None),
         "incidents": sum(seen.incidents.values()),
     }
 
@@ -62,7 +63,7 @@ def _status_row(seen: LedgerGlance, workspace: Workspace, clock: Clock, row: Run
         "last_tick_at": iso(row.last_tick_ms),
         "feed_age_s": None if row.market_clock_ms is None else max(0, (now - row.market_clock_ms) // 1000),
         "reconciliation": seen.phases.get(row.wallet, ReconcilePhase.CONSISTENT).value,
-        "halt": row.halt,
+        "halt": HaltReason.KILL.value if is_latched(workspace.kill_dir, row.wallet) else row.halt,
         "incidents": seen.incidents.get(row.id, 0),
         "stopped_because": row.stopped_because,
     }
@@ -71,6 +72,8 @@ def _status_row(seen: LedgerGlance, workspace: Workspace, clock: Clock, row: Run
 def live_state(workspace: Workspace, row: Claim) -> DeploymentState:
     """The state as it is: a row that says running, without a process behind it, is `interrupted`."""
     state = DeploymentState(row.state)
+    if state.is_live and is_latched(workspace.kill_dir, row.wallet):
+        return DeploymentState.HALTED
     if state.is_live and state is not DeploymentState.HALTED and (row.boot_id != boot_id() or not is_held(workspace, row.wallet)):
         return DeploymentState.INTERRUPTED
     return state

@@ -94,7 +94,8 @@ def owned_door(
 
 
 def _transfer(door: Door, amount: Decimal) -> None:
-    door.paper.transfer(amount)
+    with door.engine.gate.touching():
+        door.paper.transfer(amount)
     with door.engine.transaction() as tx:
         door.engine.sync(tx)
         door.engine.book.flush(tx)

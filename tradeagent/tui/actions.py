@@ -29,6 +29,7 @@ TRADE_ACTIONS: tuple[Action, ...] = (
     Action("s", "stop", "Stop", "end the run after its tick; positions stay with their stops", "Command", needs_deployment=True),
     Action("p", "pause", "Pause", "pause: no model turns and no new exposure; again to resume", "Command", needs_deployment=True),
     Action("f", "flatten", "Flatten", "cancel all orders, close all positions, pause; asks first", "Command", needs_deployment=True),
+    Action("K", "kill", "Kill", "kill: latch the wallet at once, then cancel and close; asks first", "Command", needs_deployment=True),
     Action("d", "directive", "Directive", "one instruction for the next tick", "Command", needs_deployment=True),
     Action("i", "incidents", "Incidents", "what is open and needs a person", "Look"),
     Action("r", "refresh", "Refresh", "read everything again now", "Look", in_footer=False),

@@ -1,4 +1,7 @@
-"""Giving a command, in a thread of its own: a row for the runner, or done on the spot when nobody runs. This is all the screen writes."""
+"""Giving a command, in a thread of its own: a row for the runner, or done on the spot when nobody runs; and the kill, which needs neither.
+
+This is all the screen writes.
+"""
 
 from typing import Any
 
@@ -19,6 +22,22 @@ def give(workspace: Workspace, config: Config, clock: Clock, deployment: str, ki
         return command(Desk(workspace, config, ledger, clock), deployment, kind, payload)
     finally:
         ledger.close()
+
+
+def kill(workspace: Workspace, clock: Clock, deployment: str) -> dict[str, Any]:
+    """Latch a deployment's wallet, then cancel and close, as `tradeagent kill` does. Blocking."""
+    from tradeagent.runtime.kill import wipe
+    from tradeagent.runtime.latching import latch_now, target_of
+
+    target = target_of(workspace, deployment)
+    return wipe(workspace, clock, target, latch_now(workspace, clock, target))
+
+
+def killed(result: dict[str, Any]) -> str:
+    """What a kill came to, in words."""
+    closed = sum(len(row["closed"]) for row in result["wallets"])
+    flat = "flat" if result["flat"] else "NOT FLAT: press K again"
+    return f"latched in {result['latched_ms']} ms, {closed} position(s) closed, {flat}"
 
 
 def answer(result: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The Trade screen: deployments on the left, the chosen agent's ticks in the middle, its account on the right, events below."""
 
 import gc
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ from tradeagent.domain.names import CommandKind, DeploymentState
 from tradeagent.tui.account import AccountPane
 from tradeagent.tui.actions import TRADE_ACTIONS, bindings
 from tradeagent.tui.banner import Banner, Notice
-from tradeagent.tui.commands import answer, give
+from tradeagent.tui.commands import answer, give, kill, killed
 from tradeagent.tui.deployments import Deployments
 from tradeagent.tui.doors import Doors
 from tradeagent.tui.feed import Feed
@@ -66,7 +67,7 @@ class TradeScreen(Screen[None]):
         self._picture: AccountPicture | None = None
         self._followed = ""
         self._is_troubled = False
-        self._given: dict[Worker[Any], tuple[str, CommandKind]] = {}
+        self._given: dict[Worker[Any], tuple[str, str]] = {}
 
     def compose(self) -> ComposeResult:
         yield Banner(str(self._workspace.root))
@@ -223,6 +224,22 @@ class TradeScreen(Screen[None]):
 
         self.app.push_screen(Confirm(question, consequence, "Flatten"), decided)
 
+    def action_kill(self) -> None:
+        card = self.chosen
+        if card is None:
+            return
+        question = f"Kill {card.id} on {card.wallet}?"
+        consequence = (
+            f"No new order leaves from now on, also when its runner is stuck. Orders are cancelled, {card.open_positions} position(s)"
+            f" closed as on_kill_switch says. Only `tradeagent kill {card.id} --clear` undoes it."
+        )
+
+        def decided(is_yes: bool | None) -> None:
+            if is_yes:
+                self._work("kill", card.id, partial(kill, self._workspace, self._clock, card.id))
+
+        self.app.push_screen(Confirm(question, consequence, "Kill"), decided)
+
     def action_directive(self) -> None:
         card = self.chosen
         if card is None:
@@ -257,10 +274,12 @@ class TradeScreen(Screen[None]):
     def _command(self, kind: CommandKind, payload: dict[str, Any] | None = None, *, deployment: str = "") -> None:
         """Give a command from a thread; the card shows that it waits until the answer comes."""
         name = deployment or (self.chosen.id if self.chosen is not None else "")
-        work = partial(give, self._workspace, self._config, self._clock, name, kind, payload or {})
-        worker: Worker[Any] = self.run_worker(work, name=f"{kind.value} {name}", group=COMMANDS, thread=True, exit_on_error=False)
-        self._given[worker] = (name, kind)
-        self.query_one(Deployments).mark(name, kind.value, self._clock.now_ms())
+        self._work(kind.value, name, partial(give, self._workspace, self._config, self._clock, name, kind, payload or {}))
+
+    def _work(self, what: str, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        worker: Worker[Any] = self.run_worker(work, name=f"{what} {name}", group=COMMANDS, thread=True, exit_on_error=False)
+        self._given[worker] = (name, what)
+        self.query_one(Deployments).mark(name, what, self._clock.now_ms())
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A thread ended: a command with its answer, or the feed with a defect."""
@@ -268,16 +287,17 @@ class TradeScreen(Screen[None]):
         if event.state not in (WorkerState.SUCCESS, WorkerState.ERROR):
             return
         if worker in self._given:
-            name, kind = self._given.pop(worker)
+            name, what = self._given.pop(worker)
             self.query_one(Deployments).mark(name, "", self._clock.now_ms())
-            self._answered(f"{kind.value} {name}", worker)
+            self._answered(f"{what} {name}", worker)
             self._feed.refresh()
         elif worker.error is not None:
             self.query_one(Notice).say(_named(worker.error, "press r to read again"))
 
     def _answered(self, what: str, worker: Worker[Any]) -> None:
         if worker.error is None:
-            self.notify(f"{what}: {answer(worker.result or {})}", markup=False)
+            result = worker.result or {}
+            self.notify(f"{what}: {killed(result) if 'latched_ms' in result else answer(result)}", markup=False)
             return
         error = _named(worker.error, "")
         hint = f"\n{error.hint}" if error.hint else ""

@@ -118,6 +118,7 @@ def _journal_update(record: TickRecord) -> JournalUpdate:
         summary=_summary(record, RUNNING),
         decisions=tuple(decisions),
         tick=TickLine(record.number, minute, record.actions, text),
+        executors=record.executors,
         snapshot=SnapshotLine(minute, figures.pnl, figures.volume, figures.open, figures.exposure),
     )
 

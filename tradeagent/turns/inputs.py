@@ -49,10 +49,11 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the ledger remembers of this run: rejections by rule in the last hour, and the newest round trips."""
+    """What the ledger remembers of this run: rejections by rule in the last hour, the newest round trips, and its live executors."""
 
     rejections: Mapping[str, int]
     trips: tuple[p.TripLine, ...]
+    executors: tuple[p.ExecutorLine, ...] = ()
 
 
 class HistoryReader:
@@ -103,7 +104,7 @@ def prompt_inputs(
         config={key: str(value) for key, value in agent.configs.items()},
         risk=_risk_line(state, history),
         portfolio_strategy=portfolio_strategy,
-        providers=_providers(state, feed, definition.markets, occasion),
+        providers=_providers(state, history, feed, definition.markets, occasion),
         market=p.MarketContext(bars=_bars(agent, feed, occasion.now_ms)),
         memory=_memory(agent, history, remembered),
         directives=occasion.directives,
@@ -120,7 +121,7 @@ def _risk_line(state: RiskState, history: History) -> p.RiskState:
     )
 
 
-def _providers(state: RiskState, feed: MarketFeed | None, markets: Sequence[str], occasion: Occasion) -> p.Providers:
+def _providers(state: RiskState, history: History, feed: MarketFeed | None, markets: Sequence[str], occasion: Occasion) -> p.Providers:
     own = [row for row in state.positions if row.controller_id == state.scope.controller_id and row.size]
     resting = [o for o in state.orders if o.controller_id == state.scope.controller_id and o.leg not in ("stop", "target")]
     account = p.AccountLine(
@@ -131,6 +132,7 @@ def _providers(state: RiskState, feed: MarketFeed | None, markets: Sequence[str]
         drawdown_pct=state.drawdown_pct,
     )
     return p.Providers(
+        executors=history.executors,
         positions=tuple(_position(state, row) for row in own),
         orders=tuple(p.OrderLine(str(o.oid), o.market, Side(o.side), OrderType(o.type), o.size, o.price, o.reduce_only) for o in resting),
         account=account,

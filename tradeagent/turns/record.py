@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from tradeagent.agents.journal_lines import ExecutorLine
 from tradeagent.agents.snapshots import ProviderRecord, SnapshotRecord, ToolCallRecord
 from tradeagent.domain.money import ZERO, plain
 from tradeagent.domain.names import VerdictKind
@@ -62,6 +63,7 @@ class TickRecord:
     calls: tuple[Mapping[str, Any], ...] = ()
     verdicts: tuple[tuple[str, str | None], ...] = ()
     defects: tuple[str, ...] = ()
+    executors: tuple[ExecutorLine, ...] = ()
     snapshot: SnapshotRecord | None = None
 
     def headline(self) -> dict[str, Any]:
@@ -83,6 +85,7 @@ class TickRecord:
         data["decisions"] = [_shallow(decision) for decision in self.decisions]
         data["snapshot"] = self.snapshot.to_data() if self.snapshot else None
         data["defects"] = []
+        data["executors"] = [_shallow(line) for line in self.executors]
         return zlib.compress(json.dumps(data, default=str, separators=(",", ":")).encode(), 1)
 
     @classmethod
@@ -96,9 +99,15 @@ class TickRecord:
         data["decisions"] = tuple(Decision(**entry) for entry in data["decisions"])
         data["learnings"] = tuple((section, text) for section, text in data["learnings"])
         data["directives"], data["calls"], data["defects"] = tuple(data["directives"]), tuple(data["calls"]), ()
+        data["executors"] = tuple(_executor_in(line) for line in data.get("executors", []))
         data["verdicts"] = tuple((kind, rule) for kind, rule in data["verdicts"])
         data["snapshot"] = SnapshotRecord.from_data(data["snapshot"]) if data["snapshot"] else None
         return cls(**data)
+
+
+def _executor_in(data: dict[str, Any]) -> ExecutorLine:
+    money = {name: None if data[name] is None else Decimal(data[name]) for name in ("amount", "pnl", "volume")}
+    return ExecutorLine(**{**data, **money})
 
 
 def _shallow(value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tradeagent.agents.folder import Agent
+from tradeagent.agents.journal_lines import ExecutorLine
 from tradeagent.domain.clock import Clock, age_text, minute_text
 from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
 from tradeagent.execution.engine import ExecutionEngine
@@ -25,6 +26,7 @@ from tradeagent.llm.usage import Budget, Usage
 from tradeagent.market.feed import MarketFeed
 from tradeagent.tools.context import ToolContext, TurnNotes
 from tradeagent.tools.registry import tools_for
+from tradeagent.turns.executors import journal_lines, live_lines
 from tradeagent.turns.files import AgentFiles, Written
 from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs
 from tradeagent.turns.prompt import Prompt, build_prompt
@@ -87,6 +89,7 @@ class TickEngine:
         self._volume = Decimal(0)
         self._fill_cursor = 0
         self._seen_fees = Decimal(-1)
+        self._told_ms = 0
         self._history = HistoryReader(setup.deployment)
 
     async def tick(self, number: int, interval_ms: int, next_ms: int | None = None) -> TickRecord:
@@ -150,7 +153,8 @@ class TickEngine:
 
     def _read(self, tx: Connection, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
         engine, directives = self._s.engine, runs.waiting_directives(tx, self._s.deployment)
-        return engine.state(tx, Actor.AGENT), directives, self._history.read(tx, started, engine.book.risk.activity_cursor)
+        state, history = engine.state(tx, Actor.AGENT), self._history.read(tx, started, engine.book.risk.activity_cursor)
+        return state, directives, replace(history, executors=live_lines(tx, state))
 
     def _look(self) -> RiskState:
         with self._s.ledger.reading() as tx:
@@ -188,6 +192,7 @@ class TickEngine:
     def _persist(self, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
         """One ledger transaction, then the files rendered from the same record."""
         if self._s.mode is not RunMode.DRY_RUN:
+            record = replace(record, executors=self._executors())
             with self._s.engine.transaction() as tx:
                 self._write(tx, record, directive_ids, next_ms)
         else:
@@ -197,6 +202,12 @@ class TickEngine:
         written = self._s.files.write(record)
         if written.conflicts or written.learned:
             self._note_files(written)
+
+    def _executors(self) -> tuple[ExecutorLine, ...]:
+        """The journal lines of executors that are alive, or ended since the tick before."""
+        since_ms, self._told_ms = self._told_ms, self._s.clock.now_ms()
+        with self._s.ledger.reading() as tx:
+            return journal_lines(tx, self._s.engine.state(tx, Actor.AGENT), since_ms)
 
     def _write(self, tx: Connection, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
         engine, deployment, now = self._s.engine, self._s.deployment, self._s.clock.now_ms()
@@ -318,6 +329,7 @@ def _barred_and_flat(state: RiskState) -> Block | None:
     barred = entries_barred(state)
     own = state.scope.controller_id
     manages = any(row.controller_id == own and row.size for row in state.positions) or any(o.controller_id == own for o in state.orders)
+    manages = manages or state.live_executors > 0
     rule, _, why = (barred or "").partition(": ")
     return Block(Rule(rule), why) if barred and not manages else None
 

@@ -11,7 +11,7 @@ from tradeagent.venue.book import Book
 from tradeagent.venue.events import CloseBars, FundingPaid, FundingRow, Marked, OpenBars
 from tradeagent.venue.liquidation import first_breach, liquidate
 from tradeagent.venue.margin import RATE_UNIT, equity, truncated
-from tradeagent.venue.matching import level_of, priority, reached, touch
+from tradeagent.venue.matching import level_of, priority, ratchet, reached, touch
 from tradeagent.venue.orders import fill_waiting
 from tradeagent.venue.state import Order, Phase
 
@@ -67,6 +67,8 @@ def _play_open(book: Book, bars: Sequence[Bar], time_ms: int, funding: Sequence[
             _pay_funding(book, row, time_ms, opens)
     book.marks.update(opens)
     trading = [bar for bar in fresh if _trades(book, bar)]
+    if book.outages or len(trading) < len(fresh):
+        _note_outages(book, fresh, trading, time_ms)
     for bar in trading:
         book.opened[bar.market] = time_ms
         if book.config.volume_cap_pct is not None:
@@ -75,12 +77,13 @@ def _play_open(book: Book, bars: Sequence[Bar], time_ms: int, funding: Sequence[
     if book.holdings:
         liquidate(book, markets)
     if book.orders:
-        for market in markets:
-            _execute_gapped(book, market)
-        for order in list(book.orders.values()):
-            waits = order.phase is Phase.QUEUED and order.market in markets and not book.is_late(order)
-            if waits and book.orders.get(order.oid) is order:
-                fill_waiting(book, order)
+        _execute_at_open(book, markets)
+
+
+def _note_outages(book: Book, fresh: Sequence[Bar], trading: Sequence[Bar], time_ms: int) -> None:
+    known = {**book.outages, **{bar.market: time_ms for bar in fresh}}
+    trades = {bar.market for bar in trading}
+    book.outages = {market: opened for market, opened in known.items() if market not in trades}
 
 
 def _pay_funding(book: Book, row: FundingRow, time_ms: int, opens: Mapping[str, int]) -> None:
@@ -91,7 +94,7 @@ def _pay_funding(book: Book, row: FundingRow, time_ms: int, opens: Mapping[str, 
         )
     if row.hour_ms <= book.funded.get(row.market, -1):
         return
-    book.funded[row.market] = row.hour_ms
+    book.funded = {**book.funded, row.market: row.hour_ms}
     size = book.size(row.market)
     if size == 0:
         return
@@ -100,6 +103,17 @@ def _pay_funding(book: Book, row: FundingRow, time_ms: int, opens: Mapping[str, 
     book.cash -= payment
     book.emit(FundingPaid(book.next_payment_id, row.hour_ms, row.market, size, oracle, row.rate, payment))
     book.next_payment_id += 1
+
+
+def _execute_at_open(book: Book, markets: Sequence[str]) -> None:
+    for market in markets:
+        _execute_gapped(book, market)
+    if _has_trailing(book):
+        ratchet(book, markets)
+    for order in list(book.orders.values()):
+        waits = order.phase is Phase.QUEUED and order.market in markets and not book.is_late(order)
+        if waits and book.orders.get(order.oid) is order:
+            fill_waiting(book, order)
 
 
 def _execute_gapped(book: Book, market: str) -> None:
@@ -121,11 +135,18 @@ def _play_path(book: Book, bars: Sequence[Bar], close_ms: int) -> None:
     book.now_ms, book.hold_ms = close_ms - 1, close_ms
     paths = [(bar.market, _path(book, bar)) for bar in movers]
     markets = [bar.market for bar in movers]
+    has_trailing = _has_trailing(book)
     for leg in range(3):
         for market, points in paths:
             _walk(book, market, points[leg], markets)
         if len(movers) > 1:
             liquidate(book, markets)
+        if has_trailing:
+            ratchet(book, markets)
+
+
+def _has_trailing(book: Book) -> bool:
+    return any([order.trail is not None for order in book.orders.values()])
 
 
 def _path(book: Book, bar: Bar) -> tuple[int, int, int]:

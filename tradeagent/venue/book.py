@@ -21,12 +21,14 @@ class Book:
         self.cash = state.cash
         self.holdings = dict(state.holdings)
         self.orders = dict(state.orders)
-        self.leverage = dict(state.leverage)
+        self.leverage = state.leverage  # this, `funded` and `outages` change seldom: a change replaces the mapping
         self.marks = dict(state.marks)
         self.opened = dict(state.opened)
         self.closed = dict(state.closed)
-        self.funded = dict(state.funded)
+        self.funded = state.funded
         self.volume_left = dict(state.volume_left)
+        self.outages = state.outages
+        self.traded = state.traded
         self.clock_ms = state.clock_ms
         self.now_ms = state.clock_ms
         self.hold_ms = 0
@@ -50,6 +52,8 @@ class Book:
             closed=self.closed,
             funded=self.funded,
             volume_left=self.volume_left,
+            outages=self.outages,
+            traded=self.traded,
             finished=self._finished(),
             clock_ms=self.clock_ms,
             next_oid=self.next_oid,
@@ -98,6 +102,7 @@ class Book:
         else:
             self.holdings[market] = held
         self.cash += realised - fee
+        self.traded += size * price
         trade_id = self.next_trade_id
         self.next_trade_id += 1
         self.emit(Filled(trade_id, order.oid, order.cloid, self.now_ms, market, side, size, price, fee, liquidity, realised, reason))

@@ -2,9 +2,9 @@
 
 from tradeagent.venue.bars import close_bars, open_bars
 from tradeagent.venue.book import Book
-from tradeagent.venue.events import Cancel, CloseBars, Event, Flow, Flowed, OpenBars, Outcome, Place, Refused, SetLeverage
+from tradeagent.venue.events import Cancel, CloseBars, Event, Flow, Flowed, Modify, OpenBars, Outcome, Place, Refused, SetLeverage
 from tradeagent.venue.margin import account, equity, initial_margin, leverage_of
-from tradeagent.venue.orders import cancel, place
+from tradeagent.venue.orders import cancel, modify, place
 from tradeagent.venue.state import VenueConfig, VenueState
 
 LOWER_LEVERAGE = (
@@ -24,6 +24,8 @@ def step(state: VenueState, event: Event, config: VenueConfig) -> tuple[VenueSta
             place(book, event)
         case Cancel():
             cancel(book, event)
+        case Modify():
+            modify(book, event)
         case SetLeverage():
             _set_leverage(book, event)
         case Flow():
@@ -37,19 +39,20 @@ def _set_leverage(book: Book, event: SetLeverage) -> None:
     if spec is None or not 1 <= event.leverage <= spec.max_leverage:
         book.emit(Refused("Invalid leverage value", {"market": event.market, "leverage": event.leverage}))
         return
-    before = leverage_of(book, spec)
-    book.leverage[event.market] = event.leverage
+    before, kept = leverage_of(book, spec), book.leverage
+    book.leverage = {**kept, event.market: event.leverage}
     used, unit = initial_margin(book, book.config)
     if event.leverage < before and event.market in book.holdings and equity(book) * unit < used:
-        book.leverage[event.market] = before
+        book.leverage = kept
         book.emit(Refused(LOWER_LEVERAGE, {"market": event.market, "leverage": event.leverage}))
 
 
 def _flow(book: Book, event: Flow) -> None:
-    """Deposit, or withdraw at most the free margin."""
-    free = account(book, book.config).free
-    if -event.amount > free:
-        book.emit(Refused("Insufficient free margin to withdraw.", {"amount": -event.amount, "free": free}))
-        return
+    """Deposit, or withdraw what initial margin and a tenth of the notional leave over (hyperliquid.md §6, transfer rule)."""
+    if event.amount < 0:
+        most = account(book, book.config).withdrawable
+        if -event.amount > most:
+            book.emit(Refused("Insufficient free margin to withdraw.", {"amount": -event.amount, "free": most}))
+            return
     book.cash += event.amount
     book.emit(Flowed(book.now_ms, event.amount))

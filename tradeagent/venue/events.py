@@ -11,12 +11,19 @@ from typing import Literal
 from tradeagent.domain.bars import Bar
 from tradeagent.domain.names import ExitReason, Liquidity, OrderState, OrderType, Side, Tif
 
-Grouping = Literal["na", "normal_tpsl"]
+Grouping = Literal["na", "normal_tpsl", "position_tpsl"]
 
 
 @dataclass(frozen=True, slots=True)
 class VenueOrder:
-    """One order as it is sent. `at_mark` fills at the current mark instead of waiting for an open; `exit_reason` tags its fills."""
+    """One order as it is sent. `at_mark` fills at the current mark instead of waiting for an open; `exit_reason` tags its fills.
+
+    `price` is the limit; with a market trigger it is the worst price it may execute at (None: any). A trigger has no tif.
+
+    `trail` makes a reduce-only stop_market a trailing stop: its level follows the best price since it went live at this distance, and only
+    ever tightens. `trigger` is then the level it starts from (None: trail away from the mark), `activation` the price it starts to follow
+    at (None: at once).
+    """
 
     cloid: str
     market: str
@@ -29,6 +36,8 @@ class VenueOrder:
     reduce_only: bool = False
     at_mark: bool = False
     exit_reason: ExitReason | None = None
+    trail: int | None = None
+    activation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class FundingRow:
 class Place:
     """Place orders. With `normal_tpsl` the first is the entry, the others its reduce-only stop and/or target.
 
+    With `position_tpsl` all are reduce-only triggers whose size is, whatever they state, that of the position for as long as they live.
+
     `time_ms` is the instant of placing when it lies after the venue's clock, which stands at the last close: an order is in the book from
     the first open after it was placed.
     """
@@ -56,10 +67,25 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Cancel one live order by cloid or oid."""
+    """Cancel one live order by cloid or oid; `market`, when given, must be its market."""
 
     cloid: str | None = None
     oid: int | None = None
+    market: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Modify:
+    """Cancel one live order, named by cloid or oid, and place `order` under its cloid and a new oid.
+
+    Without `always_place` the new order must be a limit that rests: alo, or gtc, which becomes alo.
+    """
+
+    order: VenueOrder
+    cloid: str | None = None
+    oid: int | None = None
+    always_place: bool = False
+    time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +96,7 @@ class SetLeverage:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Deposit (> 0) or withdrawal (< 0), never beyond free margin."""
+    """Deposit (> 0) or withdrawal (< 0); what stays covers the initial margin and a tenth of the notional."""
 
     amount: int
 
@@ -93,7 +119,7 @@ class CloseBars:
     funding: tuple[FundingRow, ...] = ()
 
 
-Event = Place | Cancel | SetLeverage | Flow | OpenBars | CloseBars
+Event = Place | Cancel | Modify | SetLeverage | Flow | OpenBars | CloseBars
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +200,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A cancel, leverage change or withdrawal the venue did not do; `text` as hyperliquid.md §3–4 words it where it does."""
+    """A cancel, modification, leverage change or withdrawal the venue did not do; `text` as hyperliquid.md §3–4 words it where it does."""
 
     text: str
     details: Mapping[str, int | str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from tradeagent.venue.state import DEFAULT_LEVERAGE, Holding, MarketSpec, VenueC
 FEE_UNIT = 10**8
 RATE_UNIT = 10**10
 SLIPPAGE_UNIT = 10**5
+TRANSFER_PARTS = 10
 
 
 class Balances(Protocol):
@@ -33,7 +34,10 @@ class Balances(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account at its marks, 10^-6 USDC; margins are rounded up, `free` = max(0, equity − initial margin)."""
+    """An account at its marks, 10^-6 USDC; margins are rounded up, `free` = max(0, equity − initial margin).
+
+    `withdrawable` is at most that, and leaves a tenth of the notional (the transfer rule of hyperliquid.md §6).
+    """
 
     cash: int
     equity: int
@@ -41,6 +45,7 @@ class AccountView:
     initial_margin: int
     maintenance: int
     free: int
+    withdrawable: int
 
 
 def account(balances: Balances, config: VenueConfig) -> AccountView:
@@ -48,7 +53,15 @@ def account(balances: Balances, config: VenueConfig) -> AccountView:
     worth = equity(balances)
     initial = _round_up(*initial_margin(balances, config))
     notional = sum(abs(held.size) * balances.marks[market] for market, held in balances.holdings.items())
-    return AccountView(balances.cash, worth, notional, initial, _round_up(*maintenance(balances, config)), max(0, worth - initial))
+    return AccountView(
+        cash=balances.cash,
+        equity=worth,
+        notional=notional,
+        initial_margin=initial,
+        maintenance=_round_up(*maintenance(balances, config)),
+        free=max(0, worth - initial),
+        withdrawable=max(0, worth - max(initial, _round_up(notional, TRANSFER_PARTS))),
+    )
 
 
 def _round_up(numerator: int, denominator: int) -> int:

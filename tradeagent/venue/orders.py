@@ -1,19 +1,18 @@
-"""Placing and cancelling: the checks of the venue with its error texts, and where an accepted order waits (hyperliquid.md §3–4)."""
+"""Placing, cancelling and modifying, and where an accepted order waits (hyperliquid.md §3)."""
 
 from dataclasses import replace
 
-from tradeagent.domain.money import plain
-from tradeagent.domain.names import OrderState, OrderType, Side, Tif
+from tradeagent.domain.names import OrderState, OrderType, Tif
 from tradeagent.venue.book import Book
-from tradeagent.venue.events import Cancel, OrderUpdate, Place, Refused, VenueOrder
-from tradeagent.venue.margin import can_carry, slipped, trade_fee
-from tradeagent.venue.matching import IOC_CANCELLED, NO_LIQUIDITY, is_marketable, take, trim_reduce_only
-from tradeagent.venue.state import MarketSpec, Order, Phase
+from tradeagent.venue.events import Cancel, Modify, OrderUpdate, Place, Refused, VenueOrder
+from tradeagent.venue.matching import IOC_CANCELLED, is_marketable, refuse, take, trailing, trim_reduce_only
+from tradeagent.venue.rules import batch_objection, group_objection, order_objection, position_objection
+from tradeagent.venue.state import Order, Phase
 
-BAD_TRIGGER = "Invalid TP/SL price."
-NO_MARGIN = "Insufficient margin to place order."
-WOULD_INCREASE = "Reduce only order would increase position."
 MISSING_ORDER = "Order was never placed, already canceled, or filled."
+NOT_MODIFIABLE = "Cannot modify canceled or filled order"
+ONLY_RESTING = "Modified order must be post only or a resting limit."
+NOT_REPLACED = "Error placing new order during modify: "
 
 
 def place(book: Book, event: Place) -> None:
@@ -22,25 +21,64 @@ def place(book: Book, event: Place) -> None:
     if event.grouping == "normal_tpsl":
         _place_group(book, event.orders)
         return
-    for asked in event.orders:
+    for_all = batch_objection(book, event.orders)
+    is_whole = event.grouping == "position_tpsl"
+    if is_whole:
+        for_all = for_all or position_objection(event.orders)
+    for stated in event.orders:
+        asked = replace(stated, size=abs(book.size(stated.market)) or stated.size) if is_whole else stated
         known = book.status(asked.cloid)
         if known is not None:
             book.emit(known)
             continue
-        text = _objection(book, asked)
+        text = for_all or order_objection(book, asked)
         if text is None:
-            _route(book, asked, _new_order(book, asked, Phase.QUEUED, None))
+            _route(book, asked, replace(_new_order(book, asked, Phase.QUEUED, None), whole=is_whole))
         else:
-            _refuse(book, asked, OrderState.REJECTED, text)
+            _turn_away(book, asked, OrderState.REJECTED, text)
 
 
 def cancel(book: Book, event: Cancel) -> None:
     """Cancel a live order and the children that wait for it."""
-    for order in book.orders.values():
-        if order.oid == event.oid if event.oid is not None else order.cloid == event.cloid:
-            book.finish(order, OrderState.CANCELLED, "canceled")
-            return
-    book.emit(Refused(MISSING_ORDER, {"order": event.oid if event.oid is not None else event.cloid or ""}))
+    order = _live(book, event)
+    if order is not None and event.market in (None, order.market):
+        book.finish(order, OrderState.CANCELLED, "canceled")
+        return
+    spec = None if event.market is None else book.config.markets.get(event.market)
+    book.emit(Refused(MISSING_ORDER if spec is None else spec.error(MISSING_ORDER), _named(event)))
+
+
+def modify(book: Book, event: Modify) -> None:
+    """Replace a live order. A refusal before the cancel leaves it as it was; one after it leaves neither order (hyperliquid.md §4)."""
+    book.placing_ms = max(book.now_ms, event.time_ms)
+    old = _live(book, event)
+    if old is None:
+        book.emit(Refused(NOT_MODIFIABLE, _named(event)))
+        return
+    asked = replace(event.order, cloid=old.cloid)
+    text = batch_objection(book, (asked,))
+    if text is None and not event.always_place:
+        text = ONLY_RESTING if asked.type is not OrderType.LIMIT or asked.tif is Tif.IOC else None
+        asked = replace(asked, tif=Tif.ALO)
+    if text is not None:
+        book.emit(Refused(text, _named(event)))
+        return
+    book.finish(old, OrderState.CANCELLED, "canceled")
+    text = order_objection(book, asked)
+    if text is None:
+        _route(book, asked, _new_order(book, asked, Phase.QUEUED, None))
+    else:
+        book.emit(Refused(NOT_REPLACED + text, _named(event)))
+
+
+def _live(book: Book, event: Cancel | Modify) -> Order | None:
+    if event.oid is not None:
+        return book.orders.get(event.oid)
+    return next((order for order in book.orders.values() if order.cloid == event.cloid), None)
+
+
+def _named(event: Cancel | Modify) -> dict[str, int | str]:
+    return {"order": event.oid if event.oid is not None else event.cloid or ""}
 
 
 def _place_group(book: Book, orders: tuple[VenueOrder, ...]) -> None:
@@ -50,17 +88,17 @@ def _place_group(book: Book, orders: tuple[VenueOrder, ...]) -> None:
             if update is not None:
                 book.emit(update)
         return
-    text = _group_objection(book, orders)
+    text = batch_objection(book, orders) or group_objection(book, orders)
     if text is not None:
         for asked in orders:
-            _refuse(book, asked, OrderState.REJECTED, text)
+            _turn_away(book, asked, OrderState.REJECTED, text)
         return
     entry, *children = orders
-    text = _objection(book, entry)
+    text = order_objection(book, entry)
     if text is not None:
-        _refuse(book, entry, OrderState.REJECTED, text)
+        _turn_away(book, entry, OrderState.REJECTED, text)
         for asked in children:
-            _refuse(book, asked, OrderState.CANCELLED, "canceled")
+            _turn_away(book, asked, OrderState.CANCELLED, "canceled")
         return
     parent = _new_order(book, entry, Phase.QUEUED, None)
     for asked in children:
@@ -68,101 +106,7 @@ def _place_group(book: Book, orders: tuple[VenueOrder, ...]) -> None:
     _route(book, entry, parent)
 
 
-def _group_objection(book: Book, orders: tuple[VenueOrder, ...]) -> str | None:
-    """Why the whole batch is refused, before any order of it is looked at alone."""
-    if not 2 <= len(orders) <= 3:
-        return "Unexpected number of trigger orders"
-    entry, *children = orders
-    if entry.type.is_trigger:
-        return "Main order cannot be trigger order."
-    kinds = {child.type.is_stop for child in children if child.type.is_trigger}
-    fits = all(child.reduce_only and child.market == entry.market and child.side is entry.side.opposite for child in children)
-    if entry.reduce_only or len(kinds) != len(children) or not fits:
-        return BAD_TRIGGER
-    spec = book.config.markets.get(entry.market)
-    reference = entry.price if entry.type.has_price else book.marks.get(entry.market)
-    if spec is None:
-        return None
-    return next(filter(None, (_shape_objection(spec, child) or _trigger_objection(child, reference) for child in children)), None)
-
-
-def _objection(book: Book, asked: VenueOrder) -> str | None:
-    """The error text an order is refused with, None when it may be placed."""
-    spec = book.config.markets.get(asked.market)
-    if spec is None:
-        return f"Unknown market {asked.market}."
-    mark = book.marks.get(asked.market)
-    if mark is None and asked.at_mark:
-        return NO_LIQUIDITY
-    return (
-        _shape_objection(spec, asked)
-        or _trigger_objection(asked, mark)
-        or _reduce_only_objection(book, asked)
-        or _value_objection(book, spec, asked, mark)
-        or _post_only_objection(spec, asked, mark)
-        or _margin_objection(book, asked, mark)
-    )
-
-
-def _shape_objection(spec: MarketSpec, asked: VenueOrder) -> str | None:
-    prices = ([asked.price] if asked.type.has_price else []) + ([asked.trigger] if asked.type.is_trigger else [])
-    for price in prices:
-        if price is None or price <= 0:
-            return "Order has invalid price."
-        if price % spec.tick(price):
-            return "Price must be divisible by tick size."
-    if asked.size < 0:
-        return "Order has invalid size."
-    return None if asked.size else "Order has zero size."
-
-
-def _trigger_objection(asked: VenueOrder, reference: int | None) -> str | None:
-    """A trigger must lie on the side of `reference` that is not reached yet."""
-    if not asked.type.is_trigger or asked.trigger is None or reference is None:
-        return None
-    is_below = (asked.side is Side.SELL) is asked.type.is_stop
-    return None if (asked.trigger < reference if is_below else asked.trigger > reference) else BAD_TRIGGER
-
-
-def _reduce_only_objection(book: Book, asked: VenueOrder) -> str | None:
-    return WOULD_INCREASE if asked.reduce_only and book.size(asked.market) * asked.side.sign >= 0 else None
-
-
-def _value_objection(book: Book, spec: MarketSpec, asked: VenueOrder, mark: int | None) -> str | None:
-    price = _reference(asked, mark)
-    closes_all = asked.reduce_only and asked.size >= abs(book.size(asked.market))
-    if price is None or closes_all or asked.size * price >= spec.min_notional:
-        return None
-    return f"Order must have minimum value of ${spec.min_notional // 10**6}."
-
-
-def _reference(asked: VenueOrder, mark: int | None) -> int | None:
-    """The price an order is valued at: its limit, else its trigger, else the mark."""
-    if asked.type.has_price:
-        return asked.price
-    return asked.trigger if asked.type.is_trigger else mark
-
-
-def _post_only_objection(spec: MarketSpec, asked: VenueOrder, mark: int | None) -> str | None:
-    if asked.tif is not Tif.ALO or asked.type is not OrderType.LIMIT or asked.price is None or mark is None:
-        return None
-    if not is_marketable(asked.side, asked.price, mark):
-        return None
-    text = plain(spec.price_out(mark))
-    return f"Post only order would have immediately matched, bbo was {text}@{text}."
-
-
-def _margin_objection(book: Book, asked: VenueOrder, mark: int | None) -> str | None:
-    reference = _reference(asked, mark)
-    if asked.reduce_only or reference is None:
-        return None
-    price = slipped(reference, asked.side, book.config.slippage_tenth_bps) if asked.type is OrderType.MARKET else reference
-    fee = trade_fee(price, asked.size, book.config.taker_rate)
-    is_carried = can_carry(book, book.config, asked.market, asked.size * asked.side.sign, price, reference, fee)
-    return None if is_carried else NO_MARGIN
-
-
-def _refuse(book: Book, asked: VenueOrder, state: OrderState, reason: str) -> None:
+def _turn_away(book: Book, asked: VenueOrder, state: OrderState, reason: str) -> None:
     book.remember(OrderUpdate(asked.cloid, None, asked.market, book.now_ms, state, reason, asked.size))
 
 
@@ -174,21 +118,24 @@ def _new_order(book: Book, asked: VenueOrder, phase: Phase, parent_oid: int | No
         side=asked.side,
         type=asked.type,
         size=asked.size,
-        price=asked.price if asked.type.has_price else None,
+        price=None if asked.type is OrderType.MARKET else asked.price,
         trigger=asked.trigger if asked.type.is_trigger else None,
-        tif=asked.tif,
+        tif=Tif.GTC if asked.type.is_trigger else asked.tif,
         reduce_only=asked.reduce_only,
         exit_reason=asked.exit_reason,
         phase=phase,
         placed_ms=book.placing_ms,
         parent_oid=parent_oid,
+        trail=asked.trail,
+        activation=asked.activation,
     )
 
 
 def _route(book: Book, asked: VenueOrder, order: Order) -> None:
     """Arm a trigger, rest a passive limit, and fill the rest now (at the mark, at a current open) or queue it for the next open."""
+    is_outage = order.market in book.outages
     has_opened = book.opened.get(order.market) == book.clock_ms and order.placed_ms <= book.clock_ms + book.config.latency_ms
-    is_now = asked.at_mark or has_opened
+    is_now = has_opened or (asked.at_mark and not is_outage)
     if order.type.is_trigger:
         _rest(book, order, Phase.ARMED)
     elif order.type is OrderType.MARKET or order.tif is Tif.IOC or not _is_passive(book, order):
@@ -196,9 +143,19 @@ def _route(book: Book, asked: VenueOrder, order: Order) -> None:
         if is_now:
             fill_waiting(book, order, capped=not asked.at_mark)
         else:
+            if is_outage:
+                _replace_waiting(book, order)
             book.put(order)
     else:
         _rest(book, order, Phase.RESTING)
+
+
+def _replace_waiting(book: Book, newest: Order) -> None:
+    """In an outage the newest signal counts: entries of the other side that wait for the same open are withdrawn (execution.md §7)."""
+    for order in list(book.orders.values()):
+        is_waiting_entry = order.phase is Phase.QUEUED and not order.reduce_only and order.market == newest.market
+        if is_waiting_entry and order.side is not newest.side:
+            book.finish(order, OrderState.CANCELLED, "replacedCanceled")
 
 
 def _is_passive(book: Book, order: Order) -> bool:
@@ -210,6 +167,8 @@ def _is_passive(book: Book, order: Order) -> bool:
 
 def _rest(book: Book, order: Order, phase: Phase) -> None:
     live = replace(order, phase=phase)
+    if live.trail is not None:
+        live = trailing(live, book.marks[live.market])
     book.put(live)
     trim_reduce_only(book, live)
 
@@ -218,7 +177,7 @@ def fill_waiting(book: Book, order: Order, *, capped: bool = True) -> None:
     """Fill a queued order at the mark ± slippage; a limit that is not marketable there rests, or ends when it is IOC."""
     if order.price is None or is_marketable(order.side, order.price, book.marks[order.market]):
         take(book, order, capped=capped)
-    elif order.tif is Tif.IOC:
-        book.finish(order, OrderState.REJECTED, IOC_CANCELLED)
+    elif order.tif is Tif.IOC or not order.type.has_price:
+        refuse(book, order, IOC_CANCELLED)
     else:
         _rest(book, order, Phase.RESTING)

@@ -19,17 +19,22 @@ from tradeagent.venue.events import OrderUpdate
 
 FINISHED_KEPT = 1000
 DEFAULT_LEVERAGE = 20
+MARKET_ORDER_VALUES = ((25, 30_000_000), (20, 5_000_000), (10, 2_000_000))
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class MarketSpec:
-    """Rules of one perpetual. `tiers` are (lower bound in 10^-6 USDC, max leverage), `min_notional` in 10^-6 USDC."""
+    """Rules of one perpetual. `tiers` are (lower bound in 10^-6 USDC, max leverage), `min_notional` in 10^-6 USDC.
+
+    `asset` is the market's number where it has one: errors of its orders end with it, as the real venue's do.
+    """
 
     market: str
     size_decimals: int
     tiers: tuple[tuple[int, int], ...]
     min_notional: int = 10_000_000
+    asset: int | None = None
 
     @classmethod
     def of(cls, instrument: Instrument) -> Self:
@@ -43,6 +48,19 @@ class MarketSpec:
     @property
     def max_leverage(self) -> int:
         return self.tiers[0][1]
+
+    @property
+    def max_market_notional(self) -> int:
+        """Largest value of one market order in 10^-6 USDC, by maximum leverage; a limit order may be ten times that (hyperliquid.md §1)."""
+        return next((value for leverage, value in MARKET_ORDER_VALUES if self.max_leverage >= leverage), 500_000) * 10**6
+
+    def leverage_at(self, notional: int) -> int:
+        """Maximum leverage of a position of `notional` (10^-6 USDC); at a bound the higher tier applies."""
+        return next(leverage for bound, leverage in reversed(self.tiers) if notional >= bound)
+
+    def error(self, text: str) -> str:
+        """An order's error text as the venue words it."""
+        return text if self.asset is None else f"{text} asset={self.asset}"
 
     def tick(self, price: int) -> int:
         """Step of an order price near `price`: 5 significant figures, whole units always pass (hyperliquid.md §1)."""
@@ -107,7 +125,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A live order. `value` = Σ price × size filled; until `hold_ms` a target of an entry filled on the way does not count."""
+    """A live order. `value` = Σ price × size filled; until `hold_ms` a target of an entry filled on the way does not count.
+
+    A trailing stop keeps its present level in `trigger`; `trailed` says that it has moved away from where it was placed. The `size` of one
+    that is `whole` follows the position.
+    """
 
     oid: int
     cloid: str
@@ -127,6 +149,10 @@ class Order:
     value: int = 0
     hold_ms: int = 0
     triggered: bool = False
+    trail: int | None = None
+    activation: int | None = None
+    trailed: bool = False
+    whole: bool = False
 
     @property
     def remaining(self) -> int:
@@ -138,7 +164,8 @@ class VenueState:
     """One account on the venue. `cash` is C of execution.md §2: equity = cash + Σ (size × mark − cost).
 
     `opened`: open time of the last bar whose open was played, per market; `closed`: close time of the last bar played; `funded`: last hour
-    paid; `volume_left`: what the running bar may still fill under a volume cap.
+    paid; `volume_left`: what the running bar may still fill under a volume cap; `outages`: open time of the newest bar where that is an
+    outage; `traded`: value of all fills so far, 10^-6 USDC.
     """
 
     cash: int = 0
@@ -150,7 +177,9 @@ class VenueState:
     closed: Mapping[str, int] = field(default_factory=dict)
     funded: Mapping[str, int] = field(default_factory=dict)
     volume_left: Mapping[str, int] = field(default_factory=dict)
+    outages: Mapping[str, int] = field(default_factory=dict)
     finished: Mapping[str, OrderUpdate] = field(default_factory=dict)
+    traded: int = 0
     clock_ms: int = 0
     next_oid: int = 1
     next_trade_id: int = 1
@@ -171,6 +200,7 @@ class VenueState:
         raw = json.loads(text)
         if raw.get("format") != FORMAT:
             raise InvalidInput(f"venue state: format {raw.get('format')} is not {FORMAT}", hint="restore it with the version that wrote it")
+        raw = _ADDED | raw
         reports = [*(_update(row) for row in raw["finished"]), *finished]
         return cls(
             holdings={market: Holding(*pair) for market, pair in raw["holdings"].items()},
@@ -180,8 +210,9 @@ class VenueState:
         )
 
 
-_MAPS = ("leverage", "marks", "opened", "closed", "funded", "volume_left")
-_NUMBERS = ("cash", "clock_ms", "next_oid", "next_trade_id", "next_payment_id")
+_MAPS = ("leverage", "marks", "opened", "closed", "funded", "volume_left", "outages")
+_NUMBERS = ("cash", "traded", "clock_ms", "next_oid", "next_trade_id", "next_payment_id")
+_ADDED: dict[str, Any] = {"outages": {}, "traded": 0}  # what a state of this format may lack because an earlier version wrote it
 
 
 def _fields(value: Order | OrderUpdate) -> list[Any]:
@@ -189,7 +220,8 @@ def _fields(value: Order | OrderUpdate) -> list[Any]:
 
 
 def _order(row: list[Any]) -> Order:
-    named = dict(zip(Order.__slots__, row, strict=True))
+    """An order from its fields; one written before a field was added is shorter and gets that field's default."""
+    named = dict(zip(Order.__slots__, row, strict=False))
     reason = named["exit_reason"]
     return Order(
         **named

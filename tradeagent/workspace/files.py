@@ -241,14 +241,15 @@ def _sync(descriptor: int) -> None:
 
 
 def sync_directory(directory: Path, *, durable: bool) -> None:
-    """Put the names in a directory on stable storage; nothing when not `durable`."""
+    """Put the names in a directory on stable storage; nothing when not `durable`. Raises the disk errors of `write_atomic`."""
     if not durable:
         return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with _disk_errors(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove(name: str) -> None:

@@ -58,6 +58,11 @@ class Workspace:
         return self.state_dir / "locks"
 
     @property
+    def kill_dir(self) -> Path:
+        """The kill latches and the locks of those who send orders."""
+        return self.state_dir / "kill"
+
+    @property
     def logs_dir(self) -> Path:
         return self.state_dir / "logs"
 

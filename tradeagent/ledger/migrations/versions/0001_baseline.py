@@ -122,6 +122,32 @@ def upgrade() -> None:
     op.create_index("events_by_kind", "events", ["kind", "seq"], unique=False)
     op.create_index("events_by_wallet", "events", ["wallet", "seq"], unique=False)
     op.create_table(
+        "executors",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("wallet", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("controller_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("market", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("close_type", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
+        sa.Column("layout", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("amount_quote", sa.Text(), nullable=False),
+        sa.Column("net_pnl_quote", sa.Text(), nullable=False),
+        sa.Column("fees_paid_quote", sa.Text(), nullable=False),
+        sa.Column("volume_quote", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.Integer(), nullable=False),
+        sa.Column("updated_ms", sa.Integer(), nullable=False),
+        sa.Column("ended_ms", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("executors_by_deployment", "executors", ["deployment", "status"], unique=False)
+    op.create_index("executors_live", "executors", ["wallet", "status"], unique=False)
+    op.create_table(
         "fills",
         sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("wallet", sa.Text(), nullable=False),
@@ -143,6 +169,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("wallet", "trade_id"),
     )
+    op.create_index("fills_by_controller", "fills", ["controller_id"], unique=False)
     op.create_index("fills_by_deployment", "fills", ["deployment", "seq"], unique=False)
     op.create_index("fills_by_order", "fills", ["cloid"], unique=False)
     op.create_table(
@@ -191,6 +218,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.Text(), nullable=True),
         sa.Column("cloid", sa.Text(), nullable=True),
         sa.Column("fencing_token", sa.Integer(), nullable=False),
+        sa.Column("nonce", sa.Integer(), nullable=True),
         sa.Column("created_ms", sa.Integer(), nullable=False),
         sa.Column("updated_ms", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
@@ -239,6 +267,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_index("llm_usage_by_slug", "llm_usage", ["slug", "time_ms"], unique=False)
+    op.create_table(
+        "nonces",
+        sa.Column("signer", sa.Text(), nullable=False),
+        sa.Column("last", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("signer"),
+    )
     op.create_table(
         "orders",
         sa.Column("cloid", sa.Text(), nullable=False),
@@ -352,6 +386,7 @@ def upgrade() -> None:
         sa.Column("exit_reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
     )
+    op.create_index("round_trips_by_controller", "round_trips", ["controller_id"], unique=False)
     op.create_index("round_trips_by_deployment", "round_trips", ["deployment", "seq"], unique=False)
     op.create_table(
         "ticks",

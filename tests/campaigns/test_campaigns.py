@@ -1,0 +1,145 @@
+"""Every campaign in small, through its command: figures on one line, no violation, and an exit code that tells."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from arena import Arena, blows_at
+from books import audit
+from exactly_once import FIRST, UNANSWERED, Strike, enter, struck
+from figures import Figures
+from nemesis import Fault
+from proposers import over_caps
+
+from tradeagent.brokers.paper import PaperBroker
+from tradeagent.domain.order import OrderReport, OrderRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def play(name: str, size: int, *more: str) -> dict[str, object]:
+    command = [sys.executable, "-m", "tests.campaigns", name, "--size", str(size), "--json", *more]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    document: dict[str, object] = json.loads(done.stdout)
+    print(document)
+    assert document["violations"] == []
+    counts = document["counts"]
+    assert isinstance(counts, dict)
+    return counts
+
+
+@pytest.mark.slow
+def test_a_thousand_crashes_and_faults_leave_every_order_once_and_no_fill_behind() -> None:
+    counts = play("exactly_once", 1000)
+    assert counts["points"] == 1000
+    assert counts["duplicates"] == counts["lost"] == counts["differences"] == counts["left"] == 0
+
+
+@pytest.mark.slow
+def test_a_short_walk_over_the_machine_breaks_no_invariant() -> None:
+    counts = play("machine", 300)
+    assert counts["steps"] == 300 and counts["fills"]
+
+
+@pytest.mark.slow
+def test_fifty_proposers_at_once_stay_under_the_caps() -> None:
+    counts = play("proposers", 20)
+    assert counts["schedules"] == 20 and counts["over cap"] == 0
+    assert counts["admitted"] and counts["unknown"] and counts["capped"], "the schedules reach the caps and the faults"
+
+
+@pytest.mark.slow
+def test_racing_starts_have_one_owner_each_also_after_a_kill() -> None:
+    counts = play("start_races", 7)
+    assert counts["owners"] == counts["races"] == 7 and counts["after kill -9"] == 2 and counts["busy"]
+
+
+@pytest.mark.slow
+def test_a_broken_disk_never_sends_what_is_not_written_down() -> None:
+    counts = play("disk", 150)
+    assert counts["points"] == 150 and counts["told"] and counts["flattened"] and counts["said why not"]
+
+
+def test_an_unknown_campaign_is_refused_and_the_names_are_told() -> None:
+    command = [sys.executable, "-m", "tests.campaigns", "exactly_twice"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "exactly_once" in done.stderr
+
+
+def test_a_violation_is_counted_and_told() -> None:
+    figures = Figures("a", 3)
+    figures.count("points", 2)
+    figures.violations.append("seed 3: lost")
+    assert figures.line().startswith("a: points 2, violations 1 (seed 3, ")
+    assert json.loads(figures.document())["violations"] == ["seed 3: lost"]
+
+
+def test_every_boundary_has_its_blows() -> None:
+    for boundary in ("begin", "commit", "committed", "place", "cancel", "set_leverage", "account", "order_status", "activity_since"):
+        assert any(blow.dies for blow in blows_at(boundary))
+    assert {blow.fault for blow in blows_at("place")} >= {Fault.LOST, Fault.UNANSWERED, Fault.LATE, Fault.TWICE}
+
+
+# --- the checkers find what they are there to find ----------------------------------------------------------------------------
+
+
+def test_the_checker_finds_an_order_that_was_sent_again_under_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, count = PaperBroker.place, iter(range(100))
+
+    def twice(self: PaperBroker, orders: list[OrderRequest]) -> list[OrderReport]:
+        answer = place(self, orders)
+        place(self, [type(o)(**{n: getattr(o, n) for n in o.__slots__} | {"cloid": f"0xagain{next(count)}"}) for o in orders[:1]])
+        return answer
+
+    arena = Arena(tmp_path / "a")
+    monkeypatch.setattr(PaperBroker, "place", twice)
+    enter("buy", "BTC", "2", protected=False)(arena)
+    assert any(line.startswith(("duplicate", "lost", "differ")) for line in audit(arena.root))
+    arena.done()
+
+
+def test_the_checker_finds_a_fill_that_is_not_booked(tmp_path: Path) -> None:
+    arena = Arena(tmp_path / "a")
+    FIRST[0](arena)
+    assert audit(arena.root) == []
+    with arena.ledger.transaction() as tx:
+        tx.exec_driver_sql("DELETE FROM fills")
+    assert any(line.startswith("lost: fill") for line in audit(arena.root))
+    arena.done()
+
+
+def test_the_checker_finds_a_reservation_and_an_intent_that_are_left(tmp_path: Path) -> None:
+    arena = Arena(tmp_path / "a")
+    FIRST[0](arena)
+    with arena.ledger.transaction() as tx:
+        tx.exec_driver_sql("UPDATE reservations SET active = 1")
+        tx.exec_driver_sql("UPDATE intents SET state = 'sent'")
+    assert sum(line.startswith("left: ") for line in audit(arena.root)) == 2
+    arena.done()
+
+
+def test_the_sums_find_what_is_over_a_cap(tmp_path: Path) -> None:
+    arena = Arena(tmp_path / "a")
+    enter("buy", "BTC", "21", protected=False)(arena)
+    found = "\n".join(over_caps(arena.root))
+    assert "max_position_pct" in found and "max_position_size_quote" in found and "max_single_order_quote" in found
+    arena.done()
+
+
+def test_a_lost_answer_is_a_blow_that_is_survived(tmp_path: Path) -> None:
+    arena = Arena(tmp_path / "a")
+    place = next(n for n, name in enumerate(_boundaries(tmp_path / "b"), 1) if name == "place")
+    assert struck(arena, FIRST[0], Strike(place, UNANSWERED)) == []
+    assert arena.edge is not None and not arena.held()
+    arena.done()
+
+
+def _boundaries(root: Path) -> list[str]:
+    arena = Arena(root)
+    with arena.counting() as boundaries:
+        FIRST[0](arena)
+    arena.done()
+    return boundaries.seen

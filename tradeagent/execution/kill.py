@@ -1,0 +1,114 @@
+"""What a kill does at the venue of one wallet, with a broker connection of its own: cancel what rests, close what is held.
+
+It needs no ledger: the venue says what there is, and the ledger books it when somebody can write it again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from tradeagent.brokers.protocol import BrokerAccount
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.errors import RefusedError, VenueError
+from tradeagent.domain.names import ExitReason, KillPolicy, OrderState, OrderType, Side, Tif
+from tradeagent.domain.order import OrderReport, OrderRequest
+from tradeagent.execution.opening import open_paper
+from tradeagent.execution.orders import cloid_of
+from tradeagent.workspace.config import Config
+from tradeagent.workspace.paths import Workspace
+
+DEADLINE_S = 10.0
+AGAIN_S = 0.05
+
+
+class Account(Protocol):
+    """The part of a broker that a kill needs."""
+
+    def account(self) -> BrokerAccount: ...
+    def cancel(self, cloid: str) -> OrderReport: ...
+    def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A position that kill closed: signed size before, base units, and the average price of the close, quote units."""
+
+    market: str
+    size: Decimal
+    price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiped:
+    """What there was to do and what is left; `flat` is the venue's word."""
+
+    cancelled: int
+    closed: tuple[Closed, ...]
+    flat: bool
+
+
+async def wipe_paper(workspace: Workspace, config: Config, wallet: str, policy: KillPolicy, clock: Clock) -> Wiped:
+    """Cancel and close on a paper account, which is made by nobody: without a file there is nothing to do."""
+    if not workspace.paper_file(wallet).exists():
+        return Wiped(0, (), flat=True)
+    paper = open_paper(workspace, config, wallet, clock)
+    try:
+        return await wipe(paper, policy, clock)
+    finally:
+        paper.close()
+
+
+async def wipe(account: Account, policy: KillPolicy, clock: Clock) -> Wiped:
+    """Cancel and close as the policy says, again and again until the venue says it is done or ten seconds are over."""
+    deadline = clock.monotonic() + DEADLINE_S
+    cancelled: set[str] = set()
+    closed: list[Closed] = []
+    seen = BrokerAccount(Decimal(0), {}, frozenset())
+    while True:
+        try:
+            seen = account.account()
+            if policy is not KillPolicy.KEEP_ALL:
+                cancelled |= _cancel_all(account, seen)
+            if policy is KillPolicy.FLATTEN_ALL:
+                closed += _close_all(account, seen, clock)
+            seen = account.account()
+            if policy is KillPolicy.KEEP_ALL or (not seen.open_cloids and (policy is KillPolicy.CANCEL_ONLY or not seen.positions)):
+                break
+        except VenueError:
+            pass  # the venue did not answer: ask it again until the deadline
+        if clock.monotonic() > deadline:
+            break
+        await clock.sleep(AGAIN_S)
+    return Wiped(len(cancelled), tuple(closed), flat=not seen.positions)
+
+
+def _cancel_all(account: Account, seen: BrokerAccount) -> set[str]:
+    done = set()
+    for cloid in sorted(seen.open_cloids):
+        try:
+            account.cancel(cloid)
+        except RefusedError:
+            continue  # gone already, with its parent or its position
+        done.add(cloid)
+    return done
+
+
+def _close_all(account: Account, seen: BrokerAccount, clock: Clock) -> list[Closed]:
+    closed = []
+    for market, (size, _) in seen.positions.items():
+        order = OrderRequest(
+            cloid=cloid_of(f"kill/{clock.new_id()}", market),
+            market=market,
+            side=Side.SELL if size > 0 else Side.BUY,
+            type=OrderType.MARKET,
+            size=abs(size),
+            tif=Tif.IOC,
+            reduce_only=True,
+            at_mark=True,
+            exit_reason=ExitReason.KILL,
+        )
+        (report,) = account.place([order])
+        if report.state is OrderState.FILLED:
+            closed.append(Closed(market, size, report.average_price))
+    return closed
