@@ -8,6 +8,8 @@ from tradeagent.execution.levels import cover
 from tradeagent.execution.reconcile import reconcile
 from tradeagent.execution.repairs import replace_stops
 
+ROUNDS = 5
+
 
 def recover(engine: ExecutionEngine) -> ReconcilePhase:
     """Reconcile for the first time; from here on every fill gets the levels that the venue does not keep for it."""
@@ -16,7 +18,21 @@ def recover(engine: ExecutionEngine) -> ReconcilePhase:
 
 
 def _follow(engine: ExecutionEngine) -> None:
-    """A level more may make the venue drop another, and so may a position that turns: look again after both."""
-    placed, doubt = cover(engine), engine.book.take_doubt()
-    if placed or doubt:
-        replace_stops(engine, is_news=False)
+    """A level more may make the venue drop another, and so may a position that turns: look again after both.
+
+    What is sent meanwhile calls nothing by itself, so that a venue that refuses everything ends in a comparison and not in a loop.
+    """
+    engine.after_fills = _not_again
+    try:
+        for _ in range(ROUNDS):
+            placed, doubt = cover(engine), engine.book.take_doubt()
+            if not (placed or doubt):
+                return
+            replace_stops(engine, is_news=False)
+        engine.is_unresolved = True
+    finally:
+        engine.after_fills = partial(_follow, engine)
+
+
+def _not_again() -> None:
+    """A look around is under way."""

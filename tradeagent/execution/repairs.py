@@ -33,11 +33,12 @@ from tradeagent.ledger.trading import NET, OrderRow
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A part of a position without the stop that it must have, base units."""
+    """A part of a position without the stop that it must have, base units; `own` are the stops that its controller does have."""
 
     market: str
     controller_id: str
     size: Decimal
+    own: tuple[BrokerOrder, ...] = ()
 
 
 def repair(engine: ExecutionEngine, suspects: dict[str, tuple[Decimal, Decimal]]) -> list[str]:
@@ -73,7 +74,10 @@ def repair(engine: ExecutionEngine, suspects: dict[str, tuple[Decimal, Decimal]]
 
 
 def naked(engine: ExecutionEngine, tx: Connection, there: Sequence[BrokerOrder]) -> list[Lack]:
-    """The parts of positions whose stop is not really at the venue: right side, size, reduce-only, awake."""
+    """The parts of positions whose stop is not really at the venue: right side, size, reduce-only, awake.
+
+    A part too small for an order of its own counts where it can join a stop of its controller; where there is none, no venue takes one.
+    """
     book, found = engine.book, []
     owners = {order.cloid: order.controller_id for order in trading.live_orders(tx, engine.wallet.name)}
     for market in book.held_markets:
@@ -83,10 +87,10 @@ def naked(engine: ExecutionEngine, tx: Connection, there: Sequence[BrokerOrder])
         guards = [order for order in there if _guards(order, market, net)]
         short = min(abs(net), sum((size for _, size in needing), ZERO)) - sum((o.size - o.filled for o in guards), ZERO)
         for controller_id, size in needing:
-            own = sum((o.size - o.filled for o in guards if owners.get(o.cloid) == controller_id), ZERO)
-            lack = min(short, size - own)
-            if lack > 0:
-                found.append(Lack(market, controller_id, lack))
+            own = tuple(order for order in guards if owners.get(order.cloid) == controller_id)
+            lack = min(short, size - sum((order.size - order.filled for order in own), ZERO))
+            if lack > 0 and (own or not _is_dust(engine, market, lack)):
+                found.append(Lack(market, controller_id, lack, own))
                 short -= lack
     return found
 
@@ -149,7 +153,12 @@ def replace_stops(engine: ExecutionEngine, *, is_news: bool = True) -> list[str]
         lacking = [(lack, _last_stop(engine, tx, lack)) for lack in naked(engine, tx, there)]
     done = []
     for lack, last in lacking:
-        refused = "no level is known" if last is None else _place_again(engine, last, lack.size)
+        size = lack.size
+        if _is_dust(engine, lack.market, size):
+            size += sum((order.size - order.filled for order in lack.own), ZERO)
+            for order in lack.own:
+                withdraw(engine, venue_key(order))
+        refused = "no level is known" if last is None else _place_again(engine, last, size)
         if refused or last is None:
             done.append(give_up(engine, lack.market, lack.controller_id, lack.size, refused))
             continue
@@ -158,6 +167,12 @@ def replace_stops(engine: ExecutionEngine, *, is_news: bool = True) -> list[str]
         if is_news:
             note(engine, IncidentCode.MISSING_STOP, Level.ERROR, done[-1], lack.market)
     return done
+
+
+def _is_dust(engine: ExecutionEngine, market: str, size: Decimal) -> bool:
+    """Whether a size is worth less than the venue's smallest order."""
+    mark = engine.book.net(market).mark
+    return mark is not None and size * mark < engine.markets[market].instrument.min_notional
 
 
 def _place_again(engine: ExecutionEngine, last: OrderRow, size: Decimal) -> str:
