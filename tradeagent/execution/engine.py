@@ -23,7 +23,6 @@ from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import (
     Actor,
     DeploymentState,
-    EventKind,
     ExitReason,
     HaltReason,
     IncidentCode,
@@ -39,14 +38,15 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.book import AccountBook
 from tradeagent.execution.caps import largest_size
-from tradeagent.execution.orders import fill_dict, is_held, order_dict, order_request, order_rows, proposal_dict
+from tradeagent.execution.intents import Intents
+from tradeagent.execution.orders import fill_dict, is_held, order_dict, order_request, order_rows
 from tradeagent.execution.planning import Plan, Unshapely, plan
 from tradeagent.execution.rules import judge
 from tradeagent.execution.state import MarketState, RiskState, Scope, Spend
-from tradeagent.ledger import events, nonces, notes, trading
+from tradeagent.ledger import notes, trading
 from tradeagent.ledger.standing import standing
 from tradeagent.ledger.store import Ledger
-from tradeagent.ledger.trading import OrderRow, Reservation
+from tradeagent.ledger.trading import OrderRow
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.workspace.latch import Gate, Latched
 
@@ -114,6 +114,8 @@ class ExecutionEngine:
         self.markets = setup.markets
         self.gate = setup.gate
         self.dry_run = setup.dry_run
+        self.may_have_executors = True  # until somebody has looked; only who owns the wallet makes new ones
+        self._intents = Intents(self.wallet.name, self.token, clock, self.wall, lambda actor: self.terms[actor].scope)
         self.phase = ReconcilePhase.CHECKING
         self._in_thread = setup.in_thread
         self._admission = asyncio.Lock()
@@ -146,7 +148,7 @@ class ExecutionEngine:
             VerdictKind.REJECTED, self.clock.new_id(), Rejection(Rule.APPROVAL, why_not), checks=(RuleCheck(Rule.APPROVAL, ok=False),)
         )
         with self.ledger.transaction() as tx:
-            self._record_rejection(tx, verdict.intent_id or "", proposal, actor, verdict)
+            self._intents.refuse(tx, verdict.intent_id or "", proposal, actor, verdict)
         return verdict
 
     async def alone(self, work: Callable[[], T]) -> T:
@@ -238,13 +240,10 @@ class ExecutionEngine:
             verdict, made = self._judged(tx, proposal, actor, flipping)
             intent_id = intent_id or self.clock.new_id()
             if made is None:
-                self._record_rejection(tx, intent_id, proposal, actor, verdict)
+                self._intents.refuse(tx, intent_id, proposal, actor, verdict)
                 return replace(verdict, intent_id=intent_id)
             orders = order_rows(intent_id, made, self.wallet.name, self.terms[actor].scope, self.clock.now_ms())
-            values = self._intent_values(intent_id, made, actor, verdict.checks, orders[0].cloid)
-            values["nonce"] = nonces.take(tx, self.wallet.name, self.wall.now_ms())
-            trading.add_intent(tx, values, self._reservation(intent_id, made, actor), orders)
-            self._intent_event(tx, intent_id, made, IntentState.PENDING, actor)
+            self._intents.begin(tx, intent_id, made, actor, verdict.checks, orders)
             self.book.flush(tx)
         return self._send(intent_id, made, actor, orders, verdict.checks)
 
@@ -265,80 +264,6 @@ class ExecutionEngine:
             refusal = Rejection(Rule.DRY_RUN, "dry run: this would have been sent")
             return Verdict(VerdictKind.REJECTED, rejection=refusal, checks=checks, order=made.as_dict()), None
         return Verdict(VerdictKind.EXECUTED, checks=checks), made
-
-    def _record_rejection(self, tx: Connection, intent_id: str, proposal: Proposal, actor: Actor, verdict: Verdict) -> None:
-        scope = self.terms[actor].scope
-        detail = verdict.rejection.as_dict() if verdict.rejection else {}
-        values = {
-            **self._intent_base(intent_id, proposal, actor, verdict.checks),
-            "state": IntentState.REJECTED.value,
-            "rule": verdict.rule.value if verdict.rule else None,
-            "detail": detail,
-        }
-        trading.add_intent(tx, values, None, ())
-        data = {"market": proposal.market, "side": proposal.side.value, **detail}
-        now = self.clock.now_ms()
-        events.append(
-            tx,
-            EventKind.PROPOSAL_REJECTED,
-            now,
-            wallet=self.wallet.name,
-            deployment=scope.deployment,
-            actor=actor,
-            subject=intent_id,
-            data=data,
-        )
-
-    def _intent_base(self, intent_id: str, proposal: Proposal, actor: Actor, checks: Sequence[RuleCheck]) -> dict[str, Any]:
-        scope, now = self.terms[actor].scope, self.clock.now_ms()
-        return {
-            "id": intent_id,
-            "wallet": self.wallet.name,
-            "deployment": scope.deployment,
-            "controller_id": scope.controller_id,
-            "actor": actor.value,
-            "kind": proposal.kind.value,
-            "market": proposal.market,
-            "proposal": proposal_dict(proposal),
-            "checks": [check.as_dict() for check in checks],
-            "fencing_token": self.token,
-            "created_ms": now,
-            "updated_ms": now,
-        }
-
-    def _intent_values(self, intent_id: str, made: Plan, actor: Actor, checks: Sequence[RuleCheck], cloid: str) -> dict[str, Any]:
-        base = self._intent_base(intent_id, made.proposal, actor, checks)
-        return {**base, "kind": made.kind.value, "state": IntentState.PENDING.value, "plan": made.as_dict(), "cloid": cloid}
-
-    def _reservation(self, intent_id: str, made: Plan, actor: Actor) -> Reservation | None:
-        if not made.is_entry:
-            return None
-        scope = self.terms[actor].scope
-        return Reservation(
-            intent_id=intent_id,
-            wallet=self.wallet.name,
-            market=made.proposal.market,
-            controller_id=scope.controller_id,
-            deployment=scope.deployment,
-            side=made.proposal.side.value,
-            size=made.size,
-            price=made.entry,
-            risk=made.risk if made.risk is not None else made.notional,
-            leverage=made.leverage,
-        )
-
-    def _intent_event(self, tx: Connection, intent_id: str, made: Plan, state: IntentState, actor: Actor) -> None:
-        scope = self.terms[actor].scope
-        events.append(
-            tx,
-            EventKind.INTENT_STATE,
-            self.clock.now_ms(),
-            wallet=self.wallet.name,
-            deployment=scope.deployment,
-            actor=actor,
-            subject=intent_id,
-            data={"state": state.value, "market": made.proposal.market, "side": made.proposal.side.value, "kind": made.kind.value},
-        )
 
     def _send(self, intent_id: str, made: Plan, actor: Actor, orders: Sequence[OrderRow], checks: tuple[RuleCheck, ...]) -> Verdict:
         at_mark = actor in (Actor.MANUAL, Actor.SYSTEM) and not made.is_entry
@@ -382,8 +307,7 @@ class ExecutionEngine:
                 orders = trading.orders_of_intent(tx, intent_id)
             elif made.is_entry and actor is not Actor.EXECUTOR:  # an executor counts once, when it is created
                 self.count_entry(actor)
-            trading.set_intent_state(tx, intent_id, state, self.clock.now_ms(), {"message": refused} if refused else None)
-            self._intent_event(tx, intent_id, made, state, actor)
+            self._intents.move(tx, intent_id, made, actor, state, refused)
             self.book.flush(tx)
             fills = trading.fills_of_orders(tx, filled) if (filled := [order.cloid for order in orders if order.filled]) else []
         self.after_fills()
@@ -403,8 +327,7 @@ class ExecutionEngine:
         """The venue's answer was lost: keep the reservation, block the market, say so. Reconciliation resolves it."""
         self.is_unresolved = True
         with self.transaction() as tx:
-            trading.set_intent_state(tx, intent_id, IntentState.UNKNOWN, self.clock.now_ms(), {"message": error.message})
-            self._intent_event(tx, intent_id, made, IntentState.UNKNOWN, actor)
+            self._intents.move(tx, intent_id, made, actor, IntentState.UNKNOWN, error.message)
             message = f"{made.proposal.market} order: {error.message}"
             incident = notes.Incident(
                 IncidentCode.UNKNOWN_INTENT,
@@ -423,8 +346,7 @@ class ExecutionEngine:
         with self.transaction() as tx:
             never = {"state": OrderState.CANCELLED.value, "reason": error.message}
             trading.update_orders(tx, [{"the_cloid": order.cloid, **never} for order in trading.orders_of_intent(tx, intent_id)])
-            trading.set_intent_state(tx, intent_id, IntentState.CANCELLED, self.clock.now_ms(), {"message": error.message})
-            self._intent_event(tx, intent_id, made, IntentState.CANCELLED, actor)
+            self._intents.move(tx, intent_id, made, actor, IntentState.CANCELLED, error.message)
             self.book.flush(tx)
         return Verdict(VerdictKind.REJECTED, intent_id, Rejection(Rule(error.code), error.message), checks=checks)
 

@@ -57,6 +57,12 @@ class Turnover:
 
 is_live = or_(*(executors.c.status == status for status in LIVE_STATUSES))
 _COLUMNS = tuple(executors.c[name] for name in ExecutorRow.__dataclass_fields__)
+_OF_DEPLOYMENT = Read(
+    select(*_COLUMNS)
+    .where(executors.c.deployment == bindparam("deployment"), is_live | (executors.c.ended_ms >= bindparam("since_ms")))
+    .order_by(executors.c.created_ms.desc(), executors.c.id.desc())
+    .limit(bindparam("most"))
+)
 _LIVE = Read(select(*_COLUMNS).where(executors.c.wallet == bindparam("wallet"), is_live).order_by(executors.c.created_ms, executors.c.id))
 _FILLS = select(fills.c.realised_pnl, fills.c.fee, fills.c.size, fills.c.price)
 _SAVE = Write(update(executors).where(executors.c.id == bindparam("the_id")))
@@ -88,13 +94,10 @@ def live_count(tx: Connection, deployment: str | None) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def of_deployment(tx: Connection, deployment: str, *, ended_since_ms: int | None = None, limit: int = 100) -> list[ExecutorRow]:
-    """Executors of a deployment, oldest first: the live ones, and those that ended at or after an instant (None = all)."""
-    query = select(*_COLUMNS).where(executors.c.deployment == deployment)
-    if ended_since_ms is not None:
-        query = query.where(is_live | (executors.c.ended_ms >= ended_since_ms))
-    query = query.order_by(executors.c.created_ms.desc(), executors.c.id.desc()).limit(limit)
-    return [ExecutorRow(**row._mapping) for row in tx.execute(query)][::-1]
+def of_deployment(tx: Connection, deployment: str, *, ended_since_ms: int = 0, limit: int = 100) -> list[ExecutorRow]:
+    """Executors of a deployment, oldest first: the live ones, and those that ended at or after an instant (0 = all)."""
+    asked = {"deployment": deployment, "since_ms": ended_since_ms, "most": limit}
+    return [ExecutorRow(**row) for row in _OF_DEPLOYMENT.dicts(tx, asked)][::-1]
 
 
 def keep_reserved(tx: Connection, intent_id: str, size: Decimal, risk: Decimal) -> None:

@@ -303,6 +303,7 @@ fills = Table(
     Index("fills_by_deployment", "deployment", "seq"),
     Index("fills_by_order", "cloid"),
     Index("fills_by_controller", "controller_id"),
+    Index("fills_by_wallet", "wallet", "seq"),
 )
 
 executors = Table(

@@ -13,7 +13,7 @@ from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import Clock, SimulatedClock, iso
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.names import DeploymentState, KillPolicy, ReconcilePhase, RunMode
-from tradeagent.execution.opening import HYPERLIQUID, Door, DoorMode, Tenant, instruments_of, open_door
+from tradeagent.execution.opening import Door, DoorMode, Tenant, instruments_of, open_door
 from tradeagent.execution.playback import Playback
 from tradeagent.execution.reading import limits_out
 from tradeagent.execution.recover import recover
@@ -26,12 +26,11 @@ from tradeagent.llm.gateway import open_model
 from tradeagent.llm.offline.policies import POLICIES
 from tradeagent.llm.settings import model_settings
 from tradeagent.market.feed import WarehouseFeed
-from tradeagent.market.replay import ReplaySource, parse_replay
-from tradeagent.market.series import SeriesKey
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
 from tradeagent.runtime.approvals import approver, nobody_watches
 from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, take_over
+from tradeagent.runtime.sources import feed_for
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 from tradeagent.tools.registry import known_names
@@ -128,7 +127,7 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
         agent = load_agent(place.workspace.agent_dir(request.slug), known_to_agents(place.config))
         model = open_model(agent.definition.model, model_settings(place.config, os.environ, agent.definition.fallback_models))
         ledger = _ledger_for(place, request, stack)
-        feed = _feed_for(place, agent, request)
+        feed = feed_for(Warehouse(place.workspace.warehouse_dir), agent, request.replay, instruments_of(place.config))
         wallet = _wallet_for(place, request, ledger)
         at = _wallet_instant(ledger, wallet)
         start = _start_of(place, request, agent, feed, at)
@@ -187,41 +186,6 @@ def _wallet_for(place: Place, request: RunRequest, ledger: Ledger) -> WalletRow:
 def _wallet_instant(ledger: Ledger, wallet: WalletRow) -> int | None:
     with ledger.reading() as tx:
         return wallets.risk(tx, wallet.name).market_clock_ms
-
-
-def _feed_for(place: Place, agent: Agent, request: RunRequest) -> WarehouseFeed:
-    """Bars of the replay, or of the agent's markets as imported: the finest interval that is there for each."""
-    warehouse = Warehouse(place.workspace.warehouse_dir)
-    instruments = instruments_of(place.config)
-    if request.replay is None:
-        return WarehouseFeed(warehouse, [finest(warehouse, market) for market in agent.definition.markets], instruments, wait=True)
-    sources = parse_replay(request.replay)
-    for source in sources:
-        if source.market not in instruments:
-            raise InvalidInput(
-                f"--replay: unknown market {source.market!r}",
-                hint=f"config.yml instruments.{source.market}: {{size_decimals: 3, max_leverage: 10}} adds it",
-            )
-    missing = [m for m in agent.definition.markets if m not in {source.market for source in sources}]
-    if missing:
-        raise InvalidInput(
-            f"--replay: {agent.slug} trades {', '.join(missing)}, which {request.replay!r} does not replay",
-            hint=f"add it: --replay {request.replay},{sources[0].venue}:{missing[0]}:{request.replay.rpartition(':')[2]}",
-        )
-    return WarehouseFeed(warehouse, sources, instruments)
-
-
-def finest(warehouse: Warehouse, market: str) -> ReplaySource:
-    """The imported bars of a market that reach furthest, the finest interval first; `hyperliquid:M:5m` when there are none."""
-    stored = [key for key in warehouse.series_keys() if key.market == market and not key.funding and key.venue == HYPERLIQUID]
-    key = min(stored, key=lambda found: _rank(found, warehouse), default=SeriesKey(HYPERLIQUID, market, parse_duration("5m")))
-    return ReplaySource(key.venue, key.market, key.interval_ms)
-
-
-def _rank(key: SeriesKey, warehouse: Warehouse) -> tuple[int, int]:
-    """Newest month first, then the finest interval."""
-    newest = max((path.stem for path in warehouse.files(key)), default="0000-00")
-    return -int(newest.replace("-", "")), key.interval_ms
 
 
 def _start_of(place: Place, request: RunRequest, agent: Agent, feed: WarehouseFeed, at: int | None) -> int:

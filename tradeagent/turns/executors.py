@@ -21,11 +21,8 @@ def live_lines(tx: Connection, state: RiskState) -> tuple[ExecutorLine, ...]:
     return tuple(_prompt_line(tx, state, row) for row in executors.of_deployment(tx, state.scope.deployment) if row.is_live)
 
 
-def journal_lines(tx: Connection, state: RiskState, since_ms: int) -> tuple[JournalLine, ...]:
-    """A line for each executor that is alive, or ended at or after an instant; why it ended stands for its status then."""
-    if state.scope.deployment is None:
-        return ()
-    rows: Sequence[ExecutorRow] = executors.of_deployment(tx, state.scope.deployment, ended_since_ms=since_ms)
+def journal_lines(tx: Connection, state: RiskState, rows: Sequence[ExecutorRow]) -> tuple[JournalLine, ...]:
+    """A line for each of these executors; why one ended stands for its status then."""
     return tuple(_journal_line(tx, state, row) for row in rows)
 
 

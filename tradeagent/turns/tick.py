@@ -18,7 +18,7 @@ from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentC
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
 from tradeagent.execution.state import RiskState
-from tradeagent.ledger import events, notes, runs, trading
+from tradeagent.ledger import events, executors, notes, runs, trading
 from tradeagent.ledger.store import Ledger
 from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.loop import TurnControl
@@ -192,8 +192,8 @@ class TickEngine:
     def _persist(self, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
         """One ledger transaction, then the files rendered from the same record."""
         if self._s.mode is not RunMode.DRY_RUN:
-            record = replace(record, executors=self._executors())
             with self._s.engine.transaction() as tx:
+                record = replace(record, executors=self._executors(tx))
                 self._write(tx, record, directive_ids, next_ms)
         else:
             with self._s.ledger.transaction() as tx:
@@ -203,11 +203,11 @@ class TickEngine:
         if written.conflicts or written.learned:
             self._note_files(written)
 
-    def _executors(self) -> tuple[ExecutorLine, ...]:
+    def _executors(self, tx: Connection) -> tuple[ExecutorLine, ...]:
         """The journal lines of executors that are alive, or ended since the tick before."""
         since_ms, self._told_ms = self._told_ms, self._s.clock.now_ms()
-        with self._s.ledger.reading() as tx:
-            return journal_lines(tx, self._s.engine.state(tx, Actor.AGENT), since_ms)
+        rows = executors.of_deployment(tx, self._s.deployment, ended_since_ms=since_ms)
+        return journal_lines(tx, self._s.engine.state(tx, Actor.AGENT), rows) if rows else ()
 
     def _write(self, tx: Connection, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
         engine, deployment, now = self._s.engine, self._s.deployment, self._s.clock.now_ms()

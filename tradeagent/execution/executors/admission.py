@@ -60,6 +60,7 @@ def create_now(engine: ExecutionEngine, wanted: Order, actor: Actor) -> tuple[Ve
             return _refused(engine, tx, executor_id, wanted, actor, verdict), None
         row = _row(engine, executor_id, wanted, made, design, actor)
         executors.add(tx, row)
+        engine.may_have_executors = True
         _record(engine, tx, row, wanted, made, actor, verdict.checks)
         if made.is_entry:
             engine.count_entry(actor)

@@ -20,10 +20,11 @@ MOST_MOVES = 50
 
 def step_all(engine: ExecutionEngine, paths: Mapping[str, Path] | None = None) -> None:
     """Move every live executor of the wallet on, oldest first; a halted wallet ends them. `paths` of the bars that just closed."""
-    if engine.dry_run:
+    if engine.dry_run or not engine.may_have_executors:
         return
     with engine.ledger.reading() as tx:
         rows = executors.live(tx, engine.wallet.name)
+    engine.may_have_executors = bool(rows)
     if rows and (engine.book.risk.halt is not None or engine.gate.latched() is not None):
         end_all(engine, "the wallet is halted")
         return

@@ -172,6 +172,7 @@ def upgrade() -> None:
     op.create_index("fills_by_controller", "fills", ["controller_id"], unique=False)
     op.create_index("fills_by_deployment", "fills", ["deployment", "seq"], unique=False)
     op.create_index("fills_by_order", "fills", ["cloid"], unique=False)
+    op.create_index("fills_by_wallet", "fills", ["wallet", "seq"], unique=False)
     op.create_table(
         "funding_payments",
         sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
