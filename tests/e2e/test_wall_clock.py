@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tradeagent.domain.clock import MINUTE_MS, SystemClock
 from tradeagent.domain.names import CommandKind, DeploymentState, RunMode
-from tradeagent.ledger import runs, trading
+from tradeagent.ledger import notes, runs, trading
 from tradeagent.ledger.store import open_ledger
 from tradeagent.market.instruments import HYPERLIQUID
 from tradeagent.market.series import BarSeries
 from tradeagent.market.warehouse import Warehouse
+from tradeagent.runtime import runner as runner_module
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
 from tradeagent.runtime.runner import Runner
+from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.workspace import init_workspace
 from tradeagent.workspace.config import load_config
 from tradeagent.workspace.paths import Workspace
@@ -108,3 +111,19 @@ def test_a_crash_between_two_ticks_halts_and_flattens_without_waiting_for_the_ne
     assert entry["time_ms"] % MINUTE_MS == 0
     assert entry["time_ms"] >= placed - 1_000, "nothing fills at a price from before it was placed"
     assert exit_["exit_reason"] == "halt"
+
+
+def test_a_run_whose_background_work_dies_ends_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: Any) -> None:
+        await asyncio.sleep(0.1)
+        raise RuntimeError("a defect beside the ticks")
+
+    monkeypatch.setattr(runner_module, "keep_consistent", broken)
+    place = _place(tmp_path / "ws")
+    with assembled(place, RunRequest("holder", RunMode.LOOP, cash="10000")) as run:
+        assert asyncio.run(Runner(run).run()) is StopReason.FAILED
+    with place.ledger.reading() as tx:
+        row, told = runs.get_deployment(tx, "holder_1"), notes.list_incidents(tx, only_open=True)
+    place.ledger.close()
+    assert (row.state, row.stopped_because) == (DeploymentState.ERROR, StopReason.FAILED)
+    assert "a defect beside the ticks" in told[0]["message"]

@@ -81,6 +81,7 @@ class Runner:
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._why: StopReason | None = None
+        self._defect = ""
         self.tally = Tally()
 
     def interrupt(self) -> None:
@@ -90,7 +91,9 @@ class Runner:
     async def run(self) -> StopReason:
         """Tick until something ends it."""
         self._tell()
-        obey, checks = asyncio.create_task(self._obey()), asyncio.create_task(self._keep_consistent())
+        beside = [asyncio.create_task(self._obey()), asyncio.create_task(self._keep_consistent())]
+        for task in beside:
+            task.add_done_callback(self._died)
         try:
             if self._stage.request.mode is RunMode.LOOP:
                 await self._loop()
@@ -98,11 +101,19 @@ class Runner:
                 await self._one_tick(1, self._interval(), None)
                 self._end(StopReason.ONE_TICK)
         finally:
-            obey.cancel()
-            checks.cancel()
-            await asyncio.gather(obey, checks, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            if self._defect:
+                await self._failed(self.tally.ticks, self._defect)
             await self._finish()
         return self._why or StopReason.FAILED
+
+    def _died(self, task: "asyncio.Task[None]") -> None:
+        """What obeys commands or keeps ledger and venue together has died: a run without it is not to be trusted with an order."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._defect = f"{type(error).__name__}: {error}"
+            self._end(StopReason.FAILED)
 
     def _end(self, why: StopReason) -> None:
         self._why = self._why or why
