@@ -173,7 +173,7 @@ class AccountBook:
         return taken
 
     def take_doubt(self) -> bool:
-        """Whether a needed stop may be gone: the venue drops what exceeds or cannot reduce a position, and a close may end short."""
+        """Whether a needed stop may be missing: something has filled, or the venue dropped a stop that exceeds a position."""
         doubt, self._may_be_bare = self._may_be_bare, False
         return doubt and bool(self.held_markets)
 
@@ -255,12 +255,9 @@ class AccountBook:
         }
         batch.event(EventKind.FILL, fill.time_ms, str(fill.trade_id), data, owner.deployment if owner else None)
         self._position_event(batch, before, booked, fill, owner)
-        if before.size * booked.position.size <= 0 and booked.position.size:
-            self._may_be_bare |= any(row.size and row.market == fill.market and row.controller_id != NET for row in self._rows.values())
-        fee_left, shares = (
-            fill.fee,
-            list(split_fill(self._rows, fill, owner.controller_id if owner else UNMANAGED, owner is None or owner.reduce_only)),
-        )
+        own = owner.controller_id if owner else UNMANAGED
+        self._may_be_bare = True
+        fee_left, shares = fill.fee, list(split_fill(self._rows, fill, own, owner is None or owner.reduce_only))
         for index, (controller, size) in enumerate(shares):
             fee = fee_left if index == len(shares) - 1 else trunc_micro(fill.fee * size / fill.size)
             fee_left -= fee
