@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from tradeagent.domain.errors import VenueError
 from tradeagent.domain.names import ReconcilePhase
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.levels import cover
@@ -20,7 +21,8 @@ def recover(engine: ExecutionEngine) -> ReconcilePhase:
 def _follow(engine: ExecutionEngine) -> None:
     """A level more may make the venue drop another, and so may a position that turns: look again after both.
 
-    What is sent meanwhile calls nothing by itself, so that a venue that refuses everything ends in a comparison and not in a loop.
+    What is sent meanwhile calls nothing by itself, so that a venue that refuses everything ends in a comparison and not in a loop; so does
+    one that does not answer: what was settled before this is settled.
     """
     engine.after_fills = _not_again
     try:
@@ -29,6 +31,8 @@ def _follow(engine: ExecutionEngine) -> None:
             if not (placed or doubt):
                 return
             replace_stops(engine, is_news=False)
+        engine.is_unresolved = True
+    except VenueError:
         engine.is_unresolved = True
     finally:
         engine.after_fills = partial(_follow, engine)
