@@ -180,7 +180,9 @@ def test_kill_all_latches_every_wallet_and_is_undone_as_one(holding: Product) ->
     assert holding.here(*other).error["code"] == "KILL_SWITCH", "wallets made later too"
     blocked = holding.here("run", "btc_momentum", "--replay", BTC, "--mode", "once", "--json")
     assert (blocked.code, blocked.document["blocked"]["rule"]) == (3, "KILL_SWITCH")
+    assert len(holding.ask("incidents")) == 1
     assert holding.ask("kill", "--all", "--clear", "--yes")["kill_switch"] is False
+    assert holding.ask("incidents") == []
     at = ("--replay", BTC, "--at", "2025-03-20T14:00Z")
     assert holding.here(*ENTRY, *at, "--json").code == 0
 

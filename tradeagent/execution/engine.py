@@ -115,7 +115,7 @@ class ExecutionEngine:
         self.gate = setup.gate
         self.dry_run = setup.dry_run
         self.may_have_executors = True  # until somebody has looked; only who owns the wallet makes new ones
-        self._intents = Intents(self.wallet.name, self.token, clock, self.wall, lambda actor: self.terms[actor].scope)
+        self.intents = Intents(self.wallet.name, self.token, clock, self.wall, lambda actor: self.terms[actor].scope)
         self.phase = ReconcilePhase.CHECKING
         self._in_thread = setup.in_thread
         self._admission = asyncio.Lock()
@@ -148,7 +148,7 @@ class ExecutionEngine:
             VerdictKind.REJECTED, self.clock.new_id(), Rejection(Rule.APPROVAL, why_not), checks=(RuleCheck(Rule.APPROVAL, ok=False),)
         )
         with self.ledger.transaction() as tx:
-            self._intents.refuse(tx, verdict.intent_id or "", proposal, actor, verdict)
+            self.intents.refuse(tx, verdict.intent_id or "", proposal, actor, verdict)
         return verdict
 
     async def alone(self, work: Callable[[], T]) -> T:
@@ -240,10 +240,10 @@ class ExecutionEngine:
             verdict, made = self._judged(tx, proposal, actor, flipping)
             intent_id = intent_id or self.clock.new_id()
             if made is None:
-                self._intents.refuse(tx, intent_id, proposal, actor, verdict)
+                self.intents.refuse(tx, intent_id, proposal, actor, verdict)
                 return replace(verdict, intent_id=intent_id)
             orders = order_rows(intent_id, made, self.wallet.name, self.terms[actor].scope, self.clock.now_ms())
-            self._intents.begin(tx, intent_id, made, actor, verdict.checks, orders)
+            self.intents.begin(tx, intent_id, made, actor, verdict.checks, orders)
             self.book.flush(tx)
         return self._send(intent_id, made, actor, orders, verdict.checks)
 
@@ -307,7 +307,7 @@ class ExecutionEngine:
                 orders = trading.orders_of_intent(tx, intent_id)
             elif made.is_entry and actor is not Actor.EXECUTOR:  # an executor counts once, when it is created
                 self.count_entry(actor)
-            self._intents.move(tx, intent_id, made, actor, state, refused)
+            self.intents.move(tx, intent_id, made, actor, state, refused)
             self.book.flush(tx)
             fills = trading.fills_of_orders(tx, filled) if (filled := [order.cloid for order in orders if order.filled]) else []
         self.after_fills()
@@ -327,7 +327,7 @@ class ExecutionEngine:
         """The venue's answer was lost: keep the reservation, block the market, say so. Reconciliation resolves it."""
         self.is_unresolved = True
         with self.transaction() as tx:
-            self._intents.move(tx, intent_id, made, actor, IntentState.UNKNOWN, error.message)
+            self.intents.move(tx, intent_id, made, actor, IntentState.UNKNOWN, error.message)
             message = f"{made.proposal.market} order: {error.message}"
             incident = notes.Incident(
                 IncidentCode.UNKNOWN_INTENT,
@@ -346,7 +346,7 @@ class ExecutionEngine:
         with self.transaction() as tx:
             never = {"state": OrderState.CANCELLED.value, "reason": error.message}
             trading.update_orders(tx, [{"the_cloid": order.cloid, **never} for order in trading.orders_of_intent(tx, intent_id)])
-            self._intents.move(tx, intent_id, made, actor, IntentState.CANCELLED, error.message)
+            self.intents.move(tx, intent_id, made, actor, IntentState.CANCELLED, error.message)
             self.book.flush(tx)
         return Verdict(VerdictKind.REJECTED, intent_id, Rejection(Rule(error.code), error.message), checks=checks)
 

@@ -30,7 +30,7 @@ class Intents:
         """Keep a refused proposal with the whole list of its checks."""
         detail = verdict.rejection.as_dict() if verdict.rejection else {}
         rule = verdict.rule.value if verdict.rule else None
-        base = self._values(intent_id, proposal, actor, verdict.checks)
+        base = self.values(intent_id, proposal, actor, verdict.checks)
         trading.add_intent(tx, {**base, "state": IntentState.REJECTED.value, "rule": rule, "detail": detail}, None, ())
         data = {"market": proposal.market, "side": proposal.side.value, **detail}
         self._tell(tx, EventKind.PROPOSAL_REJECTED, intent_id, actor, data)
@@ -40,7 +40,7 @@ class Intents:
     ) -> None:
         """The write-ahead: intent, nonce, reservation and orders, before anything is sent (execution.md §4)."""
         values = {
-            **self._values(intent_id, made.proposal, actor, checks),
+            **self.values(intent_id, made.proposal, actor, checks),
             "kind": made.kind.value,
             "state": IntentState.PENDING.value,
             "plan": made.as_dict(),
@@ -55,7 +55,8 @@ class Intents:
         trading.set_intent_state(tx, intent_id, state, self.clock.now_ms(), {"message": message} if message else None)
         self._tell_state(tx, intent_id, made, state, actor)
 
-    def _values(self, intent_id: str, proposal: Proposal, actor: Actor, checks: Sequence[RuleCheck]) -> dict[str, Any]:
+    def values(self, intent_id: str, proposal: Proposal, actor: Actor, checks: Sequence[RuleCheck] = ()) -> dict[str, Any]:
+        """What every intent says of itself; its state is for the caller to add."""
         scope, now = self.scope_of(actor), self.clock.now_ms()
         return {
             "id": intent_id,

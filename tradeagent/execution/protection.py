@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -25,7 +24,7 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.caps import shown
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.orders import cloid_of, is_held, order_dict, order_request, proposal_dict
+from tradeagent.execution.orders import cloid_of, is_held, order_dict, order_request
 from tradeagent.execution.planning import Unshapely, check_numbers
 from tradeagent.execution.state import MANUAL_CONTROLLER, RiskState
 from tradeagent.ledger import events, trading
@@ -258,23 +257,12 @@ def _record(
     if engine.dry_run:
         return
     scope, now = engine.terms[actor].scope, engine.clock.now_ms()
-    values: dict[str, Any] = {
-        "id": intent_id,
-        "wallet": engine.wallet.name,
-        "deployment": scope.deployment,
-        "controller_id": scope.controller_id,
-        "actor": actor.value,
-        "kind": proposal.kind.value,
-        "market": proposal.market,
+    values = {
+        **engine.intents.values(intent_id, proposal, actor),
         "state": (IntentState.REJECTED if rejection else IntentState.PENDING).value,
-        "proposal": proposal_dict(proposal),
-        "checks": [],
         "detail": rejection.as_dict() if rejection else None,
         "rule": rejection.rule.value if rejection else None,
         "cloid": placed[0].cloid if placed else None,
-        "fencing_token": engine.token,
-        "created_ms": now,
-        "updated_ms": now,
     }
     trading.add_intent(tx, values, None, placed)
     kind = EventKind.PROPOSAL_REJECTED if rejection else EventKind.INTENT_STATE

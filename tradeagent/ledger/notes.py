@@ -85,8 +85,8 @@ def close_incident(tx: Connection, incident_id: str, now_ms: int) -> dict[str, A
     return row | {"state": "closed"}
 
 
-def close_incidents(tx: Connection, code: IncidentCode, now_ms: int, *, wallet: str, level: Level | None = None) -> None:
-    """Close what no longer holds, of one level when given."""
+def close_incidents(tx: Connection, code: IncidentCode, now_ms: int, *, wallet: str | None, level: Level | None = None) -> None:
+    """Close what no longer holds on a wallet (None: of no wallet), of one level when given."""
     match = [incidents.c.state == "open", incidents.c.code == code.value, incidents.c.wallet == wallet]
     if level is not None:
         match.append(incidents.c.level == level.value)

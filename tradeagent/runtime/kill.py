@@ -7,7 +7,7 @@ from typing import Any
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import BusyError, InvalidConfig, TradeAgentError
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import CommandKind, DeploymentState, KillPolicy
+from tradeagent.domain.names import CommandKind, DeploymentState, IncidentCode, KillPolicy
 from tradeagent.execution.halts import killed_incident, note_kill, reopen
 from tradeagent.execution.kill import Wiped, wipe_paper
 from tradeagent.ledger import notes, runs, wallets
@@ -64,6 +64,7 @@ def clear(desk: Desk, target: Target) -> dict[str, Any]:
     with desk.ledger.transaction() as tx:
         if target.wallet is None:
             notes.put_setting(tx, notes.KILL_SWITCH, False)
+            notes.close_incidents(tx, IncidentCode.KILL, desk.clock.now_ms(), wallet=None)
         for row in runs.all_deployments(tx):
             if target.wallet == row.wallet and row.state == DeploymentState.HALTED.value and not is_held(desk.workspace, row.wallet):
                 runs.update_deployment(tx, row.id, state=DeploymentState.STOPPED.value)

@@ -15,7 +15,6 @@ from tradeagent.execution.executors.desk import drive
 from tradeagent.execution.executors.records import announce, controller_of, reservation_of
 from tradeagent.execution.executors.specs import Spec
 from tradeagent.execution.executors.types import MACHINES
-from tradeagent.execution.orders import proposal_dict
 from tradeagent.execution.planning import Plan, Unshapely
 from tradeagent.execution.rules import judge
 from tradeagent.execution.state import RiskState
@@ -192,23 +191,11 @@ def _risk(made: Plan) -> Decimal:
 
 
 def _values(engine: ExecutionEngine, intent_id: str, wanted: Order, actor: Actor, checks: tuple[RuleCheck, ...]) -> dict[str, Any]:
-    scope, now = engine.terms[actor].scope, engine.clock.now_ms()
+    scope = engine.terms[actor].scope
     proposal = Proposal(wanted.spec.market, wanted.spec.direction, scope.controller_id, confidence=wanted.confidence, reason=wanted.reason)
     spec = wanted.spec.model_dump(mode="json", exclude_none=True)
-    return {
-        "id": intent_id,
-        "wallet": engine.wallet.name,
-        "deployment": scope.deployment,
-        "controller_id": scope.controller_id,
-        "actor": actor.value,
-        "kind": IntentKind.OPEN.value,
-        "market": wanted.spec.market,
-        "proposal": {**proposal_dict(proposal), "executor": wanted.type.value, "spec": spec},
-        "checks": [check.as_dict() for check in checks],
-        "fencing_token": engine.token,
-        "created_ms": now,
-        "updated_ms": now,
-    }
+    base = engine.intents.values(intent_id, proposal, actor, checks)
+    return {**base, "proposal": {**base["proposal"], "executor": wanted.type.value, "spec": spec}}
 
 
 def _record(
