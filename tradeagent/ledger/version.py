@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tradeagent.domain.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def schema_version(file: Path) -> int:

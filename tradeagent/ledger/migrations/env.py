@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from alembic import context
 
-from tradeagent.ledger.schema import Json, Money, metadata
+from tradeagent.ledger.research_schema import metadata
+from tradeagent.ledger.schema import Json, Money
 
 
 def _plain_types(kind: str, item: Any, _context: Any) -> str | Literal[False]:
