@@ -1,16 +1,31 @@
 """`data`: bars and funding in the workspace's warehouse."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradeagent.cli.online import Url, info_client
 from tradeagent.cli.output import pairs, table
+from tradeagent.cli.parsing import instant
+from tradeagent.cli.progress import Progress
 from tradeagent.cli.session import session
 
-app = typer.Typer(help="Import, list and check market data.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tradeagent.hyperliquid.client import InfoClient
+    from tradeagent.market import SeriesKey
+    from tradeagent.market.fetch import FetchPage, FetchReport
+
+app = typer.Typer(help="Import, fetch, list and check market data.", no_args_is_help=True)
+_EMPTY = "no data yet: `tradeagent data import FILE --market BTC --interval 5m`, or `tradeagent data fetch --market BTC`"
 Market = Annotated[str | None, typer.Option("--market", "-m", help="only this market")]
 Interval = Annotated[str | None, typer.Option("--interval", "-i", help="only this interval, like 5m")]
+OneMarket = Annotated[str, typer.Option("--market", "-m", help="the market, like BTC or xyz:TSLA")]
+OneInterval = Annotated[str, typer.Option("--interval", "-i", help="bar interval, like 5m")]
+Venue = Annotated[str, typer.Option("--venue", help="venue the data came from")]
+From = Annotated[str | None, typer.Option("--from", help="first open time, like 2025-03-15 (UTC)")]
+To = Annotated[str | None, typer.Option("--to", help="end of the span, not included")]
 
 
 @app.command(name="import")
@@ -27,7 +42,7 @@ def import_(
     """
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import NotFound
-    from tradeagent.market import SeriesKey, import_bars, import_funding, instrument
+    from tradeagent.market import SeriesKey, import_bars, import_funding
 
     current = session()
     current.workspace.require_writable()
@@ -36,7 +51,7 @@ def import_(
         report = import_funding(current.warehouse, file, venue, market)
     else:
         try:
-            known = instrument(venue, market, _extra())
+            known = current.instrument(venue, market)
         except NotFound:
             known = None
             current.output.say(
@@ -47,13 +62,152 @@ def import_(
     current.output.document(shown, pairs({**shown, "columns": ", ".join(f"{key}={name}" for key, name in shown["columns"].items())}))
 
 
+@app.command()
+def fetch(
+    market: OneMarket,
+    interval: OneInterval = "1h",
+    from_: From = None,
+    to: To = None,
+    funding: Annotated[bool, typer.Option("--funding", help="fetch the funding payments of the same span as well")] = False,
+    url: Url = None,
+) -> None:
+    """Fetch closed bars from Hyperliquid: only what is not stored yet. Stop it at any time; the next run goes on from there.
+
+    The venue keeps the newest 5,000 bars of an interval (1m: 3 days, 1h: 7 months). Without --from all of them are asked for.
+    """
+    from tradeagent.domain.bars import parse_duration
+    from tradeagent.domain.errors import InvalidInput
+    from tradeagent.market import SeriesKey
+    from tradeagent.market.fetch import fetch_bars, fetch_funding, listed_market
+    from tradeagent.market.instruments import HYPERLIQUID
+
+    current, key = session(), SeriesKey(HYPERLIQUID, market, parse_duration(interval))
+    span = _span(from_, to)
+    if span[0] is not None and span[0] >= current.clock.now_ms():
+        raise InvalidInput(f"from: {from_} is not in the past", hint="give a --from that is")
+    current.workspace.require_writable()
+    with info_client(url) as client:
+        listed = listed_market(client, market)
+        bars = _watched(fetch_bars(current.warehouse, client, key, span, listed), f"{market} {interval}")
+        paid = None
+        if funding:
+            start = span[0] if span[0] is not None else (bars.first or _far_back(client, key.interval_ms))
+            until = client.now_ms() if span[1] is None else span[1]
+            paid = _watched(fetch_funding(current.warehouse, client, HYPERLIQUID, market, (start, until)), f"{market} funding")
+    shown = {**bars.as_dict(), "funding_report": paid.as_dict() if paid else None}
+    for report in (bars, paid):
+        if report is not None and report.not_served:
+            lost = report.as_dict()["not_served"]
+            what = "payments" if report.funding else f"{interval} bars"
+            current.output.say(f"the venue has no {what} of {market} from {lost['from']} to {lost['to']}: import them from a file")
+    people = {name: value for name, value in shown.items() if name not in ("funding", "not_served", "funding_report")}
+    text = pairs(people) + (
+        "" if paid is None else "\n\nfunding\n" + pairs(_without(paid.as_dict(), "venue", "market", "funding", "not_served"))
+    )
+    current.output.document(shown, text)
+
+
+@app.command()
+def follow(
+    market: Annotated[list[str], typer.Option("--market", "-m", help="a market; repeat the option for more")],
+    interval: OneInterval = "1m",
+    funding: Annotated[bool, typer.Option("--funding", help="store funding payments as well")] = False,
+    once: Annotated[bool, typer.Option("--once", help="store what closed since the last time, then stop")] = False,
+    max_bars: Annotated[int | None, typer.Option("--max", help="stop after this many new bars", min=1)] = None,
+    url: Url = None,
+) -> None:
+    """Store every bar soon after it has closed, until Ctrl-C. One line a bar; what closed while nobody followed is stored first."""
+    from tradeagent.domain.bars import parse_duration
+    from tradeagent.domain.clock import iso
+    from tradeagent.market import SeriesKey
+    from tradeagent.market.fetch import listed_market
+    from tradeagent.market.follow import Followed, Trouble
+    from tradeagent.market.follow import follow as following
+    from tradeagent.market.instruments import HYPERLIQUID
+
+    current, interval_ms = session(), parse_duration(interval)
+    current.workspace.require_writable()
+    with info_client(url) as client:
+        followed = [Followed(SeriesKey(HYPERLIQUID, name, interval_ms), listed_market(client, name), funding) for name in market]
+        seen = 0
+        for event in following(current.warehouse, client, current.clock, followed, rounds=1 if once else None):
+            if isinstance(event, Trouble):
+                current.output.say(f"{event.key.text}: {event.error.message}; asking again at the next close")
+                continue
+            for row in range(len(event.bars)):
+                bar = {name: float(values[row]) for name, values in event.bars.columns().items() if name != "ts"}
+                line = {"market": event.key.market, "interval": interval, "time": iso(int(event.bars.ts[row])), **bar}
+                current.output.line(line, "  ".join(str(value) for value in line.values()))
+            seen += len(event.bars)
+            if max_bars is not None and seen >= max_bars:
+                return
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="a new file that ends in .csv or .parquet")],
+    market: OneMarket,
+    interval: OneInterval = "1h",
+    venue: Venue = "hyperliquid",
+    from_: From = None,
+    to: To = None,
+    funding: Annotated[bool, typer.Option("--funding", help="export the market's funding payments")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace a file that is there")] = False,
+) -> None:
+    """Write a stored series to a file, as it is stored. `data import` reads it back."""
+    from tradeagent.market.export import export_series
+
+    report = export_series(session().warehouse, _key(venue, market, interval, funding), file, _span(from_, to), overwrite=force)
+    session().output.document(report.as_dict(), pairs(report.as_dict()))
+
+
+@app.command()
+def compact(market: Market = None, interval: Interval = None) -> None:
+    """Write the month files of stored series anew, packed tightly. Values stay; months that would not shrink are left alone."""
+    from tradeagent.market.upkeep import compact as compacting
+
+    session().workspace.require_writable()
+    rows = [done.as_dict() for done in compacting(session().warehouse, _keys(market, interval))]
+    before, after = (sum(row[name] for row in rows) for name in ("bytes_before", "bytes_after"))
+    columns = ["venue", "market", "interval", "funding", "files", "rows", "bytes_before", "bytes_after", "duplicates", "leftovers"]
+    text = table(rows, columns, right=columns[4:], empty="no data yet: nothing to compact")
+    total = f"\n{before:,} bytes before, {after:,} after" if rows else ""
+    session().output.document({"bytes_before": before, "bytes_after": after, "series": rows}, text + total)
+
+
+@app.command()
+def remove(
+    market: OneMarket,
+    interval: OneInterval = "1h",
+    venue: Venue = "hyperliquid",
+    funding: Annotated[bool, typer.Option("--funding", help="remove the market's funding payments")] = False,
+) -> None:
+    """Delete a stored series, after saying what of it can be had again. Asks first; --yes answers."""
+    from tradeagent.cli.output import is_interactive
+    from tradeagent.domain.errors import InvalidInput, NotFound
+    from tradeagent.market.upkeep import comes_back
+    from tradeagent.market.upkeep import remove as removing
+
+    current, key = session(), _key(venue, market, interval, funding)
+    if not current.warehouse.has(key):
+        raise NotFound(f"{key.text}: nothing is stored", hint="tradeagent data list")
+    current.output.say(f"{key.text} comes back: {comes_back(key)}")
+    if not current.flags.yes:
+        if not is_interactive():
+            raise InvalidInput(
+                f"{key.text}: not removed without a confirmation; it comes back: {comes_back(key)}", hint="repeat with --yes"
+            )
+        typer.confirm(f"remove {key.text}?", abort=True)
+    removed = removing(current.warehouse, key).as_dict()
+    current.output.document(removed, pairs(removed))
+
+
 @app.command(name="list")
 def list_(market: Market = None, interval: Interval = None) -> None:
     """Every stored series with its rows, span and gaps."""
     rows = _verified(market, interval)
     columns = ["venue", "market", "interval", "rows", "gaps", "missing_bars", "first", "last"]
-    empty = "no data yet: `tradeagent data import FILE --market BTC --interval 5m`"
-    session().output.document(rows, table(rows, columns, right=("rows", "gaps", "missing_bars"), empty=empty))
+    session().output.document(rows, table(_named(rows), columns, right=("rows", "gaps", "missing_bars"), empty=_EMPTY))
 
 
 @app.command()
@@ -62,8 +216,7 @@ def verify(market: Market = None, interval: Interval = None) -> None:
     rows = _verified(market, interval)
     ok = all(row["ok"] for row in rows)
     columns = ["venue", "market", "interval", "rows", "gaps", "missing_bars", "duplicates", "bad_rows", "zero_volume", "outliers", "ok"]
-    empty = "no data yet: `tradeagent data import FILE --market BTC --interval 5m`"
-    session().output.document({"ok": ok, "series": rows}, table(rows, columns, right=columns[3:-1], empty=empty))
+    session().output.document({"ok": ok, "series": rows}, table(_named(rows), columns, right=columns[3:-1], empty=_EMPTY))
     if not ok:
         raise typer.Exit(1)
 
@@ -81,6 +234,56 @@ def gaps(market: Market = None, interval: Interval = None) -> None:
     session().output.document(rows, table(rows, ["venue", "market", "interval", "from", "to", "missing_bars"], empty="no gaps"))
 
 
+def _span(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """Both ends in UTC ms; InvalidInput when the span is empty."""
+    from tradeagent.domain.errors import InvalidInput
+
+    span = (None if from_ is None else instant(from_, "from"), None if to is None else instant(to, "to"))
+    if span[0] is not None and span[1] is not None and span[0] >= span[1]:
+        raise InvalidInput(f"from: {from_} is not before --to {to}", hint="give a --from that is earlier than --to")
+    return span
+
+
+def _key(venue: str, market: str, interval: str, funding: bool) -> "SeriesKey":
+    from tradeagent.domain.bars import parse_duration
+    from tradeagent.market import SeriesKey
+
+    return SeriesKey(venue, market, funding=True) if funding else SeriesKey(venue, market, parse_duration(interval))
+
+
+def _far_back(client: "InfoClient", interval_ms: int) -> int:
+    from tradeagent.hyperliquid.client import MAX_CANDLES
+
+    return client.now_ms() - MAX_CANDLES * interval_ms
+
+
+def _watched(events: "Iterator[FetchPage | FetchReport]", name: str) -> "FetchReport":
+    """Run a fetch to its end with a progress line; its report."""
+    from tradeagent.market.fetch import FetchReport
+
+    progress, pages, rows = Progress(session().output), 0, 0
+    try:
+        for event in events:
+            if isinstance(event, FetchReport):
+                return event
+            pages, rows = pages + 1, rows + event.rows
+            if pages == 1:
+                progress.begin(f"{name} pages", 1 + event.pages_left)
+            progress.tick(pages, f"{rows} rows")
+    finally:
+        progress.end()
+    raise AssertionError("a fetch ends with its report")
+
+
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows for a person: funding is no 1h bar."""
+    return [row | {"interval": "funding"} if row["funding"] else row for row in rows]
+
+
+def _without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in names}
+
+
 def _keys(market: str | None, interval: str | None) -> list[Any]:
     from tradeagent.domain.errors import NotFound
 
@@ -95,8 +298,3 @@ def _verified(market: str | None, interval: str | None) -> list[dict[str, Any]]:
     from tradeagent.market.quality import verify as check
 
     return [check(session().warehouse, key, session().clock.now_ms()).as_dict() for key in _keys(market, interval)]
-
-
-def _extra() -> dict[str, Any]:
-    config = session().config
-    return {symbol: config.section("instruments", symbol) for symbol in config.section("instruments")}

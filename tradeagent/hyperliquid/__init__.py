@@ -1,1 +1,2 @@
-"""The venue's own protocol. So far its account answers, read and computed anew; `wire` loads pydantic."""
+"""The venue's own protocol: reads of its info endpoint (`client`), a stand-in for it on this machine (`loopback`), and its account answers,
+read (`wire`) and computed anew (`evaluation`)."""

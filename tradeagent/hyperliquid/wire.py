@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -64,6 +64,7 @@ class Market(_Answer):
     sz_decimals: Annotated[int, Field(ge=0, le=6, strict=True)]
     max_leverage: Leverage
     margin_table_id: Annotated[int, Field(strict=True)] | None = None
+    is_delisted: bool = False
 
 
 class Meta(_Answer):
@@ -127,6 +128,36 @@ class ClearinghouseState(_Answer):
 
 class AssetContext(_Answer):
     mark_px: Above0
+
+
+class ContextAnswer(_Answer):
+    """All that `metaAndAssetCtxs` says of one market, also of a delisted one; `mid_px` is null while a side of its book is empty."""
+
+    mark_px: Number
+    oracle_px: Number
+    mid_px: Number | None = None
+    prev_day_px: Number
+    funding: Number
+    open_interest: Number
+    day_ntl_vlm: Number
+
+
+class Level(_Answer):
+    px: Above0
+    sz: Number
+    n: int | None = None
+
+
+class BookAnswer(_Answer):
+    """`l2Book`: bids, then asks."""
+
+    coin: str
+    time: int
+    levels: tuple[tuple[Level, ...], tuple[Level, ...]]
+
+
+class Mids(RootModel[Mapping[str, Number]]):
+    """`allMids`."""
 
 
 _BY_COIN, _CONTEXTS = "by_coin", "contexts"

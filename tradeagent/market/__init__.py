@@ -1,4 +1,4 @@
-"""Bars and funding: built-in instruments, import from files, a Parquet warehouse, quality checks, as-of readers and feeds."""
+"""Bars and funding, from files and the venue, in a Parquet warehouse; quality checks, as-of readers and feeds; news and calendar events."""
 
 from tradeagent.market.feed import MarketFeed, WarehouseFeed
 from tradeagent.market.importer import import_bars, import_funding

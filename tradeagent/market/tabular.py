@@ -93,8 +93,12 @@ def _open(path: Path) -> _Layout:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="give the path of a CSV or Parquet file you may read") from None
     if not head:
         raise DataError(f"{path}: the file is empty", hint=_FIX_HEADER)
-    if head.startswith(b"ARROW1"):
-        raise DataError(f"{path}: Feather files are not read", hint="save it as Parquet or CSV and import that")
+    if head.startswith((b"ARROW1", b"FEA1")):
+        raise DataError(
+            f"{path}: this is a Feather (Arrow) file, which is not read here",
+            hint="write it as Parquet where pandas and pyarrow are: "
+            f'python -c \'import pandas; pandas.read_feather("{path.name}").to_parquet("bars.parquet")\'',
+        )
     if head.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
         return _open_parquet(path)
     return _open_csv(path, head)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 60.0
 # Small row groups let a read of the newest bars skip most of its month file.
 _ROW_GROUP = 20_480
+# `compact` packs months that are over.
+_PACKED_ROW_GROUP, _PACKED_LEVEL = 122_880, 12
 _LOCKLESS_READS = 5
 _FIRST_MS, _LAST_MS = -(2**62), 2**62
 _MONTH_FILE = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
@@ -53,6 +55,18 @@ class Appended:
     written: int
     duplicates: int
     conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What writing a series anew did: files and rows it has now, sizes, rows dropped as duplicates, files of killed writers removed."""
+
+    files: int
+    rows: int
+    bytes_before: int
+    bytes_after: int
+    duplicates: int
+    leftovers: int
 
 
 class Warehouse:
@@ -101,6 +115,42 @@ class Warehouse:
         """Add the rows whose hour is not stored yet."""
         return self._append(SeriesKey(series.venue, series.market, funding=True), series.columns(), series.hours)
 
+    def rewrite(self, key: SeriesKey) -> Rewritten:
+        """Write each month file anew, packed tightly but for the newest, from which the latest bars are read; a file that would not
+        shrink stays. Rows keep their values; of two with the same time the first stays."""
+        names = FUNDING_COLUMNS if key.funding else BAR_COLUMNS
+        rows = duplicates = before = 0
+        with _locked(self.folder(key)) as leftovers:
+            files = self.files(key)
+            for path in files:
+                read = self._select(key, [path], names, _FIRST_MS, _LAST_MS)
+                slots = read["ts"] - read["ts"] % HOUR_MS if key.funding else read["ts"]
+                _, kept = np.unique(slots, return_index=True)
+                rows, duplicates, before = rows + len(kept), duplicates + len(slots) - len(kept), before + path.stat().st_size
+                packed = path != files[-1]
+                if packed or len(kept) != len(slots):
+                    limit = path.stat().st_size if len(kept) == len(slots) else None
+                    _replace_parquet(path, {name: values[kept] for name, values in read.items()}, packed=packed, below_bytes=limit)
+        after = sum(path.stat().st_size for path in files)
+        return Rewritten(len(files), rows, before, after, duplicates, leftovers)
+
+    def delete(self, key: SeriesKey) -> tuple[int, int]:
+        """Remove every month file of a series, newest first; how many rows and bytes that were."""
+        with _locked(self.folder(key)):
+            files = self.files(key)
+            size, rows = sum(path.stat().st_size for path in files), self._count(key, files)
+            for path in reversed(files):
+                path.unlink()
+            _sync(self.folder(key), os.O_RDONLY)
+        return rows, size
+
+    def _count(self, key: SeriesKey, files: Sequence[Path]) -> int:
+        """Rows by the files' footers; 0 for files that cannot be read, which may be deleted all the same."""
+        try:
+            return len(self._select(key, files, ("ts",), _FIRST_MS, _LAST_MS)["ts"])
+        except DataError:
+            return 0
+
     def _read(self, key: SeriesKey, names: Sequence[str], from_ms: int | None, until_ms: int | None) -> Columns:
         """Read without a lock. DuckDB opens a file twice, for its footer and its data, so a month that was replaced meanwhile is
         read again, and in the end under the writers' lock."""
@@ -124,11 +174,17 @@ class Warehouse:
     def _select(self, key: SeriesKey, files: Sequence[Path], names: Sequence[str], low: int, high: int) -> Columns:
         if not files:
             return {name: np.empty(0, np.int64 if name == "ts" else np.float64) for name in names}
-        # DuckDB stores a NaN of an array as NULL; read it as NaN again.
-        columns = ", ".join(name if name == "ts" else f"coalesce({name}, 'nan'::DOUBLE) AS {name}" for name in names)
-        query = f"SELECT {columns} FROM read_parquet(?, hive_partitioning=false) WHERE ts >= ? AND ts < ? ORDER BY ts"
+        query = f"SELECT {', '.join(names)} FROM read_parquet(?, hive_partitioning=false) WHERE ts >= ? AND ts < ?"
         with explained(f"{key.text}: the stored data cannot be read", hint=f"move {self.folder(key)} away and import the series again"):
-            result: Columns = database().execute(query, [[glob_safe(path) for path in files], low, high]).fetchnumpy()
+            read = database().execute(query, [[glob_safe(path) for path in files], low, high]).fetchnumpy()
+        # DuckDB stores a NaN of an array as NULL, which comes back masked; read it as NaN again.
+        result: Columns = {
+            name: values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values for name, values in read.items()
+        }
+        # Files and their rows are in order; only a file that another program put there needs sorting.
+        if np.any(np.diff(result["ts"]) < 0):
+            order = np.argsort(result["ts"], kind="stable")
+            result = {name: values[order] for name, values in result.items()}
         return result
 
     def _append(self, key: SeriesKey, columns: Columns, slots: Ints) -> Appended:
@@ -223,31 +279,38 @@ def _connection() -> "DuckDBPyConnection":
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[int]:
+    """The writers' lock of a series; yields how many files of killed writers were removed."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
-            for leftover in folder.glob("*.tmp"):
+            leftovers = list(folder.glob("*.tmp"))
+            for leftover in leftovers:
                 leftover.unlink()
-            yield
+            yield len(leftovers)
     except Timeout:
         raise BusyError(
             f"{folder}: another process has been writing this series for {LOCK_TIMEOUT_S:.0f} s", hint="try again when its import has ended"
         ) from None
 
 
-def _replace_parquet(path: Path, columns: Columns) -> None:
+def _replace_parquet(path: Path, columns: Columns, *, packed: bool = False, below_bytes: int | None = None) -> None:
+    """Write a month file whole; with `below_bytes` only when it is smaller than that."""
     temporary = path.with_suffix(".tmp")
     cursor = database()
     cursor.register("month_rows", columns)
     try:
-        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}"
+        size = f"ROW_GROUP_SIZE {_PACKED_ROW_GROUP}, COMPRESSION_LEVEL {_PACKED_LEVEL}" if packed else f"ROW_GROUP_SIZE {_ROW_GROUP}"
+        options = f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, {size}"
         with explained(f"{path} cannot be written", hint="check free space and permissions, then import again; nothing is half-written"):
             cursor.execute(f"COPY (SELECT * FROM month_rows) TO {sql_text(str(temporary))} ({options})")
     finally:
         cursor.unregister("month_rows")
+    if below_bytes is not None and temporary.stat().st_size >= below_bytes:
+        temporary.unlink()
+        return
     _sync(temporary, os.O_RDWR)
     temporary.replace(path)
     _sync(path.parent, os.O_RDONLY)

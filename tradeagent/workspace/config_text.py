@@ -12,7 +12,7 @@ from tradeagent.workspace.files import content_hash, read_settled, try_replace
 from tradeagent.workspace.settings import SETTINGS, Setting, Value, limit_names, parse_setting, setting_of, split_key, unknown_key
 from tradeagent.workspace.yaml_text import read_yaml
 
-EXAMPLE_NAMES = {"<id>": "openai/my-model", "<symbol>": "BTC", "<limit>": "max_leverage"}
+EXAMPLE_NAMES = {"<id>": "openai/my-model", "<symbol>": "BTC", "<limit>": "max_leverage", "<name>": "my_source"}
 HEADER = """\
 # Settings of a TradeAgent workspace, all at their defaults. Made by `tradeagent config`, from the table of settings.
 # Precedence: command line flags > environment (TRADEAGENT_PAPER__CASH) > config.yml > defaults.
