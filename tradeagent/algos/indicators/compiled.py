@@ -1,0 +1,16 @@
+"""The decorator of compiled functions: machine code kept on disk beside the source, and no interpreter lock held while it runs.
+
+Modules that use it load numba when they are imported, so they are imported inside functions. Numba looks at a function's own file only:
+after a change, remove the machine code of the modules that call what changed (`__pycache__/*.nbi`).
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    return cast(Function, njit(cache=True, nogil=True)(function))
