@@ -29,7 +29,8 @@ class Code(IntFlag):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distance:
-    """How far a level is from the decision price. ATR: `series` holds quote units per row (NaN: no entry); the others need only `value`."""
+    """How far a level is from the decision price. The others need only `value`; ATR is `value` times the row of `series`,
+    which holds one ATR in quote units (NaN: no entry)."""
 
     kind: LevelKind
     value: Decimal
@@ -51,7 +52,7 @@ class Signals:
     """One algo on one market's bars. `codes` has one `Code` a row; rows before `warmup` are 0.
 
     `scale` is the normalised 0–1 factor of `dynamic` sizing per row (NaN: no entry), else None. Row i is known at the close of bar i and
-    acts at the open of bar i + 1.
+    acts at the open of bar i + 1. `zero_divisions` counts the rows on which a condition divided by zero, which makes it false.
     """
 
     codes: Codes
@@ -59,3 +60,4 @@ class Signals:
     long: Levels = field(default_factory=Levels)
     short: Levels = field(default_factory=Levels)
     scale: Floats | None = None
+    zero_divisions: int = 0

@@ -64,24 +64,32 @@ class BuyBack:
 
 @dataclass(frozen=True, slots=True)
 class EntryRule:
-    """All `required` and, when there are any, one of `optional`. `armed_by`: only after an exit for that reason (stop or target)."""
+    """All `required` and, when there are any, one of `optional`. `armed_by`: only after an exit for that reason (stop or target).
+
+    `confidence` is a formula for 0–1, empty when the algo states none.
+    """
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     state: bool = False
     armed_by: ExitReason | None = None
     buy_back: BuyBack | None = None
+    confidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ExitRule:
-    """When a position is closed at the next open, and the levels that leave with its entry. An empty rule never fires."""
+    """When a position is closed at the next open, and the levels that leave with its entry. An empty rule never fires.
+
+    It fires on the false→true edge, with `state` on every true bar. `trailing` of kind RR is a multiple of the stop's distance.
+    """
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     stop: Level | None = None
     target: Level | None = None
     trailing: Level | None = None
+    state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,8 @@ class ParamRange:
 class AlgoSpec:
     """A checked algorithm. `long` and `short` are None when the direction leaves that side out.
 
-    `python` holds the source of a Python algorithm (its sides then carry levels only). `text` is what was written, and what is hashed.
+    `market` is empty and `interval_ms` 0 when the text leaves them to the command. `python` holds the source of a Python algorithm (its
+    sides then carry levels only). `aliases` are names that set several parameters at once. `text` is what was written, and what is hashed.
     """
 
     name: str
@@ -153,5 +162,6 @@ class AlgoSpec:
     tie: Decimal = Decimal(0)
     constants: Mapping[str, Decimal] = field(default_factory=dict)
     params: Mapping[str, ParamRange] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     python: str | None = None
     text: str = ""
