@@ -480,3 +480,29 @@ def test_an_account_that_cannot_be_read_is_a_venue_error(broker: PaperBroker) ->
     for read in (broker.account, broker.open_orders, lambda: broker.order_status("0x1"), lambda: broker.activity_since(0)):
         with pytest.raises(VenueError, match="did not answer"):
             read()
+
+
+def test_what_another_process_writes_beside_the_account_does_not_make_it_be_read_again(broker: PaperBroker, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "paper.db") as other:
+        other.execute("CREATE TABLE beside (x)")
+    other.close()
+    assert broker._store.reload() is None
+    assert broker.account().cash == 10_000
+
+
+def test_a_commit_that_ends_its_own_transaction_leaves_nothing_to_roll_back(broker: PaperBroker) -> None:
+    with pytest.raises(RuntimeError, match="after the commit"), broker._store.transaction():
+        broker._store._db.execute("COMMIT")
+        raise RuntimeError("after the commit")
+    assert broker.account().cash == 10_000
+
+
+def test_an_order_in_a_market_that_the_venue_does_not_have_is_turned_away(broker: PaperBroker) -> None:
+    elsewhere = replace(order("0xelse"), market="NOPE")
+    (report,) = broker.place([elsewhere])
+    assert (report.state, report.reason, broker.order_status("0xelse")) == (OrderState.REJECTED, "Unknown market NOPE.", None)
+
+
+def test_an_order_the_account_never_saw_is_an_unknown_outcome(broker: PaperBroker) -> None:
+    with pytest.raises(VenueError, match="does not know order 0xnever"):
+        broker._known("0xnever")

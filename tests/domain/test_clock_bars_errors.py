@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 
 from tradeagent.domain import errors
 from tradeagent.domain.bars import Bar, interval_text, parse_duration
-from tradeagent.domain.clock import DAY_MS, SimulatedClock, SystemClock, day_start_ms, iso, minute_text, to_datetime, to_ms, ulid
+from tradeagent.domain.clock import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SimulatedClock,
+    SystemClock,
+    age_text,
+    day_start_ms,
+    iso,
+    minute_text,
+    to_datetime,
+    to_ms,
+    ulid,
+)
 from tradeagent.domain.errors import InvalidInput
 
 MS = st.integers(0, 4_102_444_800_000)
@@ -106,3 +119,21 @@ def test_every_error_has_its_code_and_exit_code(kind: type[errors.TradeAgentErro
     assert error.as_dict() == {"code": code, "message": "what happened", "hint": "what to type", "details": {"a": 1}}
     assert error.exit_code == exit_code and str(error) == "what happened"
     assert kind("x", code="other").code == "other"
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 s"),
+        (999, "0 s"),
+        (2 * MINUTE_MS - 1, "119 s"),
+        (2 * MINUTE_MS, "2 min"),
+        (2 * HOUR_MS - 1, "119 min"),
+        (2 * HOUR_MS, "2 h"),
+        (2 * DAY_MS - 1, "47 h"),
+        (2 * DAY_MS, "2 days"),
+        (619 * DAY_MS, "619 days"),
+    ],
+)
+def test_an_age_is_told_in_its_largest_unit_from_two_on(ms: int, text: str) -> None:
+    assert age_text(ms) == text

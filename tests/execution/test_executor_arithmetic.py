@@ -134,3 +134,10 @@ def test_a_barrier_lies_on_its_own_side(side: Side, price: Decimal, fraction: De
     assert (price - stop) * side.sign > 0 and (target - price) * side.sign > 0
     assert stop + target == 2 * price
     assert barrier_price(side, price, AtPrice(price=D(5)), is_stop=True) == 5
+
+
+def test_a_grid_of_one_level_trades_in_the_middle_of_its_range() -> None:
+    spec = GridSpec(
+        market="BTC", side="buy", start_price=D(90), end_price=D(110), limit_price=D(80), total_amount_quote=D(20), take_profit=D("0.01")
+    )
+    assert [(made.price, made.size) for made in grid_rungs(spec, BTC)] == [(D(100), D("0.2"))]

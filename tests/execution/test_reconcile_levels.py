@@ -1,13 +1,15 @@
 """Levels that the venue does not keep for an entry: of one that fills in part, and of a trigger entry; also when the process dies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hands import at_venue, fills_at_most, incidents
-from world import AGENT, World
+from world import AGENT, OPEN_LIMITS, World
 
-from tradeagent.domain.names import Actor, ExitReason, VerdictKind
+from tradeagent.domain.limits import resolve_limits
+from tradeagent.domain.names import Actor, ExitReason, LimitKind, VerdictKind
 from tradeagent.execution.exposure import open_risk
 from tradeagent.execution.halts import flatten
 from tradeagent.execution.protection import cancel_order
@@ -239,4 +241,37 @@ def test_a_trigger_entry_that_the_venue_refuses_leaves_nothing_behind(world: Wor
     verdict = world.submit(**{**BREAKOUT, "trigger": 99, "stop": 90})
     assert verdict.kind is VerdictKind.REJECTED and verdict.message == "venue: Invalid TP/SL price."
     assert world.orders() == []
+    in_order(world)
+
+
+# --- a part that nobody can protect just now -------------------------------------------------------------------------------------
+
+
+def test_a_part_that_stays_bare_is_tried_again_at_every_bar_until_it_is_closed(new_world: NewWorld) -> None:
+    world = new_world()
+    world.manual(size=1)
+    world.submit(size=2)
+    world.play()
+    limits = resolve_limits(LimitKind.AGENT, {**OPEN_LIMITS, "require_stops": True})
+    world.engine.terms[Actor.AGENT] = replace(world.engine.terms[Actor.AGENT], limits=limits)
+    fills_at_most(world, 1)
+    world.manual(size=1)
+    reconcile(world.engine)
+    assert world.held("BTC", AGENT) == 2, "the volume of this bar is used up"
+    told = incidents(world)["naked_position"]
+    assert "BTC 2 of momentum_1 had no stop (no level is known): and it could not be closed" in told
+    world.engine.is_unresolved = False
+    world.play()
+    assert [order.leg for order in world.orders()] == ["close"], "tried again when the bar was over"
+    assert (world.engine.is_unresolved, world.engine.is_bare) == (False, False), "and once"
+    fills_at_most(world, 1)
+    world.play()
+    assert world.held("BTC", AGENT) == 1, "the next bar had one to give"
+    fills_at_most(world, None)
+    world.play()
+    assert (world.held("BTC", AGENT), world.held()) == (0, 2), "what the person holds is left alone"
+    assert incidents(world)["naked_position"] == told, "it stays for a person to see"
+    fills = len(world.fills())
+    world.play_many(2)
+    assert len(world.fills()) == fills
     in_order(world)

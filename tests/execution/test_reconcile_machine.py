@@ -136,7 +136,9 @@ class Meddling(RuleBasedStateMachine):
             if order.reduce_only and order.phase is not Phase.PARENT and order.side.sign * net < 0 and not order.type.is_target
         ]
         covered = sum(order.remaining for order in guards) / D(1000)
-        assert own * net <= 0 or covered >= min(abs(own), abs(net)), (own, net, guards)
+        need = min(abs(own), abs(net)) if own * net > 0 else D(0)
+        is_too_small = not guards and need * self.world.price() < 10  # no venue takes an order for it
+        assert covered >= need or is_too_small, (own, net, guards)
         if net == 0:
             assert all(order.waits for order in self.world.paper.open_orders() if order.reduce_only and order.type.is_trigger)
 

@@ -1,5 +1,8 @@
 """A disk that is full, a workspace that is read-only, a file size limit: a clear error, nothing half-written, and a next run that works."""
 
+import errno
+import importlib
+import json
 import os
 import resource
 import shutil
@@ -7,10 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from minds import Scripted, run_with
 from product import BTC, Answer, Product, copied
+
+from tradeagent.workspace.files import disk_error
 
 RUN = ("run", "btc_momentum", "--replay", BTC)
 ENTER = [("propose_order", {"market": "BTC", "side": "buy", "quote": "90", "stop": "80000", "target": "99000", "reason": "test"})]
@@ -156,3 +162,53 @@ def test_a_file_size_limit_is_an_error_like_a_full_disk(template: Path, tmp_path
 def _clean(answer: Answer) -> None:
     for trace in ("Traceback", "a defect in tradeagent"):
         assert trace not in answer.out + answer.err, answer
+
+
+def _broken_once(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> list[bool]:
+    """Let the next call of a writing function fail as on a full disk, once `armed` holds True."""
+    armed: list[bool] = []
+    real = getattr(importlib.import_module(module), name)
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        if armed and armed.pop():
+            raise disk_error(Path("somewhere"), OSError(errno.ENOSPC, "No space left on device"))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(f"{module}.{name}", broken)
+    return armed
+
+
+def test_the_texts_of_a_tick_that_a_full_disk_kept_from_being_written_are_there_after_the_next_start(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed = _broken_once(monkeypatch, "tradeagent.agents.journal", "try_replace")
+    ticks = [[("update_canvas", {"thesis": f"thesis of tick {number}"})] for number in (1, 2, 3)]
+    model = Scripted(*ticks, when_asked=lambda tick: armed.append(True) if tick == 2 else None)
+    assert run_with(model, product, *RUN[1:], "--max-ticks", "3").document["ticks"] == 3
+    assert [incident["code"] for incident in product.ask("incidents")] == ["tick_failed"]
+    session = product.agents / "btc_momentum" / "sessions" / "session_1"
+    assert "tick#2 " not in (session / "journal.md").read_text()
+    assert run_with(Scripted(), product, *RUN[1:], "--max-ticks", "1").code == 0
+    journal = (session / "journal.md").read_text()
+    assert [line[:8] for line in journal.split("\n") if line.startswith("- tick#")] == ["- tick#1", "- tick#2", "- tick#3"]
+    assert sorted(path.name for path in (session / "snapshots").iterdir()) == [f"snapshot_{number}.md" for number in (1, 2, 3)]
+    assert "thesis of tick 3" in (session / "canvas.md").read_text(), "what came later stays"
+    assert "completed" in journal.split("## Decisions")[0]
+    before = {path: path.read_bytes() for path in session.rglob("*") if path.is_file()}
+    assert run_with(Scripted(), product, *RUN[1:], "--max-ticks", "1").code == 0
+    assert {path: path.read_bytes() for path in session.rglob("*") if path.is_file()} == before
+
+
+def test_a_start_that_a_full_disk_broke_keeps_no_directive_and_its_status_is_told_later(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_with(Scripted(), product, *RUN[1:], "--max-ticks", "1").code == 0
+    product.ask("directive", "btc_momentum", "stay small")
+    armed = _broken_once(monkeypatch, "tradeagent.runtime.repair", "write_status")
+    armed.append(True)
+    assert run_with(Scripted(), product, *RUN[1:], "--max-ticks", "1").error["code"] == "disk_full"
+    model = Scripted()
+    assert run_with(model, product, *RUN[1:], "--max-ticks", "1").code == 0
+    assert "stay small" in model.prompts[0]
+    told = {path.parent.name: json.loads(path.read_text())["state"] for path in product.agents.rglob("status.json")}
+    assert told == {"session_1": "completed", "session_2": "error", "session_3": "completed"}

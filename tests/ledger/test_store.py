@@ -328,3 +328,22 @@ def test_a_programming_mistake_stays_a_defect(ledger: Ledger) -> None:
         tx.execute(insert(kv).values(key="a", value=1))
         tx.execute(insert(kv).values(key="a", value=2))
     assert settings_of(ledger) == {}
+
+
+def test_a_busy_and_a_full_database_are_told_apart_from_a_broken_one(file: Path) -> None:
+    from tradeagent.ledger.store import _explained
+
+    said = {
+        text: _explained(sqlite3.OperationalError(text), file)
+        for text in (
+            "database is locked",
+            "database or disk is full",
+            "disk I/O error",
+            "attempt to write a readonly database",
+            "no such table: x",
+        )
+    }
+    kinds = [type(error) for error in said.values()]
+    assert kinds == [BusyError, DataError, DataError, DataError, Defect]
+    assert said["database or disk is full"].code == "disk_full"
+    assert all(str(file) in error.message for error in said.values())

@@ -203,6 +203,7 @@ class PaperBroker:
             exit_reason=order.exit_reason,
             trail=None if order.trail is None else spec.price_in(order.trail),
             activation=None if order.activation is None else spec.price_in(order.activation),
+            trail_rate=None if order.trail_rate is None else int(order.trail_rate * _RATE_UNITS),
         )
 
     def _open(self, order: Order, now: events.OrderUpdate) -> BrokerOrder:

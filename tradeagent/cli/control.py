@@ -88,7 +88,7 @@ def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> 
     if not result.get("flat", True):
         from tradeagent.domain.errors import RefusedError
 
-        why = "; ".join(verdict["detail"]["message"] for verdict in result["closed"] if verdict["detail"])
+        why = "; ".join(verdict["detail"]["message"] for verdict in result["closed"] if verdict["detail"]) or "it waits for the next trade"
         hint = "what is still open keeps its stops; `tradeagent position list` shows it"
         message = f"{kind} {result['deployment']}: not everything could be closed: {why}"
         raise RefusedError(message, hint=hint, code="not_flat", details=result)

@@ -39,18 +39,13 @@ class Proposal:
     exit_reason: ExitReason = ExitReason.SIGNAL
     whole_position: bool = False
 
-    @property
-    def is_entry(self) -> bool:
-        """Whether it may add risk; everything else skips the rules marked entry-only."""
-        return self.kind in (IntentKind.OPEN, IntentKind.INCREASE) and not self.reduce_only
-
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """One order as a broker gets it: on the grid, with the identity that makes a retry harmless.
 
     After `expires_ms` the venue does not take it any more, so that one that has not arrived by then never will. `trail` makes a stop follow
-    the best price at this distance, from `activation` on; it starts at `trigger` when that is given.
+    the best price at this distance, `trail_rate` at this fraction of it, from `activation` on; it starts at `trigger` when that is given.
     """
 
     cloid: str
@@ -68,6 +63,7 @@ class OrderRequest:
     expires_ms: int | None = None
     trail: Decimal | None = None
     activation: Decimal | None = None
+    trail_rate: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,8 @@ class ExecutionEngine:
     """The door of one wallet. Its methods that touch the ledger are plain; `submit` runs them off the event loop, one at a time.
 
     `dry_run`: every rule runs, nothing is recorded or sent, and the answer is DRY_RUN. `after_fills` places the levels that the venue does
-    not keep for an entry; `is_unresolved` asks for a comparison with the venue soon.
+    not keep for an entry; `is_unresolved` asks for a comparison with the venue soon, `is_bare` for another look at the next bar, because a
+    part of a position could neither get the stop it must have nor be closed.
     """
 
     def __init__(self, ledger: Ledger, broker: Broker, clock: Clock, setup: Setup) -> None:
@@ -122,6 +123,7 @@ class ExecutionEngine:
         self.before_send: Callable[[], None] = _nothing
         self.after_fills: Callable[[], None] = _nothing
         self.is_unresolved = False
+        self.is_bare = False
         with ledger.reading() as tx:
             self.book = AccountBook.load(tx, self.wallet.name, clock)
 

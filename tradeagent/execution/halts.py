@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tradeagent.domain.errors import RefusedError
-from tradeagent.domain.money import ZERO
+from tradeagent.domain.money import ZERO, plain
 from tradeagent.domain.names import (
     Actor,
     DeploymentState,
@@ -18,6 +18,7 @@ from tradeagent.domain.names import (
     ReconcilePhase,
     Rule,
     Side,
+    VerdictKind,
 )
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.caps import shown
@@ -26,7 +27,7 @@ from tradeagent.execution.executors.desk import end_all
 from tradeagent.execution.protection import cancel_everything
 from tradeagent.execution.recover import recover
 from tradeagent.execution.rules import daily_loss_cap
-from tradeagent.ledger import events, notes, runs
+from tradeagent.ledger import events, notes, runs, trading
 
 
 def judge_marks(engine: ExecutionEngine) -> HaltReason | None:
@@ -70,8 +71,13 @@ def flatten(engine: ExecutionEngine, actor: Actor, reason: ExitReason) -> list[V
 
 
 def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: ExitReason) -> Verdict:
-    """Close the whole net position of a market."""
+    """Close the whole net position of a market, once: a close that already waits for it (in an outage) is left to wait."""
     size = engine.book.net(market).size
+    with engine.ledger.reading() as tx:
+        live = trading.live_orders(tx, engine.wallet.name)
+    waiting = sum((o.size - o.filled for o in live if o.market == market and o.leg == "close" and o.oid is not None), ZERO)
+    if size and waiting >= abs(size):
+        return Verdict(VerdictKind.NOOP, message=f"a close of {market} {plain(abs(size))} waits for the next trade")
     proposal = Proposal(
         market=market,
         side=Side.SELL if size > ZERO else Side.BUY,

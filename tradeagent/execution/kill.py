@@ -3,7 +3,8 @@
 It needs no ledger: the venue says what there is, and the ledger books it when somebody can write it again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 from tradeagent.brokers.protocol import BrokerAccount
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import RefusedError, VenueError
-from tradeagent.domain.names import ExitReason, KillPolicy, OrderState, OrderType, Side, Tif
+from tradeagent.domain.names import ExitReason, KillPolicy, OrderType, Side, Tif
 from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.opening import open_paper
 from tradeagent.execution.orders import cloid_of
@@ -26,13 +27,14 @@ class Account(Protocol):
     """The part of a broker that a kill needs."""
 
     def account(self) -> BrokerAccount: ...
+    def order_status(self, cloid: str) -> OrderReport | None: ...
     def cancel(self, cloid: str) -> OrderReport: ...
     def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A position that kill closed: signed size before, base units, and the average price of the close, quote units."""
+    """What one close of a kill took off a position: signed size, base units, and its average price, quote units."""
 
     market: str
     size: Decimal
@@ -60,19 +62,24 @@ async def wipe_paper(workspace: Workspace, config: Config, wallet: str, policy: 
 
 
 async def wipe(account: Account, policy: KillPolicy, clock: Clock) -> Wiped:
-    """Cancel and close as the policy says, again and again until the venue says it is done or ten seconds are over."""
+    """Cancel and close as the policy says, again and again until the venue says it is done or ten seconds are over.
+
+    A close that cannot fill yet (an outage) is placed once and waits at the venue, also when the ten seconds are over.
+    """
     deadline = clock.monotonic() + DEADLINE_S
     cancelled: set[str] = set()
-    closed: list[Closed] = []
+    closes: dict[str, tuple[str, Decimal]] = {}
+    closed: tuple[Closed, ...] = ()
     seen = BrokerAccount(Decimal(0), {}, frozenset())
     while True:
         try:
             seen = account.account()
             if policy is not KillPolicy.KEEP_ALL:
-                cancelled |= _cancel_all(account, seen)
+                cancelled |= _cancel_all(account, seen.open_cloids - closes.keys())
             if policy is KillPolicy.FLATTEN_ALL:
-                closed += _close_all(account, seen, clock)
+                _close_all(account, seen, closes, clock)
             seen = account.account()
+            closed = _closed(account, closes, seen)
             if policy is KillPolicy.KEEP_ALL or (not seen.open_cloids and (policy is KillPolicy.CANCEL_ONLY or not seen.positions)):
                 break
         except VenueError:
@@ -80,12 +87,12 @@ async def wipe(account: Account, policy: KillPolicy, clock: Clock) -> Wiped:
         if clock.monotonic() > deadline:
             break
         await clock.sleep(AGAIN_S)
-    return Wiped(len(cancelled), tuple(closed), flat=not seen.positions)
+    return Wiped(len(cancelled), closed, flat=not seen.positions)
 
 
-def _cancel_all(account: Account, seen: BrokerAccount) -> set[str]:
+def _cancel_all(account: Account, cloids: AbstractSet[str]) -> set[str]:
     done = set()
-    for cloid in sorted(seen.open_cloids):
+    for cloid in sorted(cloids):
         try:
             account.cancel(cloid)
         except RefusedError:
@@ -94,9 +101,12 @@ def _cancel_all(account: Account, seen: BrokerAccount) -> set[str]:
     return done
 
 
-def _close_all(account: Account, seen: BrokerAccount, clock: Clock) -> list[Closed]:
-    closed = []
+def _close_all(account: Account, seen: BrokerAccount, closes: dict[str, tuple[str, Decimal]], clock: Clock) -> None:
+    """Send a close for every position that none waits for; `closes` remembers market and signed size by name."""
+    waiting = {market for cloid, (market, _) in closes.items() if cloid in seen.open_cloids}
     for market, (size, _) in seen.positions.items():
+        if market in waiting:
+            continue
         order = OrderRequest(
             cloid=cloid_of(f"kill/{clock.new_id()}", market),
             market=market,
@@ -108,7 +118,11 @@ def _close_all(account: Account, seen: BrokerAccount, clock: Clock) -> list[Clos
             at_mark=True,
             exit_reason=ExitReason.KILL,
         )
-        (report,) = account.place([order])
-        if report.state is OrderState.FILLED:
-            closed.append(Closed(market, size, report.average_price))
-    return closed
+        closes[order.cloid] = (market, size)
+        account.place([order])
+
+
+def _closed(account: Account, closes: Mapping[str, tuple[str, Decimal]], seen: BrokerAccount) -> tuple[Closed, ...]:
+    """What the closes that wait no more have taken."""
+    ended = [(market, size, account.order_status(cloid)) for cloid, (market, size) in closes.items() if cloid not in seen.open_cloids]
+    return tuple(Closed(m, report.filled.copy_sign(size), report.average_price) for m, size, report in ended if report and report.filled)

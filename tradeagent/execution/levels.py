@@ -111,9 +111,10 @@ def withdraw(engine: ExecutionEngine, cloid: str) -> None:
 
 
 def give_up(engine: ExecutionEngine, market: str, controller_id: str, size: Decimal, why: str) -> str:
-    """Close what cannot have its stop at once, with an incident; what was done, in words."""
+    """Close what cannot have its stop at once, with an incident; what was done, in words. What stays bare is tried again at every bar."""
     closed = _close(engine, market, controller_id, size, why)
     is_closed = closed.kind is VerdictKind.EXECUTED
+    engine.is_bare |= not is_closed
     end = "closed at the market" if is_closed else f"and it could not be closed: {closed.message or closed.rule or closed.kind}"
     message = f"{market} {plain(size)} of {controller_id} had no stop ({why}): {end}"
     note(engine, IncidentCode.NAKED_POSITION, Level.ERROR if is_closed else Level.CRITICAL, message, market)

@@ -47,10 +47,6 @@ class Plan:
         return self.kind in (IntentKind.OPEN, IntentKind.INCREASE)
 
     @property
-    def direction(self) -> Direction:
-        return Direction.LONG if self.proposal.side.sign > 0 else Direction.SHORT
-
-    @property
     def notional(self) -> Decimal:
         return self.size * self.entry if self.planned_quote is None else self.planned_quote
 

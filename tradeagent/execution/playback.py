@@ -8,6 +8,7 @@ from tradeagent.brokers.protocol import SimulatedBroker
 from tradeagent.domain.bars import Bar
 from tradeagent.domain.clock import day_start_ms
 from tradeagent.domain.money import ZERO
+from tradeagent.domain.names import OrderState
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.executors.children import Path
 from tradeagent.execution.executors.desk import step_all
@@ -26,6 +27,7 @@ class Playback:
         self._feed = feed
         self._move_clock = move_clock
         self._last_open: dict[str, int] = {}
+        self._untraded: set[str] = set()
         engine.before_send = self.open_now
 
     def look(self, now_ms: int) -> None:
@@ -62,7 +64,7 @@ class Playback:
                 bar = self._feed.bars_closing(close - interval, close)[-1][market]
                 with self._engine.gate.touching():
                     self._broker.play_close(close, {market: bar}, ())
-                self._last_open[market] = bar.open_ms
+                self._played(bar)
                 self._see(bar)
 
     def advance(self, until_ms: int) -> None:
@@ -77,9 +79,12 @@ class Playback:
             self._close(bars)
 
     def open_now(self) -> None:
-        """Let the bars that open at this instant open, so that a market order decided on the last close fills at their open."""
+        """Let the bars that open at this instant open, so that a market order decided on the last close fills at their open.
+
+        After an outage, one whose market has an entry that waits opens with its close: an opposite signal now still replaces that entry.
+        """
         now = self._engine.clock.now_ms()
-        bars = self._feed.bar_opening_at(now)
+        bars = {market: bar for market, bar in self._feed.bar_opening_at(now).items() if not self._has_waiting_entry(market)}
         if bars:
             with self._engine.gate.touching():
                 self._broker.play_open(now, bars, self._funding(bars))
@@ -92,7 +97,7 @@ class Playback:
             self._broker.play_close(time_ms, bars, self._funding(bars))
         marks = {}
         for market, bar in bars.items():
-            self._last_open[market] = bar.open_ms
+            self._played(bar)
             marks[market] = self._see(bar)
         activity = engine.news(until_ms=time_ms)
         if activity:
@@ -100,11 +105,22 @@ class Playback:
                 engine.sync(tx, activity)
                 engine.book.mark(time_ms, marks)
                 engine.book.flush(tx)
-            engine.after_fills()
         else:
             engine.book.mark(time_ms, marks)
+        if activity or engine.is_bare:
+            engine.after_fills()
         judge_marks(engine)
         step_all(engine, {market: self._path(bar) for market, bar in bars.items()})
+
+    def _played(self, bar: Bar) -> None:
+        self._last_open[bar.market] = bar.open_ms
+        (self._untraded.add if bar.is_outage else self._untraded.discard)(bar.market)
+
+    def _has_waiting_entry(self, market: str) -> bool:
+        """Whether an entry waits out bars without a trade (execution.md §7)."""
+        if market not in self._untraded:
+            return False
+        return any(o.market == market and o.state is OrderState.PENDING and not o.reduce_only for o in self._broker.open_orders())
 
     def _path(self, bar: Bar) -> Path:
         places = -self._engine.markets[bar.market].instrument.price_decimals

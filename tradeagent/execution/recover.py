@@ -25,11 +25,13 @@ def _follow(engine: ExecutionEngine) -> None:
     one that does not answer: what was settled before this is settled.
     """
     engine.after_fills = _not_again
+    is_bare, engine.is_bare = engine.is_bare, False
     try:
         for _ in range(ROUNDS):
             placed, doubt = cover(engine), engine.book.take_doubt()
-            if not (placed or doubt):
+            if not (placed or doubt or is_bare):
                 return
+            is_bare = False
             replace_stops(engine, is_news=False)
         engine.is_unresolved = True
     except VenueError:

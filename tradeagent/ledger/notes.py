@@ -105,6 +105,12 @@ def list_incidents(tx: Connection, *, only_open: bool = False, limit: int = 100)
     return [dict(row._mapping) for row in tx.execute(query.order_by(incidents.c.time_ms.desc(), incidents.c.id.desc()).limit(limit))]
 
 
+def has_incident(tx: Connection, code: IncidentCode, deployment: str) -> bool:
+    """Whether a run ever had an incident of this code, closed ones too."""
+    query = select(incidents.c.id).where(incidents.c.code == code.value, incidents.c.deployment == deployment)
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def open_incident_counts(tx: Connection) -> dict[str | None, int]:
     """Open incidents by deployment."""
     query = select(incidents.c.deployment, func.count()).where(incidents.c.state == "open").group_by(incidents.c.deployment)

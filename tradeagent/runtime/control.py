@@ -6,6 +6,7 @@ from typing import Any
 
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError, VenueError
+from tradeagent.domain.money import plain
 from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, ExitReason, Rule, VerdictKind
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
@@ -14,6 +15,8 @@ from tradeagent.execution.orders import proposal_dict
 from tradeagent.execution.protection import cancel_entries, cancel_order
 from tradeagent.execution.reading import tenant_of
 from tradeagent.execution.reconcile import reconcile
+from tradeagent.execution.repairs import naked
+from tradeagent.execution.state import belongs_to
 from tradeagent.ledger import events, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -119,7 +122,7 @@ def _without_runner(desk: Desk, deployment: DeploymentRow, kind: CommandKind, pa
         elif kind is CommandKind.FLATTEN or payload.get("unwind"):
             result |= _flattened(door.engine)
         elif kind is CommandKind.STOP:
-            result["cancelled"] = cancel_entries(door.engine, deployment.id)
+            result["cancelled"] = _stopped(door.engine, deployment.id)
     ended = DeploymentState.STOPPED if state in (DeploymentState.INTERRUPTED, DeploymentState.HALTED) else state
     with desk.ledger.transaction() as tx:
         runs.update_deployment(tx, deployment.id, state=ended.value)
@@ -156,8 +159,23 @@ def execute_row(engine: ExecutionEngine, row: dict[str, Any]) -> dict[str, Any]:
     if kind is CommandKind.FLATTEN or row["payload"].get("unwind"):
         return _flattened(engine)
     if kind is CommandKind.STOP:
-        return {"cancelled": cancel_entries(engine, row["deployment"])}
+        return {"cancelled": _stopped(engine, row["deployment"])}
     return reconcile(engine).as_dict() if kind is CommandKind.RECONCILE else {}
+
+
+def _stopped(engine: ExecutionEngine, deployment: str) -> int:
+    """Cancel the entries of a run; how many. RefusedError PROTECTION while a position of its lacks the stop that it must have."""
+    with engine.ledger.reading() as tx:
+        bare = [one for one in naked(engine, tx, engine.broker.open_orders()) if belongs_to(one.controller_id, deployment)]
+    if bare:
+        what = ", ".join(f"{one.market} {plain(one.size)}" for one in bare)
+        raise RefusedError(
+            f"stop {deployment}: no stop rests for {what}, and its limits require one",
+            hint=f"`tradeagent stop {deployment} --unwind` closes what it holds; or place a stop first",
+            code=Rule.PROTECTION.value,
+            details={"markets": sorted({one.market for one in bare})},
+        )
+    return cancel_entries(engine, deployment)
 
 
 def _flattened(engine: ExecutionEngine) -> dict[str, Any]:

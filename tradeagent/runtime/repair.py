@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tradeagent.agents.folder import Agent
 from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, read_status, write_status
@@ -42,11 +44,19 @@ def repair(
             _finish_files(ledger, row, sessions[row.id], files(sessions[row.id]), clock)
         _mark_interrupted(ledger, row, clock)
     with ledger.reading() as tx:
-        ended = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.ended_ms is not None and row.id in sessions]
-    for row in ended:
+        over = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if _is_over(row) and row.id in sessions]
+        troubled = {row.id for row in over if notes.has_incident(tx, IncidentCode.TICK_FAILED, row.id)}
+    for row in over:
+        if row.id in troubled:
+            _finish_late(ledger, row, sessions[row.id], files(sessions[row.id]), clock)
         _tell(sessions[row.id], row)
     _sweep(agent.folder)
     return [row.id for row in left]
+
+
+def _is_over(row: DeploymentRow) -> bool:
+    """Whether a run has ended, or never came so far as to begin."""
+    return row.ended_ms is not None or row.state == DeploymentState.ERROR.value
 
 
 def drop_commands(ledger: Ledger, clock: Clock, wallet: str, before_ms: int) -> None:
@@ -67,7 +77,7 @@ def drop_commands(ledger: Ledger, clock: Clock, wallet: str, before_ms: int) -> 
 def adopt_directives(ledger: Ledger, clock: Clock, slug: str, to: str) -> None:
     """What a person told an earlier run of this agent and it never read is for this run."""
     with ledger.reading() as tx:
-        earlier = [row.id for row in runs.all_deployments(tx, slug=slug, limit=50) if row.id != to and row.ended_ms is not None]
+        earlier = [row.id for row in runs.all_deployments(tx, slug=slug, limit=50) if row.id != to and _is_over(row)]
         left = [row for deployment in earlier for row in runs.waiting_directives(tx, deployment)]
     if left:
         with ledger.transaction() as tx:
@@ -118,10 +128,30 @@ def _finish_files(ledger: Ledger, row: DeploymentRow, session: Session, files: A
     for tick in ticks:
         if tick["record"] is not None and (tick["number"] not in written or tick is ticks[-1]):
             files.write(TickRecord.from_bytes(tick["record"]))
-        if tick["state"] == TickState.RUNNING.value:
-            files.note("error", tick["started_ms"], f"tick {tick['number']} was interrupted before it could be recorded")
-            with ledger.transaction() as tx:
-                runs.finish_tick(tx, tick["id"], state=TickState.INTERRUPTED.value, ended_ms=clock.now_ms(), action="interrupted")
+        _finish_tick(ledger, tick, files, clock)
+
+
+def _finish_late(ledger: Ledger, row: DeploymentRow, session: Session, files: AgentFiles, clock: Clock) -> None:
+    """What a disk kept from being written in a run that went on and ended: its ticks, without the canvas where a later one has drawn."""
+    with ledger.reading() as tx:
+        ticks = runs.ticks_of(tx, row.id, after=max(0, row.ticks - 100), with_record=True)
+    written = {number for number, _ in list_snapshots(session.folder)}
+    records = [TickRecord.from_bytes(tick["record"]) for tick in ticks if tick["record"] is not None]
+    missing = [record for record in records if record.number not in written and files.keeps(record.number, row.ticks)]
+    for record in missing:
+        files.write(record if record.number > max(written, default=0) else replace(record, canvas={}))
+    if missing:
+        files.close(records[-1], row.state)
+    for tick in ticks:
+        _finish_tick(ledger, tick, files, clock)
+
+
+def _finish_tick(ledger: Ledger, tick: dict[str, Any], files: AgentFiles, clock: Clock) -> None:
+    """Say of a tick that began and was never recorded that it was interrupted."""
+    if tick["state"] == TickState.RUNNING.value:
+        files.note("error", tick["started_ms"], f"tick {tick['number']} was interrupted before it could be recorded")
+        with ledger.transaction() as tx:
+            runs.finish_tick(tx, tick["id"], state=TickState.INTERRUPTED.value, ended_ms=clock.now_ms(), action="interrupted")
 
 
 def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:

@@ -84,6 +84,10 @@ class AgentFiles:
         said = [f"{c.path.name} was edited by hand at the same moment; both texts are kept, ours in {c.kept.name}" for c in conflicts if c]
         return Written(tuple(said), tuple(learned))
 
+    def keeps(self, number: int, newest: int) -> bool:
+        """Whether the snapshot of a tick is still kept when `newest` is the last one."""
+        return not self._keep or number > newest - self._keep
+
     def close(self, record: TickRecord, state: str) -> None:
         """Let the summary say how the run ended."""
         if self._journal:

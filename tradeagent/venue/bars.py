@@ -146,7 +146,7 @@ def _play_path(book: Book, bars: Sequence[Bar], close_ms: int) -> None:
 
 
 def _has_trailing(book: Book) -> bool:
-    return any([order.trail is not None for order in book.orders.values()])
+    return any([order.trails for order in book.orders.values()])
 
 
 def _path(book: Book, bar: Bar) -> tuple[int, int, int]:

@@ -21,8 +21,8 @@ class VenueOrder:
     `price` is the limit; with a market trigger it is the worst price it may execute at (None: any). A trigger has no tif.
 
     `trail` makes a reduce-only stop_market a trailing stop: its level follows the best price since it went live at this distance, and only
-    ever tightens. `trigger` is then the level it starts from (None: trail away from the mark), `activation` the price it starts to follow
-    at (None: at once).
+    ever tightens; `trail_rate` instead is a distance in 10^-8 of that price. `trigger` is then the level it starts from (None: trail away
+    from the mark), `activation` the price it starts to follow at (None: at once).
     """
 
     cloid: str
@@ -38,6 +38,7 @@ class VenueOrder:
     exit_reason: ExitReason | None = None
     trail: int | None = None
     activation: int | None = None
+    trail_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tradeagent.venue.state import Order, Phase
 NO_LIQUIDITY = "No liquidity available for market order."
 IOC_CANCELLED = "Order could not immediately match against any resting orders."
 REDUCE_ONLY_CANCELLED = "reduceOnlyCanceled"
+RATE_UNIT = 10**8
 
 
 def reached(book: Book, order: Order, price: int) -> bool:
@@ -51,16 +52,19 @@ def priority(order: Order) -> tuple[int, int]:
 def ratchet(book: Book, markets: Collection[str]) -> None:
     """At a path point: let the trailing stops of `markets` follow their marks."""
     for order in list(book.orders.values()):
-        if order.trail is not None and order.phase is Phase.ARMED and order.market in markets and not book.is_late(order):
+        if order.trails and order.phase is Phase.ARMED and order.market in markets and not book.is_late(order):
             book.orders[order.oid] = trailing(order, book.marks[order.market])
 
 
 def trailing(order: Order, mark: int) -> Order:
     """The order with its level at `mark` ∓ its trail where that is tighter; as it was before its activation is reached."""
-    if order.trail is None:
-        return order
     sign = order.side.sign
-    level = mark + sign * order.trail
+    if order.trail_rate is not None:
+        level = sign * (sign * mark * (RATE_UNIT + sign * order.trail_rate) // RATE_UNIT)
+    elif order.trail is not None:
+        level = mark + sign * order.trail
+    else:
+        return order
     is_active = order.activation is None or (mark - order.activation) * sign <= 0
     is_tighter = order.trigger is None or (level - order.trigger) * sign < 0
     return replace(order, trigger=level, trailed=True) if is_active and is_tighter and level > 0 else order

@@ -128,6 +128,7 @@ def _new_order(book: Book, asked: VenueOrder, phase: Phase, parent_oid: int | No
         parent_oid=parent_oid,
         trail=asked.trail,
         activation=asked.activation,
+        trail_rate=asked.trail_rate,
     )
 
 
@@ -167,7 +168,7 @@ def _is_passive(book: Book, order: Order) -> bool:
 
 def _rest(book: Book, order: Order, phase: Phase) -> None:
     live = replace(order, phase=phase)
-    if live.trail is not None:
+    if live.trails:
         live = trailing(live, book.marks[live.market])
     book.put(live)
     trim_reduce_only(book, live)

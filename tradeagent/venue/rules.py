@@ -85,7 +85,7 @@ def _is_too_far(asked: VenueOrder, mark: int | None) -> bool:
 def _shape_objection(spec: MarketSpec, asked: VenueOrder) -> str | None:
     is_bounded = asked.type.is_trigger and asked.price is not None
     prices = [asked.price] if asked.type.has_price or is_bounded else []
-    if asked.type.is_trigger and (asked.trigger is not None or asked.trail is None):
+    if asked.type.is_trigger and (asked.trigger is not None or (asked.trail is None and asked.trail_rate is None)):
         prices.append(asked.trigger)
     for price in prices:
         if price is None or price <= 0:
@@ -122,10 +122,12 @@ def _trigger_objection(asked: VenueOrder, reference: int | None) -> str | None:
 
 
 def _trails_well(asked: VenueOrder) -> bool:
-    if asked.trail is None:
+    if asked.trail is None and asked.trail_rate is None:
         return asked.activation is None
     is_stop = asked.type is OrderType.STOP_MARKET and asked.reduce_only and asked.price is None
-    return is_stop and asked.trail > 0 and (asked.activation is None or asked.activation > 0)
+    distance = asked.trail if asked.trail_rate is None else asked.trail_rate
+    is_one = asked.trail is None or asked.trail_rate is None
+    return is_stop and is_one and distance is not None and distance > 0 and (asked.activation is None or asked.activation > 0)
 
 
 def _reduce_only_objection(book: Book, asked: VenueOrder) -> str | None:

@@ -153,6 +153,11 @@ class Order:
     activation: int | None = None
     trailed: bool = False
     whole: bool = False
+    trail_rate: int | None = None
+
+    @property
+    def trails(self) -> bool:
+        return self.trail is not None or self.trail_rate is not None
 
     @property
     def remaining(self) -> int:

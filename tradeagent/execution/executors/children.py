@@ -35,10 +35,6 @@ class Child:
         return str(self.plan["tag"])
 
     @property
-    def size(self) -> Decimal:
-        return Decimal(self.plan["size"])
-
-    @property
     def order(self) -> OrderRow | None:
         return next((order for order in self.orders if order.leg in ("entry", "close")), None)
 

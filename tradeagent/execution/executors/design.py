@@ -67,8 +67,6 @@ def on_grid(market: MarketState, side: Side, price: Decimal | None, *, is_stop: 
     if price is None:
         return None
     direction = Direction.LONG if side is Side.BUY else Direction.SHORT
-    if price <= 0:
-        raise Unshapely(f"the {'stop' if is_stop else 'target'} {plain(price)} is not a price", value=plain(price))
     return protective_price(market.instrument, direction, price, is_stop=is_stop)
 
 
