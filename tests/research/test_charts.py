@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradeagent.algos.bars import Bars
-from tradeagent.research.charts import Mark, area, candles, line, spark
-from tradeagent.research.picture import Picture, Tone
-from tradeagent.research.report_html import Drawn, marks_of, report
-from tradeagent.research.report_png import png
+from tradeagent.domain.errors import DataError
+from tradeagent.research.reports.charts import Mark, area, candles, line, spark
+from tradeagent.research.reports.drawn import Drawn, marks_of
+from tradeagent.research.reports.html import report
+from tradeagent.research.reports.picture import Picture, Tone
+from tradeagent.research.reports.png import png
 
 HOUR = 3_600_000
 
@@ -76,7 +79,7 @@ def test_a_picture_ignores_what_sticks_out_and_paints_runs() -> None:
     assert picture.ansi().splitlines()[0] == "  \x1b[32mab\x1b[0m"
 
 
-def document(name: str = "sma_cross") -> dict[str, object]:
+def document(name: str = "sma_cross") -> dict[str, Any]:
     trade = {
         "direction": "long",
         "entry_time": "1970-01-01T02:00:00+00:00",
@@ -86,16 +89,33 @@ def document(name: str = "sma_cross") -> dict[str, object]:
         "pnl": 2.5,
         "exit_reason": "target",
     }
+    worse = {"total_return_pct": -9.5, "sharpe": None, "max_drawdown_pct": 12.0}
     return {
         "id": "bt_1",
         "algo": name,
+        "kernel": "beef",
         "data": {"market": "BTC", "interval": "1h", "bars": 40, "fingerprint": "f00"},
         "metrics": {"total_return_pct": -1.5, "sharpe": None, "trades": 1},
-        "warnings": ["funding missing in <3> hours"],
-        "costs": {"taker_bps": 4.5},
-        "honesty": {"trials": 7, "ci": {"sharpe": [-1.0, 2.0]}},
+        "warnings": [{"code": "funding_missing", "count": 3, "message": "hours <without> funding"}],
+        "costs": {"taker_bps": "4.5", "cash": "1000"},
+        "fill_model": {"path": "adverse"},
+        "honesty": {
+            "trials": 7,
+            "sharpe_threshold": 1.25,
+            "psr": 0.4,
+            "deflated_sharpe": 0.123,
+            "pbo": None,
+            "ci": {"sharpe": [-1.0, 2.0], "annual_return_pct": None, "max_drawdown_pct": [1.0, 5.0]},
+            "costs_x2": worse,
+            "delay_1": worse,
+            "lookahead": {"ok": False, "cuts": 20, "first_difference": {"name": "peek", "time": "1970-01-01"}},
+            "notes": {"pbo": "needs at least 2 trials"},
+        },
         "limits_impact": {"PROTECTION": {"refused": 2, "cut": 0}},
+        "refusals": None,
+        "diagnostics": {"exit_reasons": {"target": {"trades": 1, "pnl_quote": 2.5}}},
         "trades": [trade],
+        "trades_count": 1,
         "open_trade": None,
     }
 
@@ -113,21 +133,30 @@ class _Outside(HTMLParser):
 
 def test_a_report_is_one_page_without_an_address_outside_of_it() -> None:
     bars = made_bars([100.0 + i for i in range(40)])
-    trades = document()["trades"]
-    marks = marks_of(trades, lambda text: int(np.datetime64(text[:19], "ms").astype(np.int64)))  # type: ignore[arg-type]
-    page = report(document("<script>alert(1)</script>"), Drawn(bars, np.linspace(1000, 985, 40)), marks)
+    found = document("<script>alert(1)</script>")
+    page = report(found, Drawn(bars, np.linspace(1000, 985, 40), 1000.0, (), tuple(marks_of(found["trades"]))))
     parser = _Outside()
     parser.feed(page)
     assert not parser.addresses
     assert not re.search(r"https?://|@import|url\(", page)
-    for said in ("&lt;script&gt;", "funding missing in &lt;3&gt; hours", "PROTECTION", "▲", "●", "-1 … 2", "-1.5%"):
+    wanted = ["&lt;script&gt;", "3 hours &lt;without&gt; funding", "PROTECTION", "would have refused 2", "▲", "●", "-1.00 to 2.00", "-1.5%"]
+    wanted += ["12.3 % chance that the true Sharpe is above 1.25, the best of 7 lucky tries", "FOUND: peek", "needs at least 2 trials"]
+    for said in wanted:
         assert said in page, said
+
+
+def test_the_drawdown_of_a_part_counts_from_the_peak_before_it() -> None:
+    bars = made_bars([100.0] * 4)
+    part = Drawn(bars, np.array([1000.0, 2000.0, 1500.0, 1000.0]), 1000.0).between(2 * HOUR, None)
+    assert part.drawdown_pct.tolist() == [-25.0, -50.0]
+    with pytest.raises(DataError, match="no bars of this backtest"):
+        part.between(9 * HOUR, None)
 
 
 @pytest.mark.slow
 def test_a_png_is_a_picture_of_the_promised_size() -> None:
     pytest.importorskip("matplotlib")
     bars = made_bars([100.0 + i % 7 for i in range(200)])
-    data = png(Drawn(bars, np.linspace(1000, 1100, 200)), [Mark(HOUR, 101.0, "▲", Tone.UP)], "BTC")
+    data = png(Drawn(bars, np.linspace(1000, 1100, 200), 1000.0, (), (Mark(HOUR, 101.0, "▲", Tone.UP),)), "BTC")
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (1600, 1000)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tradeagent.algos.bars import Bars, Floats, Ints
 from tradeagent.domain.clock import DAY_MS, HOUR_MS, to_datetime
-from tradeagent.research.picture import Picture, Tone
+from tradeagent.research.reports.picture import Picture, Tone
 
 _LABEL = 11
 _BRAILLE = 0x2800
@@ -150,7 +150,7 @@ def _braille(times: Ints, values: Floats, width: int, height: int, tone: Tone, b
         picture.put(height // 2, 2, "nothing to draw", Tone.MUTED)
         return picture
     extremes = values if base is None else np.append(values, base)
-    bottom, top = (min(float(values.min()), -1e-9), 0.0) if filled else _bounds(extremes, extremes)
+    bottom, top = (min(float(values.min()), -0.01), 0.0) if filled else _bounds(extremes, extremes)
     dots = np.zeros((rows * 4, columns * 2), np.bool_)
 
     def level(value: Floats) -> Ints:

@@ -1,19 +1,19 @@
 """The report of a backtest as one HTML file that opens offline: no script, no font, no address outside of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from tradeagent.algos.bars import Bars, Floats, Ints
-from tradeagent.research.charts import Mark, span_text
-from tradeagent.research.picture import Tone
-from tradeagent.research.svg import area_chart, candle_chart, line_chart
+from tradeagent.research.reports.charts import span_text
+from tradeagent.research.reports.drawn import Drawn
+from tradeagent.research.reports.svg import area_chart, candle_chart, line_chart
+from tradeagent.research.reports.words import honesty_lines, limit_lines, warning_lines
 
 _TRADES_SHOWN = 500
+_MARKS_SHOWN = 120
 _TILES = (
     ("total_return_pct", "total return", "%"),
     ("sharpe", "Sharpe, annualised", ""),
@@ -27,58 +27,25 @@ _TILES = (
 _SIGNED = frozenset({"total_return_pct", "sharpe", "buy_hold_return_pct"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """What a report draws: the bars it ran on, and equity in quote units at each bar's close."""
-
-    bars: Bars
-    equity: Floats
-
-    @property
-    def drawdown_pct(self) -> Floats:
-        """≤ 0, in percent of the highest equity so far."""
-        drawn: Floats = (self.equity / np.maximum.accumulate(self.equity) - 1) * 100
-        return drawn
-
-    @property
-    def closes(self) -> Ints:
-        """When each equity value was, UTC ms."""
-        closes: Ints = self.bars.time + self.bars.interval_ms
-        return closes
-
-
-def marks_of(trades: Sequence[Mapping[str, Any]], time_of: Any) -> list[Mark]:
-    """Entries (▲ long, ▼ short) and exits (●) of trades in the JSON shape of `backtest run`; `time_of` reads their ISO times as UTC ms."""
-    marks = []
-    for trade in trades:
-        is_long = trade["direction"] == "long"
-        marks.append(
-            Mark(time_of(trade["entry_time"]), float(trade["entry_price"]), "▲" if is_long else "▼", Tone.UP if is_long else Tone.DOWN)
-        )
-        if trade.get("exit_time"):
-            marks.append(Mark(time_of(trade["exit_time"]), float(trade["exit_price"]), "●", Tone.MARK))
-    return marks
-
-
-def report(document: Mapping[str, Any], drawn: Drawn, marks: Sequence[Mark]) -> str:
+def report(document: Mapping[str, Any], drawn: Drawn) -> str:
     """The whole page. `document` is what `backtest show --json` prints, trades included."""
     data, metrics = document["data"], document["metrics"]
     name = f"{document['algo']} on {data['market']} {data['interval']}"
     span = span_text(int(drawn.bars.time[0]), int(drawn.closes[-1]))
-    start = float(drawn.equity[0]) if not document.get("cash") else float(document["cash"])
     sections = [
         f"<h1>{escape(name)}</h1><p class=sub>{escape(span)} · {data['bars']:,} bars · backtest {escape(str(document['id']))}</p>",
         _tiles(metrics),
-        "".join(f"<p class=warn>{escape(str(warning))}</p>" for warning in document.get("warnings", ())),
-        "<h2>Equity, USDC</h2>" + line_chart(drawn.closes, drawn.equity, "equity", base=start),
+        "".join(f"<p class=warn>{count:,} {escape(message)}</p>" for count, message in warning_lines(document)),
+        "<h2>Equity, USDC</h2>" + line_chart(drawn.closes, drawn.equity, "equity", base=drawn.start),
         "<h2>Drawdown, %</h2>" + area_chart(drawn.closes, drawn.drawdown_pct, "drawdown"),
-        "<h2>Market and trades</h2>" + candle_chart(drawn.bars, marks, name) + "<small>▲ long entry ▼ short entry ● exit</small>",
-        "<h2>What speaks against it</h2>" + _honesty(document.get("honesty", {}), document.get("limits_impact", {})),
+        "<h2>Market and trades</h2>" + _market(drawn, name),
+        "<h2>What speaks against it</h2>" + _texts([*honesty_lines(document["honesty"]), *limit_lines(document)]),
         "<h2>By month, %</h2>" + _months(drawn),
         "<h2>Metrics</h2>" + _columns(metrics),
-        "<h2>Costs and fills</h2>" + _pairs({**document.get("costs", {}), **_flat(document.get("fill_model", {}))}),
-        "<h2>Trades</h2>" + _trades(document.get("trades", ()), document.get("open_trade")),
-        f"<p class=muted>data {escape(str(data.get('fingerprint', '')))} · kernel {escape(str(document.get('kernel', '')))}. "
+        "<h2>Costs and fills</h2>" + _pairs(document["costs"]) + _texts(_fills(document["fill_model"])),
+        "<h2>Exits</h2>" + _exits(document["diagnostics"]["exit_reasons"]),
+        "<h2>Trades</h2>" + _trades(document["trades"], document["open_trade"]),
+        f"<p class=muted>data {escape(str(data['fingerprint']))} · kernel {escape(str(document['kernel']))}. "
         "A backtest is a claim about the past. Nothing here says what comes.</p>",
     ]
     head = (
@@ -88,7 +55,7 @@ def report(document: Mapping[str, Any], drawn: Drawn, marks: Sequence[Mark]) -> 
 
 
 def _style() -> str:
-    return files("tradeagent.research").joinpath("report.css").read_text(encoding="utf-8")
+    return files("tradeagent.research.reports").joinpath("report.css").read_text(encoding="utf-8")
 
 
 def _tiles(metrics: Mapping[str, Any]) -> str:
@@ -104,24 +71,26 @@ def _sign(value: float | None) -> str:
     return "" if not value else "pos" if value > 0 else "neg"
 
 
-def _honesty(honesty: Mapping[str, Any], limits_impact: Mapping[str, Any]) -> str:
-    rows: dict[str, Any] = {}
-    for key, value in honesty.items():
-        if isinstance(value, Mapping):
-            rows |= {f"{key}: {inner}": found for inner, found in value.items()}
-        else:
-            rows[key] = value
-    for rule, impact in limits_impact.items():
-        rows[f"limits would have refused by {rule}"] = impact.get("refused")
-        rows[f"limits would have cut by {rule}"] = impact.get("cut")
-    return _pairs(rows) if rows else "<p class=muted>nothing was computed</p>"
+def _market(drawn: Drawn, name: str) -> str:
+    """Candles with the trades; when these are too many to be told apart, all candles, and the newest trades in a chart of their own."""
+    legend = "<small>▲ long entry ▼ short entry ● exit</small>"
+    marks = drawn.marks[-_MARKS_SHOWN:]
+    if len(marks) == len(drawn.marks):
+        return candle_chart(drawn.bars, marks, name) + legend
+    newest = drawn.between(marks[0].time_ms, None)
+    title = f"the newest {len(newest.marks):,} of {len(drawn.marks):,} entries and exits"
+    return f"{candle_chart(drawn.bars, (), name)}<p class=muted>{title}</p>{candle_chart(newest.bars, newest.marks, title)}{legend}"
+
+
+def _texts(lines: Sequence[tuple[str, str]]) -> str:
+    return '<table class="texts">' + "".join(f"<tr><td>{escape(label)}<td>{escape(text)}" for label, text in lines) + "</table>"
 
 
 def _months(drawn: Drawn) -> str:
-    """Return of each UTC month from equity at its last close."""
-    months = drawn.closes.astype("datetime64[ms]").astype("datetime64[M]")
+    """Return of each UTC month: equity at the close of its last bar over that of the month before."""
+    months = drawn.bars.time.astype("datetime64[ms]").astype("datetime64[M]")
     last = np.flatnonzero(np.append(months[1:] != months[:-1], True))
-    before = np.append(drawn.equity[0], drawn.equity[last][:-1])
+    before = np.append(drawn.start, drawn.equity[last][:-1])
     rows: dict[str, dict[int, float]] = {}
     for month, end, start in zip(months[last].tolist(), drawn.equity[last].tolist(), before.tolist(), strict=True):
         rows.setdefault(str(month.year), {})[month.month] = (end / start - 1) * 100 if start > 0 else float("nan")
@@ -169,22 +138,21 @@ def _trades(trades: Sequence[Mapping[str, Any]], open_trade: Any) -> str:
     rows = "".join(_row(trade, columns) for trade in trades[:_TRADES_SHOWN])
     left = len(trades) - _TRADES_SHOWN
     more = f"<p class=muted>and {left:,} more; `tradeagent backtest show ID --trades --json` has all</p>" if left > 0 else ""
-    still = _as_list(open_trade)
-    return f"<table><tr>{head}{rows}{''.join(_row(trade, columns) for trade in still)}</table>{more}"
-
-
-def _as_list(open_trade: Any) -> Iterable[Mapping[str, Any]]:
-    if not open_trade:
-        return ()
-    return open_trade if isinstance(open_trade, list) else (open_trade,)
+    still = _row(open_trade, columns) if open_trade else ""
+    return f"<table><tr>{head}{rows}{still}</table>{more}"
 
 
 def _row(trade: Mapping[str, Any], columns: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<td>{_figure(trade.get(column))}" for column in columns)
 
 
-def _flat(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {"fill model": value}
+def _fills(model: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(_words(key), text) for key, text in model.items()]
+
+
+def _exits(reasons: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [f"<tr><td>{escape(_words(reason))}<td>{found['trades']:,}<td>{found['pnl_quote']:+,.2f}" for reason, found in reasons.items()]
+    return f"<table><tr><th>reason<th>trades<th>net PnL, USDC{''.join(rows)}</table>"
 
 
 def _words(key: str) -> str:

@@ -1,19 +1,17 @@
 """The picture of a backtest as PNG: price with trades, equity, drawdown. Needs the extra `charts` (matplotlib)."""
 
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from tradeagent.domain.errors import InvalidInput
-from tradeagent.research.charts import Mark
-from tradeagent.research.report_html import Drawn
+from tradeagent.research.reports.drawn import Drawn
 
 _MARKERS = {"▲": ("^", "#0a7d4f"), "▼": ("v", "#c0322b"), "●": ("o", "#a05a00")}
 
 
-def png(drawn: Drawn, marks: Sequence[Mark], title: str) -> bytes:
+def png(drawn: Drawn, title: str) -> bytes:
     """A 1600 × 1000 picture. Raises InvalidInput when matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,7 +23,7 @@ def png(drawn: Drawn, marks: Sequence[Mark], title: str) -> bytes:
     times = drawn.closes.astype("datetime64[ms]")
     price.plot(times, drawn.bars.close, color="#667", linewidth=0.8)
     for text, (shape, colour) in _MARKERS.items():
-        chosen = [mark for mark in marks if mark.text == text]
+        chosen = [mark for mark in drawn.marks if mark.text == text]
         at = np.array([mark.time_ms for mark in chosen], dtype="datetime64[ms]")
         price.scatter(at, [mark.price for mark in chosen], marker=shape, color=colour, s=28, zorder=3)
     equity.plot(times, drawn.equity, color="#2360c5", linewidth=1.2)

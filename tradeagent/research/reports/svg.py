@@ -7,7 +7,7 @@ import numpy as np
 
 from tradeagent.algos.bars import Bars, Floats, Ints
 from tradeagent.domain.clock import to_datetime
-from tradeagent.research.charts import Mark, figure
+from tradeagent.research.reports.charts import Mark, figure
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000, 8, 84, 10, 22
 _POINTS = 1000

@@ -1,0 +1,280 @@
+"""How a backtest reads on a terminal: sections of aligned figures, from the document that --json prints."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tradeagent.cli.output import table
+
+Document = Mapping[str, Any]
+_WIDTH = 24
+_RESULT = (
+    (("total return", "total_return_pct", "%"), ("trades", "trades", "n"), ("fees", "fees_quote", "")),
+    (("annual return", "annual_return_pct", "%"), ("win rate", "win_rate", "share"), ("funding paid", "funding_quote", "")),
+    (("buy and hold", "buy_hold_return_pct", "%"), ("profit factor", "profit_factor", "x"), ("slippage", "slippage_quote", "")),
+    (("max drawdown", "max_drawdown_pct", "%"), ("expectancy", "expectancy_quote", ""), ("net PnL of trades", "net_pnl_quote", "")),
+    (("drawdown lasted", "max_drawdown_duration_s", "s"), ("expectancy R", "expectancy_r", "x"), ("largest win", "largest_win_quote", "")),
+    (("volatility", "volatility_pct", "%"), ("SQN", "sqn", "x"), ("largest loss", "largest_loss_quote", "")),
+    (("Sharpe", "sharpe", "x"), ("long / short", "long_trades", "sides"), ("liquidations", "liquidations", "n")),
+    (("Sortino", "sortino", "x"), ("bars held", "avg_bars_held", "x"), ("turnover", "turnover", "x")),
+    (("Calmar", "calmar", "x"), ("exposure", "exposure_pct", "%"), ("leverage used", "max_leverage_used", "x")),
+)
+
+
+def report(document: Document, trades: Sequence[Mapping[str, Any]] | None = None) -> str:
+    """The whole result for a person; `trades` are listed when given."""
+    data = document["data"]
+    version = f"@{document['version']}" if document["version"] else ""
+    label = "synthetic " if data["venue"] == "synthetic" else ""
+    parts = [
+        f"{document['algo']}{version} on {label}{data['market']} {data['interval']}, {_day(data['first'])} to {_day(data['last'])}",
+        _section("Data", _data(document)),
+        _section("Costs", _costs(document)),
+        _section("Result", _result(document)),
+        _section("Honesty", _honesty(document["honesty"])),
+        _section("Limits", _limits(document)),
+        _section("Exits", _exits(document)),
+        _section("Warnings", _warnings(document)),
+    ]
+    if trades is not None:
+        parts.append(_trades(trades))
+    return "\n\n".join(part for part in parts if part) + "\n\n" + _next(document)
+
+
+def listing(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `backtest list`: `state` is current, stale (made by another kernel), equal or moved (after --again)."""
+    from tradeagent.domain.bars import interval_text
+    from tradeagent.domain.clock import iso
+    from tradeagent.research.backtest import kernel_version
+
+    current = kernel_version() if rows else ""
+    return [
+        {
+            "id": row["id"],
+            "time": iso(row["created_ms"]),
+            "algo": row["algo"],
+            "version": row["version"],
+            "market": row["market"],
+            "interval": interval_text(row["interval_ms"]),
+            "first": iso(row["first_ms"]),
+            "last": iso(row["last_ms"]),
+            "return_pct": row["total_return_pct"],
+            "sharpe": row["sharpe"],
+            "drawdown_pct": row["max_drawdown_pct"],
+            "trades": row["trades"],
+            "state": _state(row, current),
+        }
+        for row in rows
+    ]
+
+
+def comparison(kept: Sequence[Any]) -> dict[str, Any]:
+    """JSON of `backtest compare`: ids, what differed in the question, and metrics and honesty by key, one value a backtest."""
+    documents = [one.document for one in kept]
+    asked = [_question(one) for one in kept]
+    keys = dict.fromkeys(key for one in asked for key in one)
+    differs = [key for key in keys if any(other.get(key) != asked[0].get(key) for other in asked)]
+    return {
+        "ids": [one.id for one in kept],
+        "question": {key: [one.get(key) for one in asked] for key in differs},
+        "metrics": {key: [document["metrics"][key] for document in documents] for key in documents[0]["metrics"]},
+        "honesty": {key: [document["honesty"][key] for document in documents] for key in ("trials", "deflated_sharpe", "psr", "pbo")},
+    }
+
+
+def side_by_side(compared: Mapping[str, Any]) -> str:
+    """`compare` for a person: one column a backtest."""
+    names = [f"…{identity[-6:]}" for identity in compared["ids"]]
+    rows: list[dict[str, Any]] = []
+    for part in ("question", "metrics", "honesty"):
+        rows += [
+            {"": key} | {name: _short(value) for name, value in zip(names, values, strict=True)} for key, values in compared[part].items()
+        ]
+    return table(rows, ["", *names], right=names)
+
+
+def moves(data: Mapping[str, Any]) -> str:
+    """`run --again` for a person."""
+    if data["equal"]:
+        return f"{data['id']}: made again, equal to the last unit"
+    rows = [{"what": row["what"], "before": _short(row["before"]), "now": _short(row["now"])} for row in data["moved"]]
+    return f"{data['id']}: made again, and moved\n\n{table(rows, ['what', 'before', 'now'], right=('before', 'now'))}"
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return title + "\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def _data(document: Document) -> list[str]:
+    data = document["data"]
+    series = f"{data['venue']}:{data['market']}:{data['interval']}"
+    made = f", made from {data['made_from']} bars" if data["made_from"] else ""
+    return [
+        f"{data['bars']:,} bars of {series}{made}, {data['funding_payments']:,} funding payments",
+        f"fingerprint {data['fingerprint'][:12]}, kernel {document['kernel']}, {document['elapsed_s'] * 1000:,.1f} ms",
+    ]
+
+
+def _costs(document: Document) -> list[str]:
+    costs = document["costs"]
+    funding = "hourly funding" if costs["funding"] else "no funding"
+    size = f", {costs['fill_qty']} a trade" if costs["fill_qty"] else ""
+    fees = f"{costs['taker_bps']} bps taker, {costs['maker_bps']} maker, {costs['slippage_bps']} slippage, {funding}"
+    model = document["fill_model"]
+    return [fees, f"{_money(costs['cash'])} USDC at {costs['leverage']}×{size}", model["signals"], model["path"]]
+
+
+def _result(document: Document) -> list[str]:
+    metrics = document["metrics"]
+    lines = []
+    for row in _RESULT:
+        cells = [f"{label:<17}{_figure(metrics, key, unit):>13}" for label, key, unit in row]
+        lines.append("    ".join(cells))
+    started, ended = document["costs"]["cash"], document["equity_end"]
+    return [f"{_money(started)} USDC became {_money(ended)}{_still_open(document)}", "", *lines]
+
+
+def _still_open(document: Document) -> str:
+    trade = document["open_trade"]
+    if trade is None:
+        return ""
+    return f", with a {trade['direction']} of {trade['size']} still open (marked, {_signed(trade['pnl'])} so far)"
+
+
+def _honesty(honesty: Mapping[str, Any]) -> list[str]:
+    notes = honesty["notes"]
+    tries = honesty["trials"]
+    ci = honesty["ci"]
+    beaten = f"{honesty['sharpe_threshold']:.2f}, the best of {tries:,} lucky tries" if tries > 1 else "0 (the first try at this idea)"
+    deflated = f"{_share(honesty['deflated_sharpe'])} chance that the true Sharpe is above {beaten}"
+    intervals = (("Sharpe", "sharpe", ""), ("annual return", "annual_return_pct", " %"), ("drawdown", "max_drawdown_pct", " %"))
+    lines = [
+        ("tries at this idea", f"{tries:,}"),
+        ("deflated Sharpe", notes.get("deflated_sharpe") or deflated),
+        ("PSR", notes.get("psr") or f"{_share(honesty['psr'])} chance that the true Sharpe is above 0"),
+        ("overfitting (PBO)", notes["pbo"] if honesty["pbo"] is None else f"{_share(honesty['pbo'])}; {notes['pbo']}"),
+        ("95 % intervals", ", ".join(f"{label} {_range(ci[key], unit)}" for label, key, unit in intervals) + _note(notes, "ci")),
+        ("costs × 2", _worse(honesty, "costs_x2")),
+        ("one bar later", _worse(honesty, "delay_1")),
+        ("look-ahead", _lookahead(honesty["lookahead"])),
+    ]  # fmt: skip
+    return [f"{label:<19}{text}" for label, text in lines]
+
+
+def _lookahead(found: Mapping[str, Any]) -> str:
+    if not found["ok"]:
+        first = found["first_difference"]
+        return f"FOUND: {first['name']} of {first['time']} changes when later bars are cut off"
+    depends = found["start_dependence_pct"]
+    start = "" if depends is None else f"; values move by {depends:.2g} % when the data begins one warm-up later"
+    return f"none at {found['cuts']} cuts{start}"
+
+
+def _worse(honesty: Mapping[str, Any], key: str) -> str:
+    figures = honesty[key]
+    sharpe = "–" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"
+    return f"return {_signed(figures['total_return_pct'])} %, Sharpe {sharpe}, drawdown {figures['max_drawdown_pct']:.1f} %" + _note(
+        honesty["notes"], key
+    )
+
+
+def _note(notes: Mapping[str, str], key: str) -> str:
+    return f"; {notes[key]}" if key in notes else ""
+
+
+def _limits(document: Document) -> list[str]:
+    entries = document["trades_count"] + (document["open_trade"] is not None)
+    lines = []
+    if document["refusals"] is not None:
+        refused, cut = (", ".join(f"{rule} {n}" for rule, n in document["refusals"][key].items()) or "none" for key in ("refused", "cut"))
+        lines.append(f"obeyed {document['fill_model']['limits'].partition(',')[0]}: refused {refused}; cut {cut}")
+    note = document["honesty"]["notes"].get("limits_impact")
+    lines += [note] if note else []
+    for rule, counts in document["limits_impact"].items():
+        lines.append(f"{rule:<16}would have refused {counts['refused']:,} and cut {counts['cut']:,} of {entries:,} entries")
+    return lines or [f"none of {entries:,} entries would have been refused or cut by the limits of an algo"]
+
+
+def _exits(document: Document) -> list[str]:
+    reasons = document["diagnostics"]["exit_reasons"]
+    return [f"{reason:<16}{found['trades']:>8,}  {found['pnl_quote']:>+14,.2f} USDC" for reason, found in reasons.items()]
+
+
+def _warnings(document: Document) -> list[str]:
+    return [f"{warning['count']:>8,}  {warning['message']}" for warning in document["warnings"]]
+
+
+def _trades(trades: Sequence[Mapping[str, Any]]) -> str:
+    columns = ["direction", "entry_time", "entry_price", "exit_time", "exit_price", "size", "pnl", "r", "bars", "exit_reason"]
+    rows = [dict(trade) | {"r": None if trade["r"] is None else f"{trade['r']:+.2f}"} for trade in trades]
+    return table(rows, columns, right=("entry_price", "exit_price", "size", "pnl", "r", "bars"), empty="no trades")
+
+
+def _next(document: Document) -> str:
+    data, identity = document["data"], document["id"]
+    search = f"tradeagent optimize run {document['algo']} --market {data['market']} --interval {data['interval']}"
+    return f"kept as {identity}\n  tradeagent backtest show {identity[-6:]} --trades\n  {search}"
+
+
+def _question(kept: Any) -> dict[str, Any]:
+    from tradeagent.domain.clock import iso
+
+    document = kept.document
+    config = {key: value for key, value in kept.config.items() if key not in ("text", "params", "from_ms", "until_ms", "interval_ms")}
+    params = {f"param {name}": value for name, value in kept.config["params"].items()}
+    data = {key: document["data"][key] for key in ("interval", "first", "last", "fingerprint")}
+    return {"time": iso(kept.created_ms), "algo": document["algo"], "version": document["version"], **config, **params, **data}
+
+
+def _state(row: Mapping[str, Any], current: str) -> str:
+    if row["moved"]:
+        return "moved"
+    if row["kernel"] != current:
+        return "stale"
+    return "current" if row["moved"] is None else "equal"
+
+
+def _figure(metrics: Mapping[str, Any], key: str, unit: str) -> str:
+    value = metrics[key]
+    if unit == "sides":
+        return f"{metrics['long_trades']:,} / {metrics['short_trades']:,}"
+    if value is None:
+        return "∞" if key == "profit_factor" and metrics["winning_trades"] else "–"
+    if unit == "%":
+        return f"{value:,.2f} %"
+    if unit == "share":
+        return _share(value)
+    if unit == "n":
+        return f"{value:,}"
+    if unit == "s":
+        return _lasted(value)
+    return f"{value:,.2f}" if unit == "x" else _money(value)
+
+
+def _lasted(seconds: int) -> str:
+    return f"{seconds / 86_400:,.1f} days" if seconds >= 86_400 else f"{seconds / 3600:,.1f} h"
+
+
+def _money(text: str) -> str:
+    return f"{float(text):,.2f}"
+
+
+def _signed(value: Any) -> str:
+    return f"{float(value):+,.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _range(bounds: Sequence[float] | None, unit: str = "") -> str:
+    return "–" if bounds is None else f"{bounds[0]:,.2f} to {bounds[1]:,.2f}{unit}"
+
+
+def _short(value: Any) -> str | None:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return None if value is None else str(value)[:24]
+
+
+def _day(text: str) -> str:
+    return text[:16].replace("T", " ")

@@ -1,0 +1,267 @@
+"""A backtest from what a person asks to a run: bars and funding out of the warehouse, signals of the algo, one pass of the kernel.
+
+What the run is worth is in `metrics`, how far to trust it in `honesty`, how it is told in `result`.
+"""
+
+import functools
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from tradeagent.algos.bars import Bars
+from tradeagent.algos.evaluate import Evaluator, require_bars
+from tradeagent.algos.expressions import near
+from tradeagent.algos.params import params_of, with_params
+from tradeagent.algos.signals import Signals
+from tradeagent.algos.spec import AlgoSpec, Param
+from tradeagent.algos.store import StoredAlgo
+from tradeagent.domain.bars import interval_text
+from tradeagent.domain.clock import iso
+from tradeagent.domain.costs import FeeSchedule
+from tradeagent.domain.errors import DataError, InvalidInput
+from tradeagent.domain.instrument import Instrument
+from tradeagent.domain.money import plain
+from tradeagent.market import SeriesKey, Warehouse
+from tradeagent.market.readers import SpanReport, columns
+from tradeagent.research.lookahead import Lookahead, check
+from tradeagent.research.run import Leg, Run, Terms
+
+PATHS = ("adverse", "nearest")
+BPS = Decimal(10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a result depends on besides algo and data: series and span (UTC ms, open-ended when None), parameters, and the terms.
+
+    `limits` is a kind of limits or a file: the run then goes through the door. `terms.leverage` None means the algo's own.
+    """
+
+    venue: str
+    market: str
+    interval_ms: int
+    from_ms: int | None = None
+    until_ms: int | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
+    has_funding: bool = True
+    limits: str | None = None
+
+    @property
+    def key(self) -> SeriesKey:
+        return SeriesKey(self.venue, self.market, self.interval_ms)
+
+    def as_config(self) -> dict[str, Any]:
+        """JSON values that `from_config` reads again."""
+        terms = self.terms
+        return {
+            "venue": self.venue,
+            "market": self.market,
+            "interval_ms": self.interval_ms,
+            "from_ms": self.from_ms,
+            "until_ms": self.until_ms,
+            "params": {name: value if isinstance(value, str | int) else plain(value) for name, value in self.params.items()},
+            "cash": plain(terms.cash),
+            "taker": plain(terms.fees.taker),
+            "maker": plain(terms.fees.maker),
+            "slippage_bps": plain(terms.slippage_bps),
+            "path": terms.path,
+            "leverage": terms.leverage,
+            "fill_qty": None if terms.fill_qty is None else plain(terms.fill_qty),
+            "fill_no_volume": terms.fill_no_volume,
+            "close_at_end": terms.close_at_end,
+            "has_funding": self.has_funding,
+            "limits": self.limits,
+        }
+
+
+def from_config(config: Mapping[str, Any]) -> Setup:
+    """The setup that `as_config` wrote."""
+    quantity = config["fill_qty"]
+    terms = Terms(
+        cash=Decimal(config["cash"]),
+        fees=FeeSchedule(taker=Decimal(config["taker"]), maker=Decimal(config["maker"])),
+        slippage_bps=Decimal(config["slippage_bps"]),
+        path=config["path"],
+        leverage=config["leverage"],
+        fill_qty=None if quantity is None else Decimal(quantity),
+        fill_no_volume=config["fill_no_volume"],
+        close_at_end=config["close_at_end"],
+    )
+    named = {key: config[key] for key in ("venue", "market", "interval_ms", "from_ms", "until_ms", "params", "has_funding", "limits")}
+    return Setup(terms=terms, **named)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """An algo on its bars, ready to run, with what its look-ahead check found. `evaluator` remembers the indicators."""
+
+    leg: Leg
+    evaluator: Evaluator
+    data: SpanReport
+    lookahead: Lookahead
+    check_s: float
+    signals_s: float
+
+
+def terms_of(
+    spec: AlgoSpec,
+    *,
+    cash: Decimal | None = None,
+    fee_bps: Decimal | None = None,
+    slippage_bps: Decimal | None = None,
+    path: str = "adverse",
+    leverage: int | None = None,
+    fill_qty: Decimal | None = None,
+    base: Terms | None = None,
+) -> Terms:
+    """Terms from what a person gave, the rest from the algo and `base`. InvalidInput names the flag and its bounds."""
+    if path not in PATHS:
+        raise InvalidInput(f"--path: {path!r} is not known", hint="adverse or nearest")
+    default = base or Terms()
+    fees = default.fees
+    if fee_bps is not None:
+        rate = _within("--fee-bps", fee_bps, Decimal(0), Decimal(1000)) / BPS
+        fees = FeeSchedule(taker=rate, maker=rate)
+    slippage = default.slippage_bps if slippage_bps is None else _within("--slippage-bps", slippage_bps, Decimal(0), Decimal(1000))
+    if slippage * 10 % 1:
+        raise InvalidInput(f"--slippage-bps: {slippage} is finer than a tenth of a basis point", hint="like 2 or 0.5")
+    if leverage is not None:
+        _within("--leverage", Decimal(leverage), Decimal(1), Decimal(100))
+    start = spec.starting_capital if cash is None else cash
+    return replace(
+        default,
+        cash=_within("--cash", start, Decimal(10), Decimal(10) ** 9),
+        fees=fees,
+        slippage_bps=slippage,
+        path=cast(Literal["adverse", "nearest"], path),
+        leverage=leverage,
+        fill_qty=None if fill_qty is None else _within("--fill-qty", fill_qty, Decimal("0.000001"), Decimal(10) ** 9),
+    )
+
+
+def _within(flag: str, value: Decimal, low: Decimal, high: Decimal) -> Decimal:
+    if not low <= value <= high:
+        raise InvalidInput(
+            f"{flag}: {plain(value)} is not from {plain(low)} to {high:,f}", hint=f"{flag} {plain(max(low, min(value, high)))}"
+        )
+    return value
+
+
+def spec_for(algo: StoredAlgo, setup: Setup) -> AlgoSpec:
+    """The algo with the parameters of the setup, on its market and interval. A Python algo takes any name its function knows."""
+    spec = replace(algo.spec, market=setup.market, interval_ms=setup.interval_ms)
+    if spec.python is None:
+        return with_params(spec, setup.params)
+    return replace(spec, constants={**spec.constants, **{name: _number(name, value) for name, value in setup.params.items()}})
+
+
+def _number(name: str, value: Param) -> Decimal:
+    try:
+        return Decimal(value)
+    except ArithmeticError:
+        raise InvalidInput(f"--param {name}: {value!r} is not a number", hint=f"--param {name}=14") from None
+
+
+def params_text(params: Sequence[str], spec: AlgoSpec) -> dict[str, Param]:
+    """`k=v` of a command line. InvalidInput for a word without `=`, with the names the algo has."""
+    found: dict[str, Param] = {}
+    for item in params:
+        name, mark, value = item.partition("=")
+        if not mark or not name.strip() or not value.strip():
+            known = list(params_of(spec)) if spec.python is None else []
+            hint = near(name, known) if known else "write --param name=14"
+            raise InvalidInput(f"--param: {item!r} is not NAME=VALUE", hint=hint)
+        found[name.strip()] = value.strip()
+    return found
+
+
+def load(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instrument: Instrument) -> Loaded:
+    """Bars, funding and signals. DataError names what is missing and the command that brings it."""
+    spec = spec_for(algo, setup)
+    bars, data = columns(warehouse, setup.key, setup.from_ms, setup.until_ms, instrument)
+    if not len(bars):
+        raise _no_bars(warehouse, setup)
+    require_bars(spec, bars)
+    return on_bars(spec, bars, data, instrument, has_funding=setup.has_funding)
+
+
+def on_bars(spec: AlgoSpec, bars: Bars, data: SpanReport, instrument: Instrument, *, has_funding: bool = True) -> Loaded:
+    """One leg from bars that are loaded already.
+
+    Look-ahead is checked first, which also compiles what is compiled on first use, so that `signals_s` is what the indicators took.
+    InvalidInput `look_ahead` when a Python algorithm sees the future, before anything of it is used.
+    """
+    began = time.perf_counter()
+    lookahead = check(bars, spec)
+    ready = time.perf_counter()
+    evaluator = Evaluator(bars)
+    signals = evaluator.signals(spec)
+    took = time.perf_counter() - ready
+    hours, rates = (data.funding_hours, data.funding_rates) if has_funding else (data.funding_hours[:0], data.funding_rates[:0])
+    return Loaded(Leg(instrument, bars, spec, signals, hours, rates), evaluator, data, lookahead, ready - began, took)
+
+
+def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
+    """One pass of the compiled kernel."""
+    from tradeagent.research.kernel import simulate as compiled
+
+    return compiled(legs, terms)
+
+
+def warm_up(loaded: Loaded) -> None:
+    """Have the kernel compiled or read from its cache, so that the pass is measured alone."""
+    leg = loaded.leg
+    few = replace(leg, bars=leg.bars.rows(0, 2), signals=Signals(np.zeros(2, np.uint8), 2))
+    simulate([few], Terms())
+
+
+@functools.cache
+def kernel_version() -> str:
+    """12 hex digits of the source of kernel, state machine and levels: a result that another one made is stale."""
+    from tradeagent.algos import levels, machine
+    from tradeagent.research import kernel
+
+    sources = [*Path(kernel.__path__[0]).glob("*.py"), Path(machine.__file__), Path(levels.__file__)]
+    digest = hashlib.sha256()
+    for source in sorted(sources):
+        digest.update(source.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What the limits of a run with `--limits` did: entries refused and cut, by rule."""
+
+    refused: Mapping[str, int]
+    cut: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        return {"refused": dict(self.refused), "cut": dict(self.cut)}
+
+
+def run_setup(loaded: Loaded, setup: Setup) -> tuple[Run, Refusals | None]:
+    """The run that a setup asks for: the kernel's, or with `limits` the door's."""
+    if setup.limits is None:
+        return simulate([loaded.leg], setup.terms), None
+    from tradeagent.research.eventpath import replay
+    from tradeagent.research.limits_impact import resolve
+
+    event = replay([loaded.leg], setup.terms, resolve(setup.limits))
+    return event.run, Refusals(event.rejections, event.cuts)
+
+
+def _no_bars(warehouse: Warehouse, setup: Setup) -> DataError:
+    everything = warehouse.bars(setup.key) if warehouse.has(setup.key) else None
+    span = f"from {iso(setup.from_ms) or 'the beginning'} to {iso(setup.until_ms) or 'the end'}"
+    name = f"{setup.market} {interval_text(setup.interval_ms)}"
+    if everything is None or not len(everything):
+        return DataError(f"no bars of {name} {span}", hint="`tradeagent data list` shows what is stored")
+    first, last = iso(int(everything.ts[0])), iso(int(everything.ts[-1]) + setup.interval_ms)
+    return DataError(f"no bars of {name} {span}: they run from {first} to {last}", hint=f"--from {first} --to {last}")

@@ -1,0 +1,171 @@
+"""One backtest from question to stored answer: run, judge, count the try, tell it as a document, keep it; and make a kept one again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from tradeagent.algos.store import StoredAlgo, spec_of
+from tradeagent.domain.clock import Clock
+from tradeagent.domain.instrument import Instrument
+from tradeagent.ledger import studies, trials
+from tradeagent.ledger.store import Ledger
+from tradeagent.market import Warehouse
+from tradeagent.research import store
+from tradeagent.research.backtest import Loaded, Setup, from_config, kernel_version, load, run_setup, simulate, warm_up
+from tradeagent.research.diagnostics import diagnose
+from tradeagent.research.honesty import Evidence, cost_key, honesty, trial_of
+from tradeagent.research.limits_impact import limits_impact, resolve
+from tradeagent.research.metrics import daily_returns
+from tradeagent.research.result import ORDER, told
+from tradeagent.research.run import Leg, Run, Trades
+from tradeagent.research.sensitivity import sensitivity
+
+JUDGED_BY = "algo"
+MOST_JUDGED, ENOUGH_JUDGED = 10_000, 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a backtest works with: the ledger that counts tries, the stored bars, the results file, and the clock for ids and times."""
+
+    ledger: Ledger
+    warehouse: Warehouse
+    results: Path
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """A result with what it was made from, for tables and charts."""
+
+    document: dict[str, Any]
+    loaded: Loaded
+    run: Run
+    setup: Setup
+
+
+def perform(desk: Desk, algo: StoredAlgo, setup: Setup, instrument: Instrument) -> Finished:
+    """Run it, judge it, count it and keep it.
+
+    Raises DataError without bars or with too few, InvalidInput `look_ahead` when a Python algorithm sees the future.
+    """
+    startup, began = time.process_time(), time.perf_counter()
+    loaded = load(desk.warehouse, algo, setup, instrument)
+    read = time.perf_counter()
+    warm_up(loaded)
+    ready = time.perf_counter()
+    run, refusals = run_setup(loaded, setup)
+    passed = time.perf_counter()
+    identity = desk.clock.new_id()
+    judged = _judged(desk, algo, loaded, setup, run, identity)
+    found = told(loaded, setup, run) | {
+        "id": identity,
+        "algo": algo.name,
+        "version": algo.version,
+        "algo_hash": algo.hash,
+        "limits_impact": judged["limits_impact"],
+        "refusals": None if refusals is None else refusals.as_dict(),
+        "honesty": judged,
+        "diagnostics": diagnose(run, loaded.leg, setup.terms, loaded.evaluator),
+        "kernel": kernel_version(),
+        "elapsed_s": loaded.signals_s + passed - ready,
+    }
+    found["timings"] = {
+        "startup_cpu_s": startup,
+        "load_s": read - began - loaded.check_s - loaded.signals_s,
+        "lookahead_s": loaded.check_s,
+        "compile_s": ready - read,
+        "signals_s": loaded.signals_s,
+        "pass_s": passed - ready,
+        "judge_s": time.perf_counter() - passed,
+    }
+    document = {key: found[key] for key in ORDER}
+    config = setup.as_config() | {"text": algo.spec.text, "is_python": algo.spec.python is not None, "lineage": algo.lineage}
+    bars = loaded.leg.bars
+    kept = store.Stored(identity, desk.clock.now_ms(), config, document, bars.time + bars.interval_ms, run.equity, run.trades)
+    store.save(desk.results, kept)
+    return Finished(document, loaded, run, setup)
+
+
+def _judged(desk: Desk, algo: StoredAlgo, loaded: Loaded, setup: Setup, run: Run, identity: str) -> dict[str, Any]:
+    """The honesty of a run, once it is counted as a try."""
+    leg, terms, bars = loaded.leg, setup.terms, loaded.leg.bars
+    daily = daily_returns(run, bars, terms)
+    costs = cost_key(terms, has_funding=setup.has_funding, limits=setup.limits)
+    one = trial_of(algo, leg.spec, (int(bars.time[0]), int(bars.time[-1])), costs, f"backtest {identity}", daily)
+    with desk.ledger.transaction() as tx:
+        trials.add(tx, [one], desk.clock.now_ms())
+        tries = trials.of_idea(tx, one.idea)
+        search = _newest_search(tx, one.idea)
+    impact, every = _impact(run, leg, setup)
+    worse = sensitivity(run, [leg], terms, simulate)
+    judged = honesty(Evidence(daily, setup.interval_ms, tries, worse, loaded.lookahead.as_dict(), impact, search))
+    if every > 1:
+        judged["notes"]["limits_impact"] = f"estimated from one in {every} of {len(run.trades):,} entries"
+    return judged
+
+
+def _impact(run: Run, leg: Leg, setup: Setup) -> tuple[dict[str, dict[str, int]], int]:
+    """What limits would have done to the entries, and of how many each judged one stands for itself and its neighbours.
+
+    Judging one takes some 0.2 ms. An algo's own limits judge each entry by its account alone, so that some of very many will do.
+    """
+    every = 1 if setup.limits or len(run.trades) <= MOST_JUDGED else -(-len(run.trades) // ENOUGH_JUDGED)
+    sample = run if every == 1 else replace(run, trades=Trades(*(getattr(run.trades, name)[::every] for name in Trades.__slots__)))
+    found = limits_impact(sample, [leg], setup.terms, resolve(setup.limits or JUDGED_BY))
+    return {rule: {what: every * count for what, count in counts.items()} for rule, counts in found.items()}, every
+
+
+def _newest_search(tx: Connection, idea: str) -> tuple[str, float] | None:
+    """The newest finished optimisation of an idea that has a probability of overfitting."""
+    for row in studies.listed(tx, "optimize"):
+        if trials.idea_of(row.plan["algo"]["lineage"], row.plan["setup"]["market"]) == idea and row.result is not None:
+            found = row.result.get("honesty", {}).get("pbo")
+            if found is not None:
+                return row.id, float(found)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One thing that a result made again has different."""
+
+    what: str
+    before: Any
+    now: Any
+
+
+def again(desk: Desk, reference: str, instrument_of: Callable[[str, str], Instrument]) -> tuple[store.Stored, list[Moved]]:
+    """Make a stored backtest again from its config on the data of today, and mark it; an empty list says that it is equal.
+
+    Raises NotFound for an unknown id, DataError when its bars are gone.
+    """
+    kept = store.get(desk.results, reference)
+    setup = from_config(kept.config)
+    loaded = load(desk.warehouse, _algo_of(kept), setup, instrument_of(setup.venue, setup.market))
+    run, _ = run_setup(loaded, setup)
+    moved = _moved(kept, loaded, setup, run)
+    store.mark(desk.results, kept.id, ", ".join(one.what for one in moved))
+    return kept, moved
+
+
+def _algo_of(kept: store.Stored) -> StoredAlgo:
+    document, config = kept.document, kept.config
+    spec = spec_of(config["text"], Path(f"{document['algo']}.{'py' if config['is_python'] else 'yml'}"))
+    return StoredAlgo(replace(spec, name=document["algo"]), document["algo"], document["version"], document["algo_hash"], config["lineage"])
+
+
+def _moved(kept: store.Stored, loaded: Loaded, setup: Setup, run: Run) -> list[Moved]:
+    before, now = kept.document, told(loaded, setup, run) | {"kernel": kernel_version()}
+    found = [Moved("kernel", before["kernel"], now["kernel"])]
+    found += [Moved(f"data.{key}", before["data"][key], now["data"][key]) for key in ("bars", "first", "last", "fingerprint")]
+    found += [Moved(f"metrics.{key}", value, now["metrics"][key]) for key, value in before["metrics"].items()]
+    found.append(Moved("equity", "", "" if np.array_equal(kept.equity, run.equity) else "another curve"))
+    same = all(np.array_equal(getattr(kept.trades, name), getattr(run.trades, name)) for name in Trades.__slots__)
+    found.append(Moved("trades", before["trades_count"], before["trades_count"] if same else now["trades_count"]))
+    return [one for one in found if one.before != one.now or (one.what == "trades" and not same)]

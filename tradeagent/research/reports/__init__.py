@@ -1,0 +1,1 @@
+"""What a backtest looks like: characters for the terminal, one HTML page, one PNG."""

@@ -1,0 +1,193 @@
+"""A backtest as one JSON document: data, costs, fill model, trades and warnings beside the metrics. Money is text, never a float."""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from tradeagent.domain.clock import iso
+from tradeagent.domain.instrument import Instrument
+from tradeagent.domain.money import plain
+from tradeagent.domain.names import Direction
+from tradeagent.research.backtest import BPS, Loaded, Setup
+from tradeagent.research.metrics import METRIC_KEYS, Metrics, metrics_of, r_multiples, trades_pnl
+from tradeagent.research.run import EXIT_REASONS, Ints, Leg, Run, Trades
+
+
+def quote_text(micro: int) -> str:
+    """10⁻⁶ quote units as exact text: `12.5`."""
+    return plain(Decimal(micro).scaleb(-6))
+
+
+def metrics_json(metrics: Metrics) -> dict[str, Any]:
+    """Metrics with money as text."""
+    return {key: _money(metrics[key]) if key.endswith("_quote") else metrics[key] for key in METRIC_KEYS}
+
+
+def _money(value: float | None) -> str | None:
+    return None if value is None else plain(Decimal(f"{value:.6f}"))
+
+
+def data_json(loaded: Loaded, setup: Setup) -> dict[str, Any]:
+    """What the run read."""
+    report = loaded.data
+    return {
+        "venue": setup.venue,
+        "market": setup.market,
+        "interval": report.interval,
+        "bars": report.bars,
+        "first": iso(report.first),
+        "last": iso(report.last),
+        "made_from": report.made_from,
+        "funding_payments": report.funding_payments if setup.has_funding else 0,
+        "fingerprint": report.fingerprint,
+        "news": "none",
+    }
+
+
+def costs_json(loaded: Loaded, setup: Setup) -> dict[str, Any]:
+    """What trading cost, and with what."""
+    terms = setup.terms
+    return {
+        "taker_bps": plain(terms.fees.taker * BPS),
+        "maker_bps": plain(terms.fees.maker * BPS),
+        "slippage_bps": plain(terms.slippage_bps),
+        "funding": setup.has_funding,
+        "cash": plain(terms.cash),
+        "leverage": terms.leverage or loaded.leg.spec.leverage,
+        "fill_qty": None if terms.fill_qty is None else plain(terms.fill_qty),
+    }
+
+
+def fill_model(setup: Setup) -> dict[str, str]:
+    """How orders fill in words (execution.md §7)."""
+    terms = setup.terms
+    slippage = f"{plain(terms.slippage_bps)} bps against the trader"
+    late = f", {terms.delay_bars} bar{'s' if terms.delay_bars > 1 else ''} late" if terms.delay_bars else ""
+    paths = {
+        "adverse": "open, the extreme against the position, the other extreme, close: a bar that holds stop and target is a stop",
+        "nearest": "open, the nearer extreme, the farther one, close",
+    }
+    outage = "fills at its price" if terms.fill_no_volume else "an outage: nothing fills, orders wait"
+    funding = "each UTC hour on the position held, at the open of the bar that starts then" if setup.has_funding else "off"
+    end = "closed at the last close, with costs" if terms.close_at_end else "marked at the last close and reported as open_trade"
+    return {
+        "signals": f"a signal at a close fills at the next open{late}, {slippage}, as taker",
+        "path": f"{terms.path}: {paths[terms.path]}",
+        "stop": f"touch is enough; at the level, {slippage}, as taker; at the open when gapped",
+        "target": f"touch is enough; at the level, {slippage}, as taker; a gap in favour fills at the open",
+        "limit": "needs a trade through by one tick; at its own price, as maker",
+        "entry_bar": "a market entry lives through its whole bar, stop and target included",
+        "liquidation": "cross margin, mark below maintenance margin; taker fee",
+        "no_volume": f"a bar with volume 0 and one price is {outage}",
+        "funding": funding,
+        "end_of_data": f"an open position is {end}",
+        "limits": "none; see limits_impact" if setup.limits is None else f"{setup.limits}, judged by the door on every order",
+    }
+
+
+def trades_json(trades: Trades, times: Ints, instrument: Instrument) -> list[dict[str, Any]]:
+    """Closed trades in order of exit. `times` are the opens of the bars (UTC ms): a trade's times are those of the bars in which it filled.
+
+    `pnl` is net of fees and funding.
+    """
+    rows = _opened(trades, times, instrument)
+    exits = (trades.exit_row, trades.exit_price, trades.exit_reason, trades.entry_row)
+    for row, (exit_row, price, reason, entry_row) in zip(rows, zip(*(column.tolist() for column in exits), strict=True), strict=True):
+        row |= {
+            "exit_time": iso(int(times[exit_row])),
+            "exit_price": _price(price, instrument),
+            "bars": exit_row - entry_row,
+            "exit_reason": EXIT_REASONS[reason].value,
+        }
+    return rows
+
+
+def open_trade_json(run: Run, leg: Leg) -> dict[str, Any] | None:
+    """The position that was open at the end, marked at the last close; None when flat."""
+    rows = _opened(run.open_trades, leg.bars.time, leg.instrument)
+    if not rows:
+        return None
+    mark = round(float(leg.bars.close[-1]) * 10**leg.instrument.price_decimals)
+    return {**rows[0], "mark_price": _price(mark, leg.instrument), "bars": len(leg.bars) - 1 - int(run.open_trades.entry_row[0])}
+
+
+def _opened(trades: Trades, times: Ints, instrument: Instrument) -> list[dict[str, Any]]:
+    names = ("direction", "entry_row", "entry_price", "size", "fees", "funding", "mae", "mfe")
+    columns = [getattr(trades, name).tolist() for name in names]
+    pnl, multiples = trades_pnl(trades).tolist(), r_multiples(trades).tolist()
+    return [
+        {
+            "direction": (Direction.LONG if direction > 0 else Direction.SHORT).value,
+            "entry_time": iso(int(times[entry_row])),
+            "entry_price": _price(price, instrument),
+            "size": plain(Decimal(size).scaleb(-instrument.size_decimals)),
+            "pnl": quote_text(net),
+            "fees": quote_text(fees),
+            "funding": quote_text(funding),
+            "mae": quote_text(mae),
+            "mfe": quote_text(mfe),
+            "r": None if math.isnan(multiple) else multiple,
+        }
+        for direction, entry_row, price, size, fees, funding, mae, mfe, net, multiple in zip(*columns, pnl, multiples, strict=True)
+    ]
+
+
+def _price(units: int, instrument: Instrument) -> str:
+    return plain(Decimal(units).scaleb(-instrument.price_decimals))
+
+
+_WARNINGS: Mapping[str, str] = {
+    "funding_missing": "due funding payments have no stored row and paid 0",
+    "backfilled": "bars at the start have no volume: they were filled in from elsewhere, nothing traded there",
+    "zero_volume": "other bars have no volume; one with a single price is an outage in which nothing fills",
+    "missing_bars": "bars are missing; nothing was filled in",
+    "bad_bars": "stored bars were left out: a price is missing, or high and low do not hold open and close",
+    "off_grid": "bars had a price between two steps of the market, which was rounded",
+    "over_capacity_fills": "fills were over 5 % of their bar's volume: real orders would have moved the price",
+    "outage_waits": "orders had to wait because nothing traded in their bar",
+    "ambiguous": "closes at which long and short both fired: no entry was made",
+    "below_minimum": "entries were skipped: below the venue's smallest order",
+    "bad_levels": "entries were skipped: a stop or target had no value or the wrong side",
+    "venue_refused": "orders were refused by the venue's rules",
+    "no_margin": "entries were skipped: not enough free margin",
+    "liquidations": "positions were liquidated",
+    "zero_divisions": "rows divided by zero in a condition, which counts as false",
+}
+
+
+def warnings_json(loaded: Loaded, setup: Setup, run: Run) -> list[dict[str, Any]]:
+    """What a reader must know before believing the figures: each with a code, a count and a sentence."""
+    data = loaded.data
+    counts = {
+        **run.counts,
+        "funding_missing": data.funding_missing if setup.has_funding else 0,
+        "backfilled": data.backfilled,
+        "zero_volume": data.zero_volume - data.backfilled,
+        "missing_bars": data.missing_bars,
+        "bad_bars": data.bad_bars,
+        "off_grid": data.off_grid,
+        "zero_divisions": loaded.leg.signals.zero_divisions,
+    }
+    return [{"code": code, "count": counts[code], "message": message} for code, message in _WARNINGS.items() if counts.get(code)]
+
+
+ORDER = (
+    "id", "algo", "version", "algo_hash", "params", "data", "costs", "metrics", "trades_count", "open_trade", "equity_end", "fill_model",
+    "limits_impact", "refusals", "warnings", "elapsed_s", "timings", "honesty", "diagnostics", "kernel",
+)  # fmt: skip
+
+
+def told(loaded: Loaded, setup: Setup, run: Run) -> dict[str, Any]:
+    """The part of the document that follows from the run alone; who ran it adds the rest of `ORDER`."""
+    return {
+        "params": setup.as_config()["params"],
+        "data": data_json(loaded, setup),
+        "costs": costs_json(loaded, setup),
+        "metrics": metrics_json(metrics_of(run, [loaded.leg], setup.terms)),
+        "trades_count": len(run.trades),
+        "open_trade": open_trade_json(run, loaded.leg),
+        "equity_end": quote_text(int(run.equity[-1])),
+        "fill_model": fill_model(setup),
+        "warnings": warnings_json(loaded, setup, run),
+    }
