@@ -22,6 +22,10 @@ NAMES = (
     "prompt",
     "venue",
     "csv_import",
+    "latest_bars",
+    "indicators",
+    "sandbox",
+    "backtest_command",
 )
 
 

@@ -2,7 +2,30 @@
 
 import typer
 
-from tradeagent.cli import agent, approval, complete, config, control, data, exchange, kill, play, read, run, start, trade, wallet
+from tradeagent.cli import (
+    agent,
+    algo,
+    approval,
+    backtest,
+    calendar,
+    charts,
+    complete,
+    config,
+    control,
+    cv,
+    data,
+    exchange,
+    kill,
+    market,
+    news,
+    optimize,
+    play,
+    read,
+    run,
+    start,
+    trade,
+    wallet,
+)
 
 _EPILOG = (
     "Global options, before or after the command: --workspace/-w PATH, --json, --quiet, --verbose, --yes, --no-color. "
@@ -25,6 +48,14 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(approval.app, name="approval")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(data.app, name="data")
+app.add_typer(market.app, name="market")
+app.add_typer(news.app, name="news")
+app.add_typer(calendar.app, name="calendar")
+charts.register(backtest.app)
+app.add_typer(algo.app, name="algo")
+app.add_typer(backtest.app, name="backtest")
+app.add_typer(optimize.app, name="optimize")
+app.add_typer(cv.app, name="cv")
 app.add_typer(config.app, name="config")
 app.add_typer(exchange.app, name="exchange")
 app.add_typer(trade.position_app, name="position")

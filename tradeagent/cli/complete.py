@@ -60,6 +60,28 @@ def wallets(incomplete: str) -> list[str]:
     return [name for name in _from_ledger("SELECT name FROM wallets ORDER BY name") if name.startswith(incomplete)]
 
 
+def algos(incomplete: str) -> list[str]:
+    """Saved algos, then built-ins and templates."""
+    from importlib.resources import files
+
+    shipped = sorted(
+        file.name.removesuffix(".yml") for file in (files("tradeagent.algos") / "library").iterdir() if file.name.endswith(".yml")
+    )
+    return [name for name in [*_from_ledger("SELECT name FROM algos ORDER BY name"), *shipped] if name.startswith(incomplete)]
+
+
+def backtests(incomplete: str) -> list[str]:
+    """Ids of stored backtests, newest first, after the word `last`."""
+    from tradeagent.domain.errors import TradeAgentError
+    from tradeagent.research.store import FILE_NAME, LAST, listed
+
+    try:
+        ids = [row["id"] for row in listed(session().workspace.warehouse_dir / FILE_NAME)]
+    except TradeAgentError:
+        ids = []
+    return [name for name in [LAST, *ids] if name.startswith(incomplete)]
+
+
 def _from_ledger(query: str) -> list[str]:
     """One column, read without loading what commands need: a key press must not take half a second."""
     import sqlite3

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
-from tradeagent.domain.clock import to_ms
 from tradeagent.domain.errors import InvalidInput
 
 
 def instant(text: str, field: str) -> int:
     """An ISO-8601 date or time, UTC unless it says otherwise, or integer milliseconds → UTC ms."""
+    from tradeagent.domain.clock import to_ms  # with asyncio behind it, which help does not need
+
     if text.isdigit() and len(text) >= 12:
         return int(text)
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tradeagent.cli.output import Output, fail
+from tradeagent.cli.reference_algos import functions_table, indicators_table
 from tradeagent.domain.errors import DataError, TradeAgentError
 from tradeagent.domain.limits import LIMITS, Value
 from tradeagent.domain.money import plain
@@ -179,6 +180,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/agents.md", "front-matter"): front_matter_table,
     ("docs/agents.md", "tools"): tools_table,
     ("docs/agents.md", "default-tools"): default_tools,
+    ("docs/algorithms.md", "functions"): functions_table,
+    ("docs/algorithms.md", "indicators"): indicators_table,
 }
 
 

@@ -10,11 +10,13 @@ from tradeagent.cli.output import Output
 
 if TYPE_CHECKING:
     from tradeagent.domain.clock import Clock
+    from tradeagent.domain.instrument import Instrument
     from tradeagent.ledger.store import Ledger
     from tradeagent.ledger.wallets import WalletRow
     from tradeagent.market.warehouse import Warehouse
     from tradeagent.workspace.config import Config
     from tradeagent.workspace.paths import Workspace
+    from tradeagent.workspace.settings import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,18 @@ class Session:
         from tradeagent.market.warehouse import Warehouse
 
         return Warehouse(self.workspace.warehouse_dir)
+
+    def instrument(self, venue: str, market: str) -> "Instrument":
+        """A market of the built-in table or of config.yml, or NotFound."""
+        from tradeagent.market.instruments import instrument
+
+        return instrument(venue, market, self.instruments)
+
+    @property
+    def instruments(self) -> "dict[str, dict[str, Value]]":
+        """The `instruments` section of config.yml, by market."""
+        names = {path[1] for path in self.config.values if path[0] == "instruments"}
+        return {name: self.config.section("instruments", name) for name in sorted(names)}
 
     def wallet(self, name: str) -> "WalletRow":
         """A wallet by name, or NotFound."""

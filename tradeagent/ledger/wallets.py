@@ -93,7 +93,7 @@ class RiskRow:
     def rolled(self, now_ms: int, equity_at_midnight: Decimal) -> "RiskRow":
         """The same wallet on the day of `now_ms`."""
         day = self.day.at(now_ms, equity_at_midnight)
-        if day is self.day or day == self.day:
+        if day == self.day:
             return self
         return replace(self, day_start_ms=day.start_ms, day_start_equity=day.start_equity, day_flows=day.flows, entries_today={})
 

@@ -1,0 +1,311 @@
+"""A backtest through the real door: the algo's state machine decides at each close, the execution engine and a paper account do the rest.
+
+The slow twin of the compiled kernel: the same legs and terms give the same `Run` to the last 10⁻⁶ USDC. With `limits` the door judges
+every rule, and what it refuses is counted by rule.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from tradeagent.algos import machine
+from tradeagent.algos.levels import NONE, level_price, tick_of, trail_level
+from tradeagent.domain.limits import Limits
+from tradeagent.domain.names import Actor, ExitReason, IntentKind, OrderType, Rule, Side, VerdictKind
+from tradeagent.domain.order import Fill, FundingPayment, OrderReport, Proposal, Verdict
+from tradeagent.execution.backtest_door import ALGO, Account, BacktestDoor, open_backtest_door
+from tradeagent.execution.halts import close_market
+from tradeagent.execution.playback import Playback
+from tradeagent.execution.protection import cancel_order
+from tradeagent.ledger import trading
+from tradeagent.research.eventfacts import Facts, micro
+from tradeagent.research.eventfeed import LegFeed
+from tradeagent.research.eventseat import Seat, seat_of
+from tradeagent.research.limits_impact import CAP_RULES
+from tradeagent.research.run import EXIT_REASONS, Leg, Run, Terms
+
+_STAMPED_AT_CLOSE = (ExitReason.END, ExitReason.HALT, ExitReason.KILL)
+_NO_MARGIN = ("marginCanceled",)
+CAPACITY_PARTS = 20
+LEVERAGE_UNIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventRun:
+    """A run through the door. `rejections` counts refused orders by rule (or `VENUE`), `cuts` by rule the entries a cap made smaller."""
+
+    run: Run
+    rejections: dict[str, int]
+    cuts: dict[str, int]
+
+
+def replay(legs: Sequence[Leg], terms: Terms, limits: Limits | None = None) -> EventRun:
+    """Play the legs through the door on one account that nobody keeps. InvalidInput for bars that share no clock."""
+    feed = LegFeed(legs)
+    account = Account(terms.cash, terms.fees, terms.slippage_bps, terms.path, terms.fill_no_volume)
+    instruments = {leg.instrument.symbol: leg.instrument for leg in legs}
+    with TemporaryDirectory(prefix="tradeagent-backtest-") as folder:
+        door = open_backtest_door(Path(folder), instruments, account, feed.times[0] + feed.interval, limits)
+        try:
+            return _Replay(feed, door, legs, terms, has_limits=limits is not None).play()
+        finally:
+            door.close()
+
+
+class _Replay:
+    """The loop over bars: play one, take note of what the venue did, let every leg decide."""
+
+    def __init__(self, feed: LegFeed, door: BacktestDoor, legs: Sequence[Leg], terms: Terms, *, has_limits: bool) -> None:
+        self.has_limits = has_limits
+        self.feed = feed
+        self.door = door
+        self.engine = door.engine
+        self.terms = terms
+        self.seats = {leg.instrument.symbol: seat_of(leg) for leg in legs}
+        self.facts = Facts([leg.instrument for leg in legs], int(terms.slippage_bps * 10))
+        self.rejections: Counter[str] = Counter()
+        self.cuts: Counter[str] = Counter()
+        self.stops: dict[str, int] = {}
+        self.levels: dict[str, int] = {}
+        self.trails: dict[str, tuple[int, int]] = {}
+        self.cursor = door.cursor
+
+    def play(self) -> EventRun:
+        """Every bar in turn. What is decided at a close is with the venue before the next open, so it is sent before that is played."""
+        feed, last = self.feed, len(self.feed.times) - 1
+        equity = np.full(last + 1, micro(self.terms.cash), dtype=np.int64)
+        playback = Playback(self.engine, self.door.paper, feed, self.door.clock.advance_to)
+        first = max(self.terms.first_row, self.terms.delay_bars)
+        self.engine.before_send = _stay_closed
+        playback.start(feed.times[0] + feed.interval, "replay")
+        for row in range(last + 1):
+            self._wait_through(row)
+            playback.advance(feed.times[row] + feed.interval)
+            self._take_note()
+            equity[row] = micro(self.engine.book.equity())
+            self._follow(row, int(equity[row]))
+            if first <= row < last:
+                for seat in self.seats.values():
+                    self._decide(seat, row)
+        if self.terms.close_at_end:
+            self._close_at_end()
+            equity[-1] = micro(self.engine.book.equity())
+        marks = {symbol: columns[3][-1] for symbol, columns in feed.grid.items()}
+        return EventRun(self.facts.run(equity, marks), dict(self.rejections), dict(self.cuts))
+
+    def _take_note(self) -> None:
+        """Follow the venue: fills become trips, an exit becomes the machine's memory."""
+        if self.door.cursor == self.cursor:
+            return
+        for item in self.door.happened_since(self.cursor):
+            if isinstance(item, Fill):
+                self._filled(item)
+            elif isinstance(item, FundingPayment):
+                self.facts.pay(item)
+            else:
+                self._moved(item)
+        self.cursor = self.door.cursor
+
+    def _filled(self, fill: Fill) -> None:
+        seat, known = self.seats[fill.market], self.seats[fill.market].leg.instrument
+        row = self.feed.row_at(fill.time_ms - (fill.reason in _STAMPED_AT_CLOSE))
+        opened, high, low, close, volume = (column[row] for column in self.feed.grid[fill.market])
+        is_at_open = fill.time_ms == self.feed.times[row]
+        reference = close if fill.reason in _STAMPED_AT_CLOSE else opened if is_at_open else None
+        self.facts.fill(fill, row, reference, (self.levels.get(fill.cloid, 0), self.stops.get(fill.cloid, 0)))
+        lots, price = int(fill.size.scaleb(known.size_decimals)), int(fill.price.scaleb(known.price_decimals))
+        self.facts.counts["over_capacity_fills"] += lots * CAPACITY_PARTS > volume
+        before = seat.held
+        seat.held += fill.side.sign * lots
+        if seat.held == 0:
+            side = 1 if before > 0 else -1
+            seat.memory = machine.left(row, side, EXIT_REASONS.index(fill.reason or ExitReason.SIGNAL))
+            seat.best, seat.limit_at = price, 0
+            self.facts.counts["liquidations"] += fill.reason is ExitReason.LIQUIDATION
+        elif before == 0 and not is_at_open:
+            points = _path_after(self.terms.path, fill.side, (opened, high, low, close))
+            reach = self.trails.get(fill.cloid, (NONE, 0))
+            mark = price - fill.side.sign * tick_of(price, known.price_decimals)
+            follows = trail_level(mark, fill.side.sign, reach) if reach[0] != NONE else 0
+            is_out_at_once = reach[0] != NONE and (points[0] - follows) * fill.side.sign <= 0
+            self.facts.enter_on_path(fill.market, row, () if is_out_at_once else points)
+
+    def _moved(self, report: OrderReport) -> None:
+        """An order changed: forget those that wait once they do not, and count entries the venue had no margin for."""
+        if report.state.is_live:
+            return
+        for seat in self.seats.values():
+            if report.cloid in (seat.entry, seat.limit) and report.reason in _NO_MARGIN:
+                self.facts.counts["no_margin"] += 1
+            if report.cloid == seat.entry:
+                seat.entry, seat.entry_side = "", 0
+            if report.cloid == seat.limit:
+                seat.limit = ""
+            if report.cloid == seat.close:
+                seat.close = ""
+
+    def _wait_through(self, row: int) -> None:
+        """Count the market orders that an outage keeps waiting."""
+        for seat in self.seats.values():
+            opened, high, low, close, volume = (column[row] for column in self.feed.grid[seat.symbol])
+            is_outage = volume == 0 and opened == high == low == close and not self.terms.fill_no_volume
+            self.facts.counts["outage_waits"] += is_outage and bool(seat.close or seat.entry or seat.limit_queues)
+            seat.limit_queues = seat.limit_queues and is_outage
+
+    def _follow(self, row: int, equity: int) -> None:
+        """Excursions of what is held over this bar, time in the market and leverage at the close."""
+        notional = 0
+        for symbol, trip in self.facts.open.items():
+            _, high, low, close, _ = self.feed.grid[symbol]
+            trip.hold(row, high[row], low[row])
+            notional += trip.size * close[row]
+        if notional:
+            self.facts.exposed += 1
+            if equity > 0:
+                self.facts.max_leverage = max(self.facts.max_leverage, notional * LEVERAGE_UNIT // equity)
+
+    def _decide(self, seat: Seat, row: int) -> None:
+        code = seat.codes[row - self.terms.delay_bars]
+        if not code and not seat.memory.waits and not seat.buys_back:
+            return
+        standing = seat.standing
+        actions, waits, is_ambiguous = machine.decide(code, row, standing, seat.memory, seat.rules)
+        memory = seat.memory
+        seat.memory = memory._replace(waits=waits)
+        self.facts.counts["ambiguous"] += is_ambiguous
+        side = 1 if actions & machine.ENTER_LONG else -1 if actions & machine.ENTER_SHORT else 0
+        if actions & machine.WITHDRAW:
+            self._withdraw(seat)
+        if actions & machine.CLOSE and not self._close(seat, ExitReason.FLIP if side else ExitReason.SIGNAL):
+            side = 0  # the venue keeps the position, so nothing opens against it
+        if side:
+            self._withdraw(seat)
+            seat.limit_at = 0
+            self._enter(seat, side, row, 0)
+        elif standing.held == 0 and standing.entry_waits == 0 and seat.buys_back:
+            _, high, low, close, _ = (column[row] for column in self.feed.grid[seat.symbol])
+            seat.follow_best(high, low, close, row)
+            if machine.may_buy_back(waits, row, memory, seat.rules):
+                self._buy_back(seat, row)
+        self._take_note()
+
+    def _buy_back(self, seat: Seat, row: int) -> None:
+        """Keep the limit that enters the left side again where it belongs after this close."""
+        side, decimals = seat.memory.exit_side, seat.leg.instrument.price_decimals
+        reach = seat.reaches[side].buy_back.at(row - self.terms.delay_bars)
+        limit = level_price(seat.best, -side, int(side < 0), reach, decimals) if reach[1] >= 0 else 0
+        if limit <= 0 or limit == seat.limit_at:
+            return
+        self._withdraw(seat)
+        seat.limit_at = limit
+        self._enter(seat, side, row, limit)
+
+    def _withdraw(self, seat: Seat) -> None:
+        for cloid in (seat.entry, seat.limit):
+            if cloid:
+                cancel_order(self.engine, cloid, Actor.ALGO)
+        self._take_note()
+
+    def _close(self, seat: Seat, reason: ExitReason) -> bool:
+        """Send the close of a whole position; whether it was taken."""
+        side = Side.SELL if seat.held > 0 else Side.BUY
+        verdict = self.engine.submit_now(
+            Proposal(seat.symbol, side, ALGO, kind=IntentKind.CLOSE, reduce_only=True, exit_reason=reason), Actor.ALGO
+        )
+        is_taken = verdict.kind is VerdictKind.EXECUTED
+        if is_taken:
+            seat.close = str((verdict.order or {})["cloid"])
+        else:
+            self._refused(verdict)
+        return is_taken
+
+    def _enter(self, seat: Seat, side: int, row: int, limit: int) -> None:
+        """An entry with its levels; one behind a close that waits is judged as if that was done. `limit` 0 is a market order."""
+        known, basis = seat.leg.instrument, limit or self.feed.grid[seat.symbol][3][row]
+        seen = row - self.terms.delay_bars
+        levels = seat.levels(side, basis, seen)
+        is_sound = levels is not None and all(level is None or level > 0 for level in levels)
+        equity = max(0, micro(self.engine.book.equity()))
+        lots = seat.lots(equity, basis, levels[0], seen, self.terms) if levels is not None and is_sound else None
+        if levels is None or lots is None:
+            self.facts.counts["bad_levels"] += 1
+            return
+        if lots == 0:
+            self.facts.counts["below_minimum"] += 1
+            return
+        stop, target = (None if value is None else value.scaleb(-known.price_decimals) for value in levels)
+        proposal = Proposal(
+            seat.symbol,
+            Side.BUY if side > 0 else Side.SELL,
+            ALGO,
+            type=OrderType.LIMIT if limit else OrderType.MARKET,
+            size=Decimal(lots).scaleb(-known.size_decimals),
+            price=Decimal(limit).scaleb(-known.price_decimals) if limit else None,
+            stop=stop,
+            target=target,
+            leverage=self.terms.leverage or seat.leg.spec.leverage,
+        )
+        if self.has_limits and self.terms.fill_qty is None:
+            proposal = seat.as_wish(proposal, seen)
+        self.door.paper.trails[seat.symbol] = seat.trail(side, seen)
+        submit = self.engine.admit_behind_close if seat.held else self.engine.submit_now
+        verdict = submit(proposal, Actor.ALGO)
+        if verdict.kind is VerdictKind.EXECUTED:
+            self._accepted(seat, verdict, side, row, limit)
+        else:
+            self._refused(verdict)
+
+    def _accepted(self, seat: Seat, verdict: Verdict, side: int, row: int, limit: int) -> None:
+        """Remember an entry that waits for its open or its price, and the levels that go with it."""
+        cloid, mark = str((verdict.order or {})["cloid"]), self.feed.grid[seat.symbol][3][row]
+        with self.engine.ledger.reading() as tx:
+            family = trading.orders_of_intent(tx, verdict.intent_id or "")
+            intent = trading.intent(tx, verdict.intent_id or "") if self.has_limits else None
+        if intent is not None and intent["plan"].get("clipped_by"):
+            self.cuts[CAP_RULES[intent["plan"]["clipped_by"]].value] += 1
+        for order in family:
+            if order.trigger is not None:
+                self.levels[order.cloid] = int(order.trigger.scaleb(seat.leg.instrument.price_decimals))
+                if order.leg == "stop":
+                    self.stops[cloid] = self.levels[order.cloid]
+        if limit:
+            self.trails[cloid] = seat.reaches[side].trailing.at(row - self.terms.delay_bars)
+            seat.limit, seat.limit_queues = cloid, (limit - mark) * side >= 0
+        else:
+            seat.entry, seat.entry_side = cloid, side
+
+    def _refused(self, verdict: Verdict) -> None:
+        rule = verdict.rule
+        text = verdict.rejection.message if verdict.rejection else verdict.message
+        self.rejections[rule.value if rule else "VENUE"] += 1
+        if rule is Rule.MARGIN or "Insufficient margin" in text:
+            self.facts.counts["no_margin"] += 1
+        elif rule is Rule.SHAPE and "below the minimum" in text:
+            self.facts.counts["below_minimum"] += 1
+        elif rule in (Rule.SHAPE, Rule.PROTECTION) or "TP/SL" in text:
+            self.facts.counts["bad_levels"] += 1
+        else:
+            self.facts.counts["venue_refused"] += 1
+
+    def _close_at_end(self) -> None:
+        for seat in self.seats.values():
+            if seat.held:
+                close_market(self.engine, seat.symbol, Actor.SYSTEM, ExitReason.END)
+        self._take_note()
+
+
+def _path_after(path: str, side: Side, bar: tuple[int, int, int, int]) -> tuple[int, ...]:
+    """Path points of a bar after a resting entry of `side` has filled on its way."""
+    opened, high, low, close = bar
+    toward, beyond = (low, high) if side is Side.BUY else (high, low)
+    is_toward_first = path == "adverse" or opened - low == high - opened or (opened - low < high - opened) == (side is Side.BUY)
+    return (toward, beyond, close) if is_toward_first else (toward, close)
+
+
+def _stay_closed() -> None:
+    """Orders of a close are sent before the next open is played."""

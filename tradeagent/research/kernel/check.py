@@ -1,0 +1,24 @@
+"""One compiled look at a market's bars before they are simulated."""
+
+from tradeagent.algos.bars import Floats, Ints
+from tradeagent.research.kernel.native import entrance
+
+
+@entrance
+def first_bad_bar(time: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, volume: Floats) -> int:
+    """The first row that is out of order, has a price or volume missing, not positive or outside high and low; -1 when all are good."""
+    is_good = True
+    for row in range(len(time)):
+        around = (low[row] <= opened[row]) & (low[row] <= close[row]) & (opened[row] <= high[row]) & (close[row] <= high[row])
+        is_good &= around & (low[row] > 0.0) & (high[row] < 1e15) & (volume[row] >= 0.0) & (volume[row] < 1e18)
+    for row in range(1, len(time)):
+        is_good &= time[row] > time[row - 1]
+    if is_good:
+        return -1
+    for row in range(len(time)):
+        around = low[row] <= opened[row] <= high[row] and low[row] <= close[row] <= high[row]
+        if not (around and low[row] > 0.0 and high[row] < 1e15 and 0.0 <= volume[row] < 1e18):
+            return row
+        if row and time[row] <= time[row - 1]:
+            return row
+    return -1

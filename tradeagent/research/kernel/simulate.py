@@ -1,0 +1,87 @@
+"""One run of the kernel from legs and terms to `Run`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tradeagent.algos.bars import Ints
+from tradeagent.domain.errors import InvalidInput
+from tradeagent.market.series import funding_series
+from tradeagent.research.kernel import fields as f
+from tradeagent.research.kernel.loop import run
+from tradeagent.research.kernel.prepare import prepared
+from tradeagent.research.kernel.tape import Tape
+from tradeagent.research.run import Leg, Run, Terms, Trades
+
+FIRST_ROOM = 1024
+COUNTS = {
+    "ambiguous": f.AMBIGUOUS,
+    "below_minimum": f.BELOW_MINIMUM,
+    "no_margin": f.NO_MARGIN,
+    "bad_levels": f.BAD_LEVEL,
+    "venue_refused": f.REFUSED,
+    "outage_waits": f.OUTAGE_WAITS,
+    "over_capacity_fills": f.OVER_CAPACITY,
+    "liquidations": f.LIQUIDATIONS,
+}
+
+
+def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
+    """Play signals on bars with the market semantics of execution.md §7, on one cross-margin account; equal to the venue to 10⁻⁶ USDC.
+
+    Raises InvalidInput or InvalidConfig for legs and terms that cannot be simulated, and InvalidInput when a position grows so large that
+    its money would leave int64 (above 10⁹ USDC).
+    """
+    tape, memory = prepared(legs, terms)
+    trades, equity = played(tape, memory)
+    return _as_run(legs, memory, trades, equity)
+
+
+def played(tape: Tape, memory: Ints) -> tuple[Ints, Ints]:
+    """Trades (rows of `Trades`) and equity of one pass, which leaves the memory as it is at its end."""
+    rows, first = tape.close.shape[1], int(memory[0, f.ROW])
+    equity = np.empty(rows, np.int64)
+    equity[:first] = memory[0, f.CASH]
+    trades = np.empty((max(FIRST_ROOM, 2 * f.TRIPS_A_BAR * len(memory)), f.TRADE_COLUMNS), np.int64)
+    count = 0
+    while True:
+        count = run(tape, memory, trades, equity, count)
+        if memory[0, f.OVERFLOW]:
+            row = int(memory[0, f.ROW]) - 1
+            raise InvalidInput(
+                f"bar {row}: a position would grow above {int(memory[0, f.MONEY_LIMIT]) // 10**6} USDC, more than a backtest can count",
+                hint="start with less capital, or size by a fixed amount",
+            )
+        if memory[0, f.ROW] >= rows:
+            return trades[:count], equity
+        trades = np.concatenate((trades, np.empty_like(trades)))
+
+
+def _as_run(legs: Sequence[Leg], memory: Ints, trades: Ints, equity: Ints) -> Run:
+    account = memory[0]
+    return Run(
+        equity=equity,
+        trades=_columns(trades),
+        open_trades=_columns(memory[len(legs) + 1 :][: int(account[f.TRADES])]),
+        fees=int(account[f.FEES]),
+        funding=int(account[f.FUNDING]),
+        slippage=int(account[f.SLIPPAGE]),
+        turnover=int(account[f.TURNOVER]),
+        exposed=int(account[f.EXPOSED]),
+        max_leverage=int(account[f.MAX_LEVERAGE]),
+        counts={name: int(account[column]) for name, column in COUNTS.items()} | {"funding_missing": _missing_hours(legs)},
+    )
+
+
+def _columns(table: Ints) -> Trades:
+    return Trades(*(np.ascontiguousarray(table[:, column]) for column in range(f.TRADE_COLUMNS)))
+
+
+def _missing_hours(legs: Sequence[Leg]) -> int:
+    """How many funding payments were due between the first and the last open and have no row; 0 where funding is off."""
+    total = 0
+    for leg in legs:
+        if len(leg.funding_hours):
+            rows = funding_series("", leg.instrument.symbol, leg.funding_hours.copy(), np.zeros(len(leg.funding_hours)))
+            total += rows.missing_hours(int(leg.bars.time[0]), int(leg.bars.time[-1]))
+    return total

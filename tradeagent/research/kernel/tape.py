@@ -1,0 +1,30 @@
+"""What a pass reads, as arrays that all legs share, and what it is called in the compiled code."""
+
+from typing import NamedTuple
+
+from tradeagent.algos.bars import Floats, Ints
+from tradeagent.algos.signals import Codes
+
+PRICE_SCALE, SIZE_SCALE, HIGHEST_RATE, FIRST_FACTOR = 0, 1, 2, 3
+LEVELS_A_SIDE = 4
+FACTORS = FIRST_FACTOR + 2 * LEVELS_A_SIDE
+
+
+class Tape(NamedTuple):
+    """Bars as (legs, rows) floats in quote and base units, codes alike, and the series that levels are measured by, (series, rows).
+
+    `factors` holds per leg 10^price_decimals, 10^size_decimals, the highest maintenance rate and, for long and short, what turns the series
+    of stop, target, trailing and buy-back into storage units. `fund_rows` are the rows that pay, leg after leg, each leg ended by a row
+    beyond the last bar.
+    """
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    codes: Codes
+    series: Floats
+    factors: Floats
+    fund_rows: Ints
+    fund_rates: Ints

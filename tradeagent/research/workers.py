@@ -1,0 +1,299 @@
+"""Where points are evaluated: in this process, in worker processes on this machine, or on a Dask cluster. A point gives the same outcome
+in each of them, so where it ran can only be told from the clock."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from math import ceil
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from tradeagent.domain.errors import InvalidConfig, TradeAgentError, VenueError
+from tradeagent.research.optimise import Outcome, Request
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+
+    import distributed
+
+TASK_S = 0.05
+WORTH_A_POOL_S = 3.0
+_RESTARTS = 3
+_CONNECT_S, _LOOK_S, _ALONE_S = 10, 5, 60
+Chunk = list[Request]
+
+
+class Job(Protocol):
+    """All that evaluating a point needs, picklable. `key` tells one job from another."""
+
+    @property
+    def key(self) -> str: ...
+
+    def open(self) -> Callable[[Request], Outcome]:
+        """Prepare once in each process (compile, remember indicators); the function that evaluates one point."""
+
+
+class Place(Protocol):
+    """Somewhere to evaluate."""
+
+    def evaluate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes with the place of their request, as they are ready."""
+
+
+def open_place(job: Job, workers: int | None, cluster: str | None) -> AbstractContextManager[Place]:
+    """Workers None: this process, and one process a core once the work is long enough to repay their start. 1: this process only."""
+    if cluster is not None:
+        return Cluster(job, cluster)
+    return Here(job) if workers == 1 else Local(job, workers)
+
+
+class Here:
+    """One after the other, in this process."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._evaluate: Callable[[Request], Outcome] | None = None
+        self.each_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._evaluate = None
+
+    def evaluate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        if self._evaluate is None:
+            self._evaluate = self._job.open()
+        for place, request in enumerate(requests):
+            began = time.monotonic()
+            outcome = self._evaluate(request)
+            self.each_s = _smoothed(self.each_s, time.monotonic() - began)
+            yield place, outcome
+
+
+class Local:
+    """Worker processes of this machine. Without a number of them, they start only when evaluating here has taken a while."""
+
+    def __init__(self, job: Job, workers: int | None) -> None:
+        self._job, self._asked = job, workers
+        self._workers = workers or os.cpu_count() or 1
+        self._here = Here(job)
+        self._spent_s = 0.0
+        self._each_s = 0.0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=error is None, cancel_futures=True)
+
+    def evaluate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        if self._asked is None and (self._spent_s < WORTH_A_POOL_S or self._here.each_s < TASK_S / 5 or self._workers == 1):
+            began = time.monotonic()
+            yield from self._here.evaluate(requests)
+            self._spent_s += time.monotonic() - began
+            return
+        left = dict(enumerate(requests))
+        for attempt in range(_RESTARTS + 1):
+            yield from self._spread(left, last=attempt == _RESTARTS)
+            if not left:
+                return
+
+    def _spread(self, left: dict[int, Request], *, last: bool) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes of `left`, which shrinks; returns early when a worker died, unless that has happened too often."""
+        from concurrent.futures import as_completed
+        from concurrent.futures.process import BrokenProcessPool
+
+        pool = self._pool = self._pool or self._started()
+        futures: dict[Future[tuple[list[Outcome], float]], list[int]] = {}
+        try:
+            for places in chunks(list(left), max(self._here.each_s, self._each_s), self._workers):
+                futures[pool.submit(_in_worker, [left[place] for place in places])] = places
+            for future in as_completed(futures):
+                outcomes, took_s = future.result()
+                self._each_s = _smoothed(self._each_s, took_s / len(outcomes))
+                for place, outcome in zip(futures[future], outcomes, strict=True):
+                    del left[place]
+                    yield place, outcome
+        except BrokenProcessPool:
+            self._pool = None
+            if last:
+                raise VenueError(
+                    f"workers: a worker process died {_RESTARTS + 1} times", hint="memory may be short: try --workers 1"
+                ) from None
+
+    def _started(self) -> "ProcessPoolExecutor":
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_worker, initargs=(self._job,))
+
+
+class Cluster:
+    """The workers of a Dask scheduler. Lost workers are replaced by those that stay; with none for a minute it gives up."""
+
+    def __init__(self, job: Job, address: str, alone_s: float = _ALONE_S) -> None:
+        self._job, self._address, self._alone_s = job, address, alone_s
+        self._each_s = 0.0
+        self._client: distributed.Client | None = None
+        self._handle: distributed.Future | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            import distributed
+        except ImportError:
+            raise InvalidConfig(
+                "cluster: the extra `cluster` is not installed", hint="pip install 'tradeagent[cluster]', or leave --cluster out"
+            ) from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        try:
+            self._client = distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            hint = "give the address that `dask scheduler` printed, like tcp://127.0.0.1:8786"
+            raise VenueError(f"cluster: no scheduler answers at {self._address!r} ({error})", hint=hint) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def evaluate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        left = dict(enumerate(requests))
+        for attempt in range(_RESTARTS + 1):
+            yield from self._spread(left, last=attempt == _RESTARTS)
+            if not left:
+                return
+
+    def _spread(self, left: dict[int, Request], *, last: bool) -> Iterator[tuple[int, Outcome]]:
+        client = self._client
+        assert client is not None
+        cores = self._cores()
+        if self._handle is None:
+            self._handle = client.scatter(self._job, broadcast=True, hash=False)
+        futures = {}
+        for places in chunks(list(left), self._each_s, cores):
+            requests = [left[place] for place in places]
+            futures[client.submit(_on_cluster, self._handle, requests, pure=False)] = places
+        waiting = set(futures)
+        while waiting:
+            done = self._ready(waiting)
+            waiting -= done
+            for future in done:
+                if not self._usable(future, last=last):
+                    self._handle = None
+                    continue
+                outcomes, took_s = future.result()
+                self._each_s = _smoothed(self._each_s, took_s / len(outcomes))
+                for place, outcome in zip(futures[future], outcomes, strict=True):
+                    del left[place]
+                    yield place, outcome
+
+    def _usable(self, future: "distributed.Future", *, last: bool) -> bool:
+        """Whether it holds outcomes; False when its worker or the job was lost. Other failures are raised as what they are."""
+        import distributed
+
+        if future.status == "finished":
+            return True
+        error = None if future.status in ("cancelled", "lost") else future.exception()
+        if isinstance(error, TradeAgentError):
+            raise error
+        if error is not None and not isinstance(error, distributed.KilledWorker):
+            hint = "the workers need the same tradeagent and the same libraries as this machine"
+            raise VenueError(f"cluster: a worker failed with {type(error).__name__}: {error}", hint=hint)
+        if last:
+            raise VenueError("cluster: workers were lost again and again", hint="look at their logs; memory may be short")
+        return False
+
+    def _ready(self, waiting: "set[distributed.Future]") -> "set[distributed.Future]":
+        """At least one that has ended; VenueError when there has been no worker for too long."""
+        import distributed
+
+        assert self._client is not None
+        alone_since: float | None = None
+        while True:
+            try:
+                with self._client.as_current():
+                    return set(distributed.wait(waiting, timeout=_LOOK_S, return_when="FIRST_COMPLETED").done)
+            except TimeoutError:
+                now = time.monotonic()
+                alone_since = (alone_since or now) if not self._worker_count() else None
+                if alone_since is not None and now - alone_since >= self._alone_s:
+                    raise self._alone() from None
+
+    def _cores(self) -> int:
+        waited_until = time.monotonic() + self._alone_s
+        while not (count := self._worker_count()):
+            if time.monotonic() > waited_until:
+                raise self._alone()
+            time.sleep(0.1)
+        return count
+
+    def _worker_count(self) -> int:
+        assert self._client is not None
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(int(worker["nthreads"]) for worker in workers)
+
+    def _alone(self) -> VenueError:
+        hint = f"start one with `dask worker {self._address}`, then run the same command again: finished trials are kept"
+        return VenueError(f"cluster: the scheduler {self._address} has had no worker for {self._alone_s:g} s", hint=hint)
+
+
+def chunks(places: list[int], each_s: float, workers: int) -> Iterator[list[int]]:
+    """Slices that take at least `TASK_S` each where that leaves work for everyone."""
+    size = max(1, ceil(TASK_S / each_s)) if each_s > 0 else 1
+    size = max(1, min(size, ceil(len(places) / workers)))
+    for start in range(0, len(places), size):
+        yield places[start : start + size]
+
+
+_opened: tuple[str, Callable[[Request], Outcome]] | None = None
+_opening = threading.Lock()
+
+
+def _begin_worker(job: Job) -> None:
+    """Ctrl-C is the parent's; and a worker whose parent was killed must not stay."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _open(job)
+
+
+def _leave_with_parent() -> None:
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _open(job: Job) -> Callable[[Request], Outcome]:
+    global _opened  # noqa: PLW0603  # a worker process prepares a job once
+    with _opening:
+        if _opened is None or _opened[0] != job.key:
+            _opened = job.key, job.open()
+        return _opened[1]
+
+
+def _in_worker(requests: Chunk) -> tuple[list[Outcome], float]:
+    assert _opened is not None
+    return _timed(_opened[1], requests)
+
+
+def _on_cluster(job: Job, requests: Chunk) -> tuple[list[Outcome], float]:
+    return _timed(_open(job), requests)
+
+
+def _timed(evaluate: Callable[[Request], Outcome], requests: Chunk) -> tuple[list[Outcome], float]:
+    began = time.monotonic()
+    return [evaluate(request) for request in requests], time.monotonic() - began
+
+
+def _smoothed(old: float, new: float) -> float:
+    return new if not old else 0.8 * old + 0.2 * new
