@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from tradeagent.domain.clock import HOUR_MS, MINUTE_MS, SimulatedClock, iso
 from tradeagent.domain.errors import NotFound, VenueError
 from tradeagent.hyperliquid.client import Candles, InfoClient, ListedMarket, Payments
-from tradeagent.hyperliquid.loopback import Fault, InfoServer, Served
+from tradeagent.hyperliquid.loopback import Fault, InfoServer, Served, candles_of_parquet
 from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.fetch import FetchPage, FetchReport, fetch_bars, fetch_funding, listed_market
 from tradeagent.market.follow import Followed, NewBars, Trouble, follow
+from tradeagent.market.quality import holes
 from tradeagent.market.series import bar_series, funding_series
 from tradeagent.workspace.web import Patience
 
@@ -301,3 +302,30 @@ def test_a_kill_in_the_middle_keeps_what_was_done_and_the_next_run_goes_on(wareh
     assert len(warehouse.bars(KEY)) >= 5_000
     run(fetch_bars(warehouse, client, KEY, (BEGIN, None)))
     assert np.array_equal(warehouse.bars(KEY).ts, made().ts[:12_000])
+
+
+@pytest.mark.real_data
+def test_a_real_market_followed_for_months_is_the_file_it_came_from(warehouse, shared_data):
+    """The venue keeps 5,000 bars; somebody who fetches every 17 days owns all of them, and one who was away longer has a hole."""
+    five, key = 5 * MINUTE_MS, SeriesKey("hyperliquid", "BTC", 5 * MINUTE_MS)
+    whole = candles_of_parquet(shared_data / "hyperliquid_BTC_5m.parquet")
+    first, last = int(whole.ts[0]), int(whole.ts[-1]) + five
+    clock = SimulatedClock(first + 4_000 * five)
+    away = Warehouse(warehouse.root / "away")
+    with InfoServer(Served(clock.now_ms, {"meta": META}, {("BTC", five): whole})) as server:
+        client = InfoClient(server.url, clock, per_minute=10**9)
+        while True:
+            client.markets()
+            report = run(fetch_bars(warehouse, client, key, (None, None)))
+            if clock.now_ms() in (first + 4_000 * five, last + five):
+                run(fetch_bars(away, client, key, (None, None)))
+            if clock.now_ms() > last:
+                break
+            clock.advance_to(min(clock.now_ms() + 4_500 * five, last + five))
+        client.close()
+    stored = warehouse.bars(key)
+    assert np.array_equal(stored.ts, whole.ts)
+    assert np.array_equal(np.array([stored.open, stored.high, stored.low, stored.close, stored.volume]), whole.values)
+    assert (report.gaps, report.conflicts) == (0, 0)
+    (hole,) = holes(away, key)
+    assert hole.missing_bars == len(whole) - len(away.bars(key))

@@ -182,6 +182,14 @@ def recorded_answers(folder: Path) -> dict[str, Any]:
     return answers
 
 
+def candles_of_parquet(file: Path) -> Candles:
+    """A series to serve, from columns ts (ms), open, high, low, close, volume in time order."""
+    import duckdb
+
+    read = duckdb.connect().execute("SELECT ts, open, high, low, close, volume FROM read_parquet(?) ORDER BY ts", [str(file)]).fetchnumpy()
+    return Candles(read["ts"], np.array([read[name] for name in ("open", "high", "low", "close", "volume")]))
+
+
 def _candle(series: Candles, row: int, interval_ms: int) -> Body:
     opened = int(series.ts[row])
     prices = dict(zip("ohlcv", (_text(value) for value in series.values[:, row]), strict=True))

@@ -125,15 +125,22 @@ def _from_ics(text: str, source: str) -> tuple[list[dict[str, Any]], int]:
         raise DataError(f"{source}: is no ICS calendar: {str(error)[:120]}", hint=_HINT) from None
     rows = []
     for entry in entries:
-        start = entry.get("DTSTART")
         categories = entry.get("CATEGORIES")
-        names = [str(name) for name in getattr(categories, "cats", [])] if categories is not None else []
-        kind = next((name.lower() for name in names if name.lower() in KINDS), None)
-        rows.append(
-            {"time": getattr(start, "dt", None), "title": entry.get("SUMMARY"), "kind": kind, "importance": entry.get("X-IMPORTANCE")}
-            | {"symbols": entry.get("X-SYMBOLS")}
-        )
+        names = [str(name).lower() for name in getattr(categories, "cats", [])]
+        kind = next((name for name in names if name in KINDS), None)
+        extra = {"importance": entry.get("X-IMPORTANCE"), "symbols": entry.get("X-SYMBOLS")}
+        rows.append({"time": _start(entry), "title": entry.get("SUMMARY"), "kind": kind, **extra})
     return rows, sum(entry.get("RRULE") is not None for entry in entries)
+
+
+def _start(entry: Any) -> object:
+    """When an entry begins; None for a time that icalendar cannot read."""
+    from icalendar.error import BrokenCalendarProperty
+
+    try:
+        return getattr(entry.get("DTSTART"), "dt", None)
+    except BrokenCalendarProperty:
+        return None
 
 
 def _from_json(text: str, source: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from tradeagent.workspace.web import Patience, Web
 
 CRYPTOPANIC, TIINGO = "cryptopanic", "tiingo"
 _HINT = "check the address in config.yml (news.feeds, news.cryptopanic, news.tiingo), or try again later"
-_PATIENCE = Patience(silence_s=15, total_s=30, attempts=3, max_bytes=8_000_000)
+_PATIENCE = Patience(silence_s=15, total_s=30, attempts=3, max_bytes=4_000_000)
 _MAX_ITEMS = 1_000
 _MAX_URL = 2_000
 
@@ -76,13 +76,18 @@ def parse_feed(body: bytes, source: str, now_ms: int) -> list[NewsItem]:
     """Entries of an RSS or Atom document. One without a date is published now. VenueError when it is no feed."""
     import feedparser
 
-    # As a stream: bytes that name a file of this machine would be opened by feedparser.
-    parsed = feedparser.parse(BytesIO(body))
+    # As a stream: bytes that name a file of this machine would be opened by feedparser. Its own cleaning takes minutes over a big feed.
+    try:
+        parsed = feedparser.parse(BytesIO(body), sanitize_html=False, resolve_relative_uris=False)
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError, AssertionError) as error:
+        raise VenueError(f"{source}: the feed cannot be read ({type(error).__name__})", hint=_HINT) from None
     if not parsed.get("version") and not parsed.entries:
         raise VenueError(f"{source}: the answer is no RSS or Atom feed", hint=_HINT)
     items = []
     for entry in parsed.entries[:_MAX_ITEMS]:
-        moment = entry.get("published_parsed") or entry.get("updated_parsed")
+        # A plain dict: feedparser's own warns when it is asked for `updated_parsed`.
+        times = dict(entry)
+        moment = times.get("published_parsed") or times.get("updated_parsed")
         published = timegm(moment) * 1000 if moment else now_ms
         items.append(
             _item(source, entry.get("id") or entry.get("link"), entry.get("title"), entry.get("link"), entry.get("summary"), published)
