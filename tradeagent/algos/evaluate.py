@@ -12,6 +12,7 @@ from tradeagent.algos.bars import Bars, Floats
 from tradeagent.algos.expressions import Name, condition, formula
 from tradeagent.algos.formulas import Formulas, Truths, Value, look_back
 from tradeagent.algos.indicators import INDICATORS, compute, warmup
+from tradeagent.algos.memory import keep_freed_columns
 from tradeagent.algos.scope import SINGLE, BarColumn, Output, atr_use, expressions_of, meaning_of, sides_of, sizing_output, used_by
 from tradeagent.algos.signals import Code, Codes, Distance, Levels, Signals
 from tradeagent.algos.spec import AlgoSpec, IndicatorUse, Level, LevelKind, Param, SideRules, SizingKind
@@ -31,6 +32,7 @@ class Evaluator:
     `memory_bytes` of columns, the least recently used going first. Not for several threads at once."""
 
     def __init__(self, bars: Bars, *, memory_bytes: int = MEMORY_BYTES) -> None:
+        keep_freed_columns()
         self.bars = bars
         self._memory_bytes = memory_bytes
         self._held_bytes = 0

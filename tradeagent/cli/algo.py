@@ -41,7 +41,7 @@ def list_() -> None:
         try:
             rows.append(_row(find(session().ledger, name), "saved"))
         except TradeAgentError as error:
-            rows.append({"name": name, "kind": "saved", "version": None, "problem": error.message})
+            rows.append({"name": name, "kind": "saved", "version": None, "description": f"broken: {error.message}"})
     rows += [_row(built_in(name), "built_in") for name in catalogue.BUILT_INS]
     rows += [_row(built_in(name), "template") for name in catalogue.TEMPLATES]
     hint = "" if names else "\n\nnone saved yet: `tradeagent algo new NAME --template sma_cross`"
