@@ -121,6 +121,13 @@ def test_the_checker_finds_a_reservation_and_an_intent_that_are_left(tmp_path: P
     arena.done()
 
 
+@pytest.mark.slow
+def test_kernel_and_door_trade_random_algos_alike() -> None:
+    counts = play("parity", 12)
+    assert counts["algos"] >= 12
+    assert counts["trades"] > 0
+
+
 def test_the_sums_find_what_is_over_a_cap(tmp_path: Path) -> None:
     arena = Arena(tmp_path / "a")
     enter("buy", "BTC", "21", protected=False)(arena)

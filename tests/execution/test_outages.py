@@ -149,6 +149,28 @@ def test_a_close_that_is_too_small_for_what_is_held_does_not_keep_another_from_b
     assert (held.held(), held.differences()) == (0, [])
 
 
+def test_a_close_that_waits_for_its_price_does_not_keep_a_flatten_from_closing(new_world: NewWorld) -> None:
+    for waiting in ({"type": "limit", "price": 150}, {"type": "stop_market", "trigger": 80}):
+        world = new_world()
+        world.submit("buy", size="2")
+        world.play()
+        assert world.submit("sell", size="2", reduce_only=True, **waiting).kind is EXECUTED
+        flatten(world.engine, Actor.MANUAL, ExitReason.FLATTEN)
+        world.play()
+        assert (world.held(), world.orders()) == (0, [])
+
+
+def test_a_flatten_closes_at_the_mark_at_once_what_an_agent_will_close_at_the_next_open(new_world: NewWorld) -> None:
+    world = new_world(live=True)
+    world.submit("buy", size="2")
+    world.play()
+    assert world.close().kind is EXECUTED and world.held() == 2
+    (verdict,) = flatten(world.engine, Actor.MANUAL, ExitReason.FLATTEN)
+    assert verdict.fills and world.held() == 0
+    world.play()
+    assert (world.held(), world.orders(), world.differences()) == (0, [], [])
+
+
 def test_a_halt_in_an_outage_closes_once_and_not_at_every_bar(new_world: NewWorld) -> None:
     world = new_world(limits={"max_daily_loss_quote": 10})
     world.submit("buy", size="2")

@@ -1,6 +1,7 @@
 """The door of a backtest: the real engine over a paper account that nobody keeps, for one algorithm.
 
-Without limits it judges only what the venue would refuse anyway, so that a backtest and its compiled twin mean the same.
+Without limits it judges what no person set: shape, ownership, levels on the right side of entry and liquidation, margin. The compiled
+kernel refuses the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ from tradeagent.workspace.latch import Gate
 WALLET = "backtest"
 ALGO = "backtest_1"
 Happening = Fill | FundingPayment | OrderReport
-VENUE_RULES = frozenset({Rule.SHAPE, Rule.LEASE, Rule.SCOPE, Rule.PROTECTION, Rule.MARGIN})
+UNLIMITED_RULES = frozenset({Rule.SHAPE, Rule.LEASE, Rule.SCOPE, Rule.PROTECTION, Rule.MARGIN})
 NO_LIMITS = Limits(LimitKind.ALGO, dict.fromkeys(SPECS), dict.fromkeys(SPECS, "off"))
 
 
@@ -94,7 +95,7 @@ class BacktestEngine(ExecutionEngine):
 
 
 class UnlimitedEngine(BacktestEngine):
-    """The door with the rules that do not come from a person's limits: shape, ownership and margin."""
+    """The door with the rules that do not come from a person's limits or the state of the market."""
 
     def _judged(self, tx: Connection, proposal: Proposal, actor: Actor, flipping: bool) -> tuple[Verdict, Plan | None]:
         state = self.state(tx, actor)
@@ -107,7 +108,7 @@ class UnlimitedEngine(BacktestEngine):
             return Verdict(VerdictKind.REJECTED, rejection=error.rejection, checks=(shape,)), None
         checks = [RuleCheck(Rule.SHAPE, ok=True)]
         for rule, entry_only, check in rules.CHECKS:
-            if rule not in VENUE_RULES or (entry_only and not made.is_entry):
+            if rule not in UNLIMITED_RULES or (entry_only and not made.is_entry):
                 continue
             found = check(made, state)
             checks.append(RuleCheck(rule, found.rejection is None, found.value, found.limit))
@@ -148,7 +149,7 @@ class BacktestDoor:
 def open_backtest_door(
     folder: Path, instruments: Mapping[str, Instrument], account: Account, begin_ms: int, limits: Limits | None = None
 ) -> BacktestDoor:
-    """A door on a fresh account at `begin_ms`, kept in `folder` and nowhere else; `limits` None judges the venue's rules only."""
+    """A door on a fresh account at `begin_ms`, kept in `folder` and nowhere else; `limits` None leaves `UNLIMITED_RULES`."""
     clock = SimulatedClock(begin_ms)
     create_ledger(folder / "ledger.db").close()
     ledger = open_ledger(folder / "ledger.db", durable=False)

@@ -15,6 +15,7 @@ from tradeagent.domain.names import (
     IntentKind,
     KillPolicy,
     Level,
+    OrderType,
     ReconcilePhase,
     Rule,
     Side,
@@ -71,12 +72,9 @@ def flatten(engine: ExecutionEngine, actor: Actor, reason: ExitReason) -> list[V
 
 
 def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: ExitReason) -> Verdict:
-    """Close the whole net position of a market, once: a close that already waits for it (in an outage) is left to wait."""
+    """Close the whole net position of a market, once: a close that waits out an outage for all of it is left to wait."""
     size = engine.book.net(market).size
-    with engine.ledger.reading() as tx:
-        live = trading.live_orders(tx, engine.wallet.name)
-    waiting = sum((o.size - o.filled for o in live if o.market == market and o.leg == "close" and o.oid is not None), ZERO)
-    if size and waiting >= abs(size):
+    if size and _waiting_to_close(engine, market) >= abs(size):
         return Verdict(VerdictKind.NOOP, message=f"a close of {market} {plain(abs(size))} waits for the next trade")
     proposal = Proposal(
         market=market,
@@ -89,6 +87,15 @@ def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: Exi
         reason=reason.value,
     )
     return engine.submit_now(proposal, actor)
+
+
+def _waiting_to_close(engine: ExecutionEngine, market: str) -> Decimal:
+    """Base units of closes that would have filled at the mark by now if the market traded: a person's and the system's."""
+    at_mark = {terms.scope.controller_id for actor, terms in engine.terms.items() if actor in (Actor.MANUAL, Actor.SYSTEM)}
+    with engine.ledger.reading() as tx:
+        live = trading.live_orders(tx, engine.wallet.name)
+    closes = (o for o in live if o.market == market and o.leg == "close" and o.type == OrderType.MARKET.value and o.oid is not None)
+    return sum((o.size - o.filled for o in closes if o.controller_id in at_mark), ZERO)
 
 
 def killed_incident(wallet: str | None, deployment: str | None) -> notes.Incident:

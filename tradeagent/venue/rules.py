@@ -49,7 +49,7 @@ def group_objection(book: Book, orders: Sequence[VenueOrder]) -> str | None:
 
 def position_objection(orders: Sequence[VenueOrder]) -> str | None:
     """Why orders that are to cover a position are refused together: they are reduce-only triggers, one of a kind."""
-    if not 1 <= len(orders) <= 2 or len({asked.type.is_stop for asked in orders}) != len(orders):
+    if not orders or len({asked.type.is_stop for asked in orders}) != len(orders):
         return "Unexpected number of trigger orders"
     return None if all(asked.type.is_trigger and asked.reduce_only for asked in orders) else BAD_TRIGGER
 
