@@ -169,7 +169,7 @@ def test_a_result_is_kept_listed_and_shown(made: Path, capsys: pytest.CaptureFix
     assert [row["id"] for row in listed] == [found["id"]] and listed[0]["state"] == "current"
     for reference in (found["id"], found["id"][-8:].lower(), "last"):
         shown = ask(capsys, made, "backtest", "show", reference, "--trades")
-        assert shown == found | {"moved": None}
+        assert shown == found | {"moved": None, "state": "current"}
     assert "trades" not in ask(capsys, made, "backtest", "show", "last")
 
 
@@ -215,6 +215,8 @@ def test_a_result_of_another_kernel_is_stale(made: Path, capsys: pytest.CaptureF
     found = backtested(capsys, made)
     monkeypatch.setattr(backtest, "kernel_version", lambda: "another")
     assert {row["id"]: row["state"] for row in ask(capsys, made, "backtest", "list")}[found["id"]] == "stale"
+    assert ask(capsys, made, "backtest", "show", found["id"])["state"] == "stale"
+    assert "another kernel made this" in told(capsys, made, "backtest", "show", found["id"])
 
 
 def test_a_person_reads_sections(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

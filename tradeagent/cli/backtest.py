@@ -102,7 +102,7 @@ def list_(
 @app.command()
 def show(backtest: Reference, trades: Annotated[bool, typer.Option("--trades", help="list every trade")] = False) -> None:
     """One stored backtest as it was told when it ran."""
-    from tradeagent.cli.backtest_text import report
+    from tradeagent.cli.backtest_text import report, state_of
     from tradeagent.research import store
     from tradeagent.research.result import trades_json
 
@@ -110,7 +110,8 @@ def show(backtest: Reference, trades: Annotated[bool, typer.Option("--trades", h
     config = kept.config
     times = kept.closes - config["interval_ms"]
     rows = trades_json(kept.trades, times, _instrument(config["venue"], config["market"])) if trades else None
-    document = dict(kept.document) | {"moved": kept.moved} | ({} if rows is None else {"trades": rows})
+    document = dict(kept.document) | {"moved": kept.moved, "state": state_of(kept.moved, kept.document["kernel"])}
+    document |= {} if rows is None else {"trades": rows}
     session().output.document(document, report(document, rows))
 
 

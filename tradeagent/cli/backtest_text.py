@@ -25,8 +25,10 @@ def report(document: Document, trades: Sequence[Mapping[str, Any]] | None = None
     data = document["data"]
     version = f"@{document['version']}" if document["version"] else ""
     label = "synthetic " if data["venue"] == "synthetic" else ""
+    aged = {"stale": "another kernel made this", "moved": f"made again, it moved: {document.get('moved')}"}
     parts = [
         f"{document['algo']}{version} on {label}{data['market']} {data['interval']}, {_day(data['first'])} to {_day(data['last'])}",
+        aged.get(document.get("state", ""), ""),
         _section("Data", _data(document)),
         _section("Costs", _costs(document)),
         _section("Result", _result(document)),
@@ -61,7 +63,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "sharpe": row["sharpe"],
             "drawdown_pct": row["max_drawdown_pct"],
             "trades": row["trades"],
-            "state": _state(row, current),
+            "state": _state(row["moved"], row["kernel"], current),
         }
         for row in rows
     ]
@@ -225,12 +227,19 @@ def _question(kept: Any) -> dict[str, Any]:
     return {"time": iso(kept.created_ms), "algo": document["algo"], "version": document["version"], **config, **params, **data}
 
 
-def _state(row: Mapping[str, Any], current: str) -> str:
-    if row["moved"]:
+def state_of(moved: str | None, kernel: str) -> str:
+    """current; stale (made by another kernel); after --again equal or moved."""
+    from tradeagent.research.backtest import kernel_version
+
+    return _state(moved, kernel, kernel_version())
+
+
+def _state(moved: str | None, kernel: str, current: str) -> str:
+    if moved:
         return "moved"
-    if row["kernel"] != current:
+    if kernel != current:
         return "stale"
-    return "current" if row["moved"] is None else "equal"
+    return "current" if moved is None else "equal"
 
 
 def _figure(metrics: Mapping[str, Any], key: str, unit: str) -> str:

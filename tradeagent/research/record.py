@@ -26,7 +26,7 @@ from tradeagent.research.run import Leg, Run, Trades
 from tradeagent.research.sensitivity import sensitivity
 
 JUDGED_BY = "algo"
-MOST_JUDGED, ENOUGH_JUDGED = 10_000, 5_000
+MOST_JUDGED, ENOUGH_JUDGED = 5_000, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +102,26 @@ def _judged(desk: Desk, algo: StoredAlgo, loaded: Loaded, setup: Setup, run: Run
         trials.add(tx, [one], desk.clock.now_ms())
         tries = trials.of_idea(tx, one.idea)
         search = _newest_search(tx, one.idea)
-    impact, every = _impact(run, leg, setup)
+    impact, judged_entries = _impact(run, leg, setup)
     worse = sensitivity(run, [leg], terms, simulate)
     judged = honesty(Evidence(daily, setup.interval_ms, tries, worse, loaded.lookahead.as_dict(), impact, search))
-    if every > 1:
-        judged["notes"]["limits_impact"] = f"estimated from one in {every} of {len(run.trades):,} entries"
+    if judged_entries < len(run.trades):
+        judged["notes"]["limits_impact"] = f"estimated from {judged_entries:,} of {len(run.trades):,} entries"
     return judged
 
 
 def _impact(run: Run, leg: Leg, setup: Setup) -> tuple[dict[str, dict[str, int]], int]:
-    """What limits would have done to the entries, and of how many each judged one stands for itself and its neighbours.
+    """What limits would have done to the entries, and how many of them were judged.
 
-    Judging one takes some 0.2 ms. An algo's own limits judge each entry by its account alone, so that some of very many will do.
+    Judging one takes some 0.2 ms. The limits of an algo judge each entry by its account alone, so of very many a part stands for all.
     """
-    every = 1 if setup.limits or len(run.trades) <= MOST_JUDGED else -(-len(run.trades) // ENOUGH_JUDGED)
-    sample = run if every == 1 else replace(run, trades=Trades(*(getattr(run.trades, name)[::every] for name in Trades.__slots__)))
-    found = limits_impact(sample, [leg], setup.terms, resolve(setup.limits or JUDGED_BY))
-    return {rule: {what: every * count for what, count in counts.items()} for rule, counts in found.items()}, every
+    limits, entries = resolve(setup.limits or JUDGED_BY), len(run.trades)
+    if setup.limits or entries <= MOST_JUDGED:
+        return limits_impact(run, [leg], setup.terms, limits), entries
+    every = -(-entries // ENOUGH_JUDGED)
+    part = Trades(*(getattr(run.trades, name)[::every] for name in Trades.__slots__))
+    found = limits_impact(replace(run, trades=part), [leg], setup.terms, limits)
+    return {rule: {what: round(count * entries / len(part)) for what, count in counts.items()} for rule, counts in found.items()}, len(part)
 
 
 def _newest_search(tx: Connection, idea: str) -> tuple[str, float] | None:
