@@ -22,6 +22,7 @@ NAMES = (
     "prompt",
     "venue",
     "csv_import",
+    "optimiser",
     "latest_bars",
     "indicators",
     "sandbox",

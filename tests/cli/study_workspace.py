@@ -76,9 +76,10 @@ def unmoved(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def struck(folder: Path, arguments: list[str], kind: str, blow: signal.Signals, after: int) -> tuple[int, str]:
-    """Run a command beside this process and strike it once so many trials are recorded; its exit code and what it said."""
+    """Run a command beside this process and strike it, and the processes it started, as a terminal does, once so many trials are
+    recorded; its exit code and what it said."""
     command = [sys.executable, "-m", "tradeagent", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     end = time.monotonic() + 120
     ledger = open_ledger(Workspace(folder).ledger_file)
     while time.monotonic() < end and process.poll() is None:
@@ -88,6 +89,6 @@ def struck(folder: Path, arguments: list[str], kind: str, blow: signal.Signals, 
                 break
         time.sleep(0.02)
     ledger.close()
-    process.send_signal(blow)
+    os.killpg(process.pid, blow)
     out, err = process.communicate(timeout=60)
     return process.returncode, out + err

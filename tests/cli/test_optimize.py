@@ -81,10 +81,18 @@ def test_a_grid_over_given_values_runs_each_of_them(folder: Path, capsys: pytest
     ],
 )
 def test_what_cannot_be_searched(
-    base: Path, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], code: str, problem: str, hint: str
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], code: str, problem: str, hint: str
 ) -> None:
-    error = ask(capsys, line(base, "optimize", *arguments), 5 if code == "venue_error" else 2)["error"]
+    error = ask(capsys, line(folder, "optimize", *arguments), 5 if code == "venue_error" else 2)["error"]
     assert error["code"] == code and problem in error["message"] and hint in error["hint"]
+
+
+def test_the_arguments_of_a_python_algorithm_are_its_parameters(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "flip.py").write_text("def signals(bars, length=5, *, level=0.0):\n    return [0] * len(bars['close'])\n")
+    command = ["optimize", "run", str(folder / "flip.py"), "-m", "BTC", "-i", "1h", "--venue", "synthetic", "-w", str(folder)]
+    error = ask(capsys, [*command, "--param", "lenght=5:10"], 2)["error"]
+    assert error["code"] == "unknown_key" and error["hint"] == "did you mean length?"
+    assert "length, level" in ask(capsys, command, 2)["error"]["hint"]
 
 
 def test_a_search_without_a_valid_trial_is_kept_as_failed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

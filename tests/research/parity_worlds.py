@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from tradeagent.algos.bars import Bars, Floats
-from tradeagent.algos.levels import RATE, reaches_of
 from tradeagent.algos.signals import Distance, Levels, Signals
 from tradeagent.algos.spec import (
     AlgoSpec,
@@ -29,7 +28,6 @@ from tradeagent.algos.spec import (
 )
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.names import ExitReason
-from tradeagent.domain.order import OrderRequest
 from tradeagent.market.instruments import instrument
 from tradeagent.research.run import Leg, Run, Terms, Trades
 
@@ -61,7 +59,7 @@ def random_world(seed: int, *, data: Path | None = None, bars: int = 240, market
             time[bars // 2 :] += step * int(rng.integers(1, 200))
         tapes = [random_bars(rng, name, time, step) for name in names]
     terms = _terms(rng, bars)
-    return World([playable(_leg(rng, tape, terms)) for tape in tapes], terms)
+    return World([_leg(rng, tape, terms) for tape in tapes], terms)
 
 
 def algo_world(seed: int, *, data: Path | None = None, bars: int = 300, markets: int = 1) -> World:
@@ -75,19 +73,8 @@ def algo_world(seed: int, *, data: Path | None = None, bars: int = 300, markets:
     legs = []
     for leg in world.legs:
         spec = random_algo(rng, leg.instrument.symbol, leg.bars.interval_ms)
-        legs.append(playable(replace(leg, spec=spec, signals=Evaluator(leg.bars).signals(spec))))
+        legs.append(replace(leg, spec=spec, signals=Evaluator(leg.bars).signals(spec)))
     return World(legs, world.terms)
-
-
-def playable(leg: Leg) -> Leg:
-    """The leg without trailing stops in percent, as long as the door's orders cannot carry them."""
-    if "trail_rate" in OrderRequest.__dataclass_fields__:
-        return leg
-    long, short = (
-        replace(side, trailing=None) if reaches_of(side, leg.instrument, "").trailing.kind == RATE else side
-        for side in (leg.signals.long, leg.signals.short)
-    )
-    return replace(leg, signals=replace(leg.signals, long=long, short=short))
 
 
 def random_bars(rng: np.random.Generator, market: str, time: np.ndarray, step: int) -> Bars:

@@ -113,6 +113,13 @@ def test_cooldown_and_daily_trades_look_at_the_run_before() -> None:
     assert through_the_door(leg, {"max_daily_trades": 2}).rejections == {"DAILY_TRADES": 1}
 
 
+def test_the_closing_leg_of_a_flip_starts_no_cooldown() -> None:
+    leg = hand_leg(CALM, {0: LONG, 4: SHORT}, LEVELS)
+    assert len(simulate([leg], Terms()).open_trades) == 1
+    assert impact(leg, {"cooldown_minutes": 600}) == {}
+    assert through_the_door(leg, {"cooldown_minutes": 600}).rejections == {}
+
+
 def test_losses_of_the_day_and_drawdown_are_those_of_the_run() -> None:
     shapes = [P, P, P * 0.9, P * 0.9, P * 0.9, P * 0.9, P * 0.9]
     leg = hand_leg(shapes, {0: LONG, 2: LEAVE_LONG, 4: LONG})

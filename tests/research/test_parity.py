@@ -37,6 +37,15 @@ def test_random_algos(seed: int, shared_data: Path) -> None:
     assert unequal(algo_world(seed, data=shared_data, bars=BARS)) is None
 
 
+@pytest.mark.parametrize("seed", range(400, 406))
+def test_what_the_trades_made_is_what_the_account_gained(seed: int) -> None:
+    world = random_world(seed, bars=BARS, markets=1 + seed % 2)
+    run = replay(world.legs, world.terms).run
+    made = sum(int((side.gross - side.fees - side.funding).sum()) for side in (run.trades, run.open_trades))
+    assert made == int(run.equity[-1]) - int(world.terms.cash.scaleb(6))
+    assert run.fees == sum(int(side.fees.sum()) for side in (run.trades, run.open_trades))
+
+
 def test_every_kind_of_exit_takes_part() -> None:
     """Seeds above are worth nothing if nothing happens in them."""
     runs = [simulate(world.legs, world.terms) for world in (random_world(seed, bars=BARS) for seed in range(14))]

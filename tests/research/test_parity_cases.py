@@ -13,7 +13,7 @@ from tradeagent.algos.signals import Distance, Levels
 from tradeagent.algos.spec import BuyBack, EntryRule, Level, LevelKind, SideRules, Sizing, SizingKind
 from tradeagent.research.eventpath import replay
 from tradeagent.research.kernel import simulate
-from tradeagent.research.run import Leg, Terms
+from tradeagent.research.run import EXIT_REASONS, Leg, Terms
 
 
 def unequal(leg: Leg, terms: Terms | None = None) -> str | None:
@@ -46,9 +46,6 @@ def test_a_close_above_the_largest_market_order_is_refused() -> None:
     assert unequal(leg, terms) is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="hyperliquid.md §4: a limit more than 80 % from the mark is refused (venue_refused), a far buy-back limit too"
-)
 def test_a_buy_back_limit_far_below_the_market_is_refused() -> None:
     buy_back = BuyBack(Level(LevelKind.PCT, D(85)))
     spec = replace(SPEC, long=SideRules(EntryRule(("x",), buy_back=buy_back)))
@@ -58,10 +55,6 @@ def test_a_buy_back_limit_far_below_the_market_is_refused() -> None:
     assert unequal(leg) is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an entry too large to count is too large for its margin: no_margin and go on, as the door does, instead of an error",
-)
 def test_an_entry_that_is_absurdly_large_is_refused_for_margin() -> None:
     spec = replace(SPEC, sizing=Sizing(SizingKind.RISK_PCT, D(100)))
     levels = Levels(Distance(LevelKind.ABS, D("0.1")))
@@ -69,3 +62,25 @@ def test_an_entry_that_is_absurdly_large_is_refused_for_margin() -> None:
     terms = Terms(cash=D(2_000_000))
     assert replay([leg], terms).run.counts["no_margin"] == 1
     assert unequal(leg, terms) is None
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a stop or target that is no price (≤ 0) is a SHAPE refusal before the minimum is looked at: bad_levels"
+)
+def test_a_stop_that_is_no_price_is_a_bad_level_whatever_the_size() -> None:
+    spec = replace(SPEC, sizing=Sizing(SizingKind.RISK_PCT, D("0.001")))
+    leg = hand_leg([50_000.0, 50_000.0, 50_000.0, 50_000.0], {0: LONG}, Levels(Distance(LevelKind.ABS, D(60_000))), spec)
+    assert replay([leg], Terms()).run.counts["bad_levels"] == 1
+    assert unequal(leg) is None
+
+
+def test_a_stop_that_trails_in_percent_follows_the_best_price_of_the_path() -> None:
+    """Entry at 50,000 (row 1): 5 % under its best price; the high of row 2 moves it to 52,250, which the close of row 2 stays above."""
+    percent = Distance(LevelKind.PCT, D(5))
+    shapes = [50_000.0, 50_000.0, (50_000.0, 55_000.0, 49_900.0, 54_000.0), (54_000.0, 54_000.0, 50_000.0, 51_000.0), 51_000.0]
+    leg = hand_leg(shapes, {0: LONG}, Levels(stop=percent, trailing=percent))
+    trades = replay([leg], Terms(slippage_bps=D(0))).run.trades
+    assert [(int(price), EXIT_REASONS[int(reason)].value) for price, reason in zip(trades.exit_price, trades.exit_reason, strict=True)] == [
+        (522_500, "trailing_stop")
+    ]
+    assert unequal(leg) is None

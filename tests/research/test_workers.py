@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,22 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_trials(alone: Mapping[int,
                 found[done.trial.number] = done.trial
                 if len(found) == 6:
                     os.kill(int(mark.read_text()), signal.SIGKILL)
+        assert found == alone
+
+
+def test_a_cluster_whose_only_worker_dies_goes_on_with_the_next(alone: Mapping[int, Trial], tmp_path: Path) -> None:
+    """The job was held by that worker only and is sent again."""
+    pytest.importorskip("distributed")
+    mark = tmp_path / "mark"
+    with scheduler(tmp_path) as address, ExitStack() as workers:
+        workers.enter_context(dask_worker(address, tmp_path / "one"))
+        with open_place(ToyJob(0.05, mark), None, address) as place:
+            found: dict[int, Trial] = {}
+            for done in search(toy_plan(24), place.evaluate, {}):
+                found[done.trial.number] = done.trial
+                if len(found) == 6:
+                    os.kill(int(mark.read_text()), signal.SIGKILL)
+                    workers.enter_context(dask_worker(address, tmp_path / "two"))
         assert found == alone
 
 

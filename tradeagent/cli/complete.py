@@ -82,6 +82,12 @@ def backtests(incomplete: str) -> list[str]:
     return [name for name in [LAST, *ids] if name.startswith(incomplete)]
 
 
+def studies(incomplete: str) -> list[str]:
+    """Searches and validations, newest first."""
+    found = _from_ledger("SELECT id FROM studies ORDER BY time_ms DESC, id DESC LIMIT 200")
+    return [name for name in found if name.startswith(incomplete)]
+
+
 def _from_ledger(query: str) -> list[str]:
     """One column, read without loading what commands need: a key press must not take half a second."""
     import sqlite3

@@ -130,7 +130,7 @@ def _text(document: Mapping[str, Any]) -> str:
             "drawdown_pct": flag.figure(fold["max_drawdown_pct"]),
             "win_rate": flag.figure(fold["win_rate"]),
             "train": flag.figure(fold["train_score"]),
-            "params": fold["reason"] if fold["params"] is None else ", ".join(f"{key}={value}" for key, value in fold["params"].items()),
+            "params": "no valid trial" if fold["params"] is None else ", ".join(f"{key}={value}" for key, value in fold["params"].items()),
         }
         for place, fold in enumerate(document["folds"])
     ]
@@ -154,6 +154,11 @@ def _text(document: Mapping[str, Any]) -> str:
             f"parameter stability (1 = every fold chose the same): {steady}",
             f"tries at this idea so far: {honesty['trials']}; deflated Sharpe of the tests {flag.figure(honesty['deflated_sharpe']) or '–'}",
             "",
-            f"verdict: {document['verdict']}" + "".join(f"\n  {reason}" for reason in summary["reasons"]),
+            f"verdict: {document['verdict']}" + "".join(f"\n  {reason}" for reason in [*summary["reasons"], *_unsearched(document)]),
         ]
     )
+
+
+def _unsearched(document: Mapping[str, Any]) -> list[str]:
+    """Why folds had nothing to test, each reason once."""
+    return list(dict.fromkeys(f"a fold had {fold['reason']}" for fold in document["folds"] if fold["reason"]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradeagent.cli.complete import algos
+from tradeagent.cli.complete import studies as study_ids
 from tradeagent.cli.output import table
 from tradeagent.cli.progress import Progress
 from tradeagent.cli.session import session
@@ -45,7 +46,7 @@ Seed = Annotated[int, typer.Option("--seed", help="the same seed gives the same 
 Batch = Annotated[int, typer.Option("--batch", help="points asked at a time; raise it on a large cluster (it changes the trials)")]
 Workers = Annotated[int | None, typer.Option("--workers", help="processes; chosen by the work when left out, 1 = none")]
 ClusterAddress = Annotated[str | None, typer.Option("--cluster", help="address of a Dask scheduler, like tcp://10.0.0.5:8786")]
-Resume = Annotated[str | None, typer.Option("--resume", help="go on with this study: its id, or the end of it")]
+Resume = Annotated[str | None, typer.Option("--resume", help="go on with this study: its id, or the end of it", autocompletion=study_ids)]
 Fresh = Annotated[bool, typer.Option("--fresh", help="begin anew although the same search is unfinished")]
 Cash = Annotated[str | None, typer.Option(help="starting capital, USDC; the algo's own without it")]
 FeeBps = Annotated[str | None, typer.Option(help="fee of every fill in basis points; 4.5 taker and 1.5 maker without it")]
@@ -56,7 +57,7 @@ FillQty = Annotated[str | None, typer.Option(help="trade this fixed quantity of 
 Path = Annotated[str, typer.Option(help="adverse | nearest: which extreme of a bar comes first")]
 FillNoVolume = Annotated[bool, typer.Option("--fill-no-volume", help="fill in bars without volume, as other engines do")]
 Venue = Annotated[str, typer.Option(help="venue of the stored bars")]
-Reference = Annotated[str, typer.Argument(help="id of the study, or the end of it")]
+Reference = Annotated[str, typer.Argument(help="id of the study, or the end of it", autocompletion=study_ids)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from tradeagent.algos.bars import Floats
-from tradeagent.algos.levels import level_price, reaches_of
-from tradeagent.algos.signals import Levels
+from tradeagent.algos.levels import NONE, Reach, level_price, reaches_of
 from tradeagent.algos.spec import SizingKind
 from tradeagent.domain.clock import DAY_MS
 from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import Limits, resolve_limits
 from tradeagent.domain.money import ZERO, limit_price, size_down
 from tradeagent.domain.names import Actor, ExitReason, IntentKind, LimitKind, OrderType, ReconcilePhase, Rule, Side
@@ -159,8 +159,10 @@ def _entries(run: Run, legs: Sequence[Leg], terms: Terms, limits: Limits) -> Ite
     curve = _curve(run, time, interval, cash)
     rows = sorted((*_rows(run.trades), *_rows(run.open_trades)), key=lambda row: (row["entry_row"], row["leg"]))
     confidence = _Confidence(legs) if limits.number("min_confidence") else None
+    reaches = [_targets(leg) for leg in legs]
     taken: dict[int, int] = {}
     last_exit: dict[int, int] = {}
+    flipped_at: dict[int, int] = {}
     markets: dict[str, MarketState] = {}
     for row in rows:
         leg = legs[row["leg"]]
@@ -170,7 +172,7 @@ def _entries(run: Run, legs: Sequence[Leg], terms: Terms, limits: Limits) -> Ite
         now = int(time[decided]) + interval
         day = now // DAY_MS
         equity = Decimal(int(curve.equity[decided])).scaleb(-6)
-        plan, markets[leg.instrument.symbol] = _plan(leg, row, decided, terms)
+        plan, markets[leg.instrument.symbol] = _plan(leg, row, decided, terms, reaches[row["leg"]])
         if confidence is not None:
             stated = confidence.of(row["leg"], row["direction"], decided - terms.delay_bars)
             plan = replace(plan, proposal=replace(plan.proposal, confidence=stated))
@@ -186,8 +188,15 @@ def _entries(run: Run, legs: Sequence[Leg], terms: Terms, limits: Limits) -> Ite
         )
         flat = last_exit.get(row["leg"])
         net = PositionRow(WALLET.name, leg.instrument.symbol, NET, leverage=plan.leverage, flat_ms=flat)
-        yield plan, _state(now, risk, limits, markets, net, terms), leg.spec.sizing.kind in AUTOMATIC and terms.fill_qty is None
+        flips = flipped_at.get(row["leg"]) == row["entry_row"]
+        yield (
+            plan,
+            _state(now, risk, limits, markets, net, terms, flips=flips),
+            leg.spec.sizing.kind in AUTOMATIC and terms.fill_qty is None,
+        )
         taken[day] = taken.get(day, 0) + 1
+        if EXIT_REASONS[row["exit_reason"]] is ExitReason.FLIP:
+            flipped_at[row["leg"]] = row["exit_row"]
         last_exit[row["leg"]] = int(time[row["exit_row"]]) + (0 if EXIT_REASONS[row["exit_reason"]] in _AT_OPEN else interval - 1)
 
 
@@ -197,7 +206,7 @@ def _rows(trades: Trades) -> Iterator[dict[str, int]]:
     return (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
 
 
-def _plan(leg: Leg, row: Mapping[str, int], decided: int, terms: Terms) -> tuple[Plan, MarketState]:
+def _plan(leg: Leg, row: Mapping[str, int], decided: int, terms: Terms, targets: Mapping[int, Reach]) -> tuple[Plan, MarketState]:
     known, bars, is_long = leg.instrument, leg.bars, row["direction"] > 0
     side = Side.BUY if is_long else Side.SELL
     places, tenth_bps = -known.price_decimals, int(terms.slippage_bps * 10)
@@ -210,7 +219,7 @@ def _plan(leg: Leg, row: Mapping[str, int], decided: int, terms: Terms) -> tuple
     is_limit = levels.buy_back is not None and row["entry_price"] != slipped(opened, side, tenth_bps)
     price = limit_price(known, side, Decimal(row["entry_price"]).scaleb(places)) if is_limit else None
     entry = price or mark
-    target = _target(leg, levels, row["direction"], int(entry.scaleb(known.price_decimals)), decided - terms.delay_bars)
+    target = _target(known, targets[row["direction"]].at(decided - terms.delay_bars), row["direction"], entry)
     proposal = Proposal(known.symbol, side, SCOPE.controller_id, type=OrderType.LIMIT if is_limit else OrderType.MARKET)
     plan = Plan(
         proposal,
@@ -229,16 +238,23 @@ def _plan(leg: Leg, row: Mapping[str, int], decided: int, terms: Terms) -> tuple
     return plan, MarketState(known, mark, closed, bars.interval_ms, spread)
 
 
-def _target(leg: Leg, levels: Levels, direction: int, entry: int, decided: int) -> Decimal | None:
-    """The target's order price for an entry at `entry` (storage units), None without one."""
-    if levels.target is None:
+def _targets(leg: Leg) -> dict[int, Reach]:
+    """How far the targets of a leg are, by direction."""
+    sides = {1: leg.signals.long, -1: leg.signals.short}
+    return {direction: reaches_of(side, leg.instrument, leg.spec.name).target for direction, side in sides.items()}
+
+
+def _target(known: Instrument, reach: tuple[int, int], direction: int, entry: Decimal) -> Decimal | None:
+    """The target's order price for an entry, None without one."""
+    if reach[0] == NONE:
         return None
-    known = leg.instrument
-    reach = reaches_of(levels, known, leg.spec.name).target.at(decided)
-    return Decimal(level_price(entry, direction, int(direction < 0), reach, known.price_decimals)).scaleb(-known.price_decimals)
+    basis = int(entry.scaleb(known.price_decimals))
+    return Decimal(level_price(basis, direction, int(direction < 0), reach, known.price_decimals)).scaleb(-known.price_decimals)
 
 
-def _state(now: int, risk: RiskRow, limits: Limits, markets: Mapping[str, MarketState], net: PositionRow, terms: Terms) -> RiskState:
+def _state(
+    now: int, risk: RiskRow, limits: Limits, markets: Mapping[str, MarketState], net: PositionRow, terms: Terms, *, flips: bool
+) -> RiskState:
     return RiskState(
         now_ms=now,
         wallet=WALLET,
@@ -255,4 +271,5 @@ def _state(now: int, risk: RiskRow, limits: Limits, markets: Mapping[str, Market
         deployment_state=None,
         kill_switch=False,
         phase=ReconcilePhase.CONSISTENT,
+        flipping=flips,
     )

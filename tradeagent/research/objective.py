@@ -43,10 +43,10 @@ class Objective:
         """How far the constraints are missed (0: kept), and which one in words."""
         trades, drawdown = metrics["trades"] or 0, metrics["max_drawdown_pct"] or 0.0
         if trades < self.min_trades:
-            return (self.min_trades - trades) / self.min_trades, f"{trades} trades, fewer than {self.min_trades}"
+            return (self.min_trades - trades) / self.min_trades, f"fewer than {self.min_trades} trades"
         if self.max_drawdown_pct is not None and drawdown > self.max_drawdown_pct:
             missed = (drawdown - self.max_drawdown_pct) / 100
-            return missed, f"a drawdown of {drawdown:.1f} %, over {self.max_drawdown_pct:g} %"
+            return missed, f"a drawdown over {self.max_drawdown_pct:g} %"
         return 0.0, ""
 
 

@@ -138,7 +138,7 @@ def best_of(trials: Iterable[Trial]) -> Trial:
     reasons = Counter(trial.reason for trial in found).most_common(3)
     why = "; ".join(f"{count} × {reason}" for reason, count in reasons)
     hint = "loosen --min-trades or --max-drawdown, widen the ranges, or search over more bars"
-    raise InvalidInput(f"optimize: no valid trial among {len(found)}: {why}", hint=hint, details={"reasons": dict(reasons)})
+    raise InvalidInput(f"no valid trial among {len(found)}: {why}", hint=hint, details={"reasons": dict(reasons)})
 
 
 class _Known:

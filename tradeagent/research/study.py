@@ -1,6 +1,7 @@
 """One study as it is asked for, planned, and claimed: what its result depends on, made ready to search, and its rows found again after a
 crash. `study_answers` runs it."""
 
+import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -157,10 +158,19 @@ def prepare(desk: Desk, question: Question, instrument: Instrument) -> Prepared:
 
 
 def space_of(spec: AlgoSpec, overrides: Mapping[str, str]) -> Space:
-    """An algo's space with what was typed. A Python algorithm takes any name its function knows, so its parameters are those typed."""
-    if spec.python is not None:
-        return make_space({}, dict.fromkeys(overrides, 0), overrides)
-    return make_space(spec.params, params_of(spec), overrides, spec.aliases)
+    """An algo's space with what was typed. Of a Python algorithm the ranges are those typed, by the names its function takes."""
+    if spec.python is None:
+        return make_space(spec.params, params_of(spec), overrides, spec.aliases)
+    names = _arguments(spec.python)
+    return make_space({}, dict.fromkeys(overrides if names is None else names, 0), overrides)
+
+
+def _arguments(source: str) -> list[str] | None:
+    """What `signals` takes besides the bars; None when it takes any name."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "signals":
+            return None if node.args.kwarg else [each.arg for each in [*node.args.args[1:], *node.args.kwonlyargs]]
+    return None
 
 
 @dataclass(frozen=True, slots=True)

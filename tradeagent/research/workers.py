@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -133,7 +133,11 @@ class Local:
         from concurrent.futures import ProcessPoolExecutor
 
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_worker, initargs=(self._job,))
+        pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_worker, initargs=(self._job,))
+        with _deaf_to_ctrl_c():
+            for _ in range(self._workers):
+                pool.submit(_in_worker, [])
+        return pool
 
 
 class Cluster:
@@ -175,7 +179,7 @@ class Cluster:
         client = self._client
         assert client is not None
         cores = self._cores()
-        if self._handle is None:
+        if self._handle is None or self._handle.status != "finished":
             self._handle = client.scatter(self._job, broadcast=True, hash=False)
         futures = {}
         for places in chunks(list(left), self._each_s, cores):
@@ -214,6 +218,7 @@ class Cluster:
     def _ready(self, waiting: "set[distributed.Future]") -> "set[distributed.Future]":
         """At least one that has ended; VenueError when there has been no worker for too long."""
         import distributed
+        from distributed.client import FuturesCancelledError
 
         assert self._client is not None
         alone_since: float | None = None
@@ -221,6 +226,8 @@ class Cluster:
             try:
                 with self._client.as_current():
                     return set(distributed.wait(waiting, timeout=_LOOK_S, return_when="FIRST_COMPLETED").done)
+            except FuturesCancelledError:
+                return {future for future in waiting if future.status != "pending"}
             except TimeoutError:
                 now = time.monotonic()
                 alone_since = (alone_since or now) if not self._worker_count() else None
@@ -257,8 +264,21 @@ _opened: tuple[str, Callable[[Request], Outcome]] | None = None
 _opening = threading.Lock()
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that start here never hear it, not even while they import: it is their parent's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _begin_worker(job: Job) -> None:
-    """Ctrl-C is the parent's; and a worker whose parent was killed must not stay."""
+    """Make ready to evaluate, and never outlive the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _open(job)

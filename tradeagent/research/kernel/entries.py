@@ -22,6 +22,7 @@ FLIPPED = argument(EXIT_REASONS.index(ExitReason.FLIP))
 BY_QUOTE, BY_EQUITY, BY_RISK, BY_SCALE, BY_LOTS = 0, 1, 2, 3, 4
 FARTHEST = 1e15
 LIMIT_ORDERS_ARE_LARGER = 10
+FAR_BEYOND = 1.01
 UNKNOWN = -1
 
 understood(levels.tick_of, levels.level_price, levels.trail_level, levels.share)
@@ -120,23 +121,38 @@ def _enter(m: Table, series: Floats, factors: Floats, leg: int, side: int, limit
         m[0, f.BAD_LEVEL] += 1
         return
     lots = _lots(m, series, leg, basis, stop)
-    if lots > m[leg, f.MOST_LOTS]:
-        m[0, f.OVERFLOW] = 1
-        return
-    if lots < 0:
+    is_wrong = _is_wrong(stop, stop_reach[0], (basis - stop) * side) or _is_wrong(target, target_reach[0], (target - basis) * side)
+    if lots < 0 or (lots > m[leg, f.MOST_LOTS] and is_wrong):
         m[0, f.BAD_LEVEL] += 1
+    elif lots > m[leg, f.MOST_LOTS]:
+        _refuse_huge(m, leg, side * lots, basis, stop)
     elif lots * basis < m[leg, f.MIN_NOTIONAL] or lots == 0:
         m[0, f.BELOW_MINIMUM] += 1
-    elif (
-        _is_wrong(stop, stop_reach[0], (basis - stop) * side)
-        or _is_wrong(target, target_reach[0], (target - basis) * side)
-        or (stop != 0 and not _outlives_stop(m, leg, side * lots, basis, stop))
-    ):
+    elif is_wrong or (stop != 0 and not _outlives_stop(m, leg, side * lots, basis, stop)):
         m[0, f.BAD_LEVEL] += 1
     elif not _is_free(m, leg, lots * basis):
         m[0, f.NO_MARGIN] += 1
     else:
         _send(m, leg, side * lots, limit, (stop, target), trail)
+
+
+@native
+def _refuse_huge(m: Table, leg: int, signed: int, basis: int, stop: int) -> None:
+    """Refuse an entry whose money would leave int64, told in floats: its stop lies past liquidation, or it lacks margin by far.
+
+    Where neither is sure the run cannot go on.
+    """
+    lots = float(abs(signed))
+    at = f.TIERS
+    while lots * stop < m[leg, at]:
+        at += f.TIER_COLUMNS
+    worth = equity(m) - lots * basis * m[0, f.TAKER] / FEE_UNIT + float(signed) * (stop - basis)
+    if stop != 0 and worth * m[0, f.MAINTENANCE_UNIT] < lots * stop * m[leg, at + 1] - m[leg, at + 2]:
+        m[0, f.BAD_LEVEL] += 1
+    elif lots * basis > FAR_BEYOND * m[leg, f.LEVERAGE] * equity(m):
+        m[0, f.NO_MARGIN] += 1
+    else:
+        m[0, f.OVERFLOW] = 1
 
 
 @native
@@ -149,7 +165,8 @@ def _send(m: Table, leg: int, signed: int, limit: int, children: tuple[int, int]
     """The venue's own objections to the size and margin of an order when it is placed (venue/rules.py)."""
     side, lots, basis = (1 if signed > 0 else -1), abs(signed), limit if limit != 0 else m[leg, f.CLOSE]
     after = abs(m[leg, f.SIZE] + signed)
-    is_too_large = lots * basis > m[leg, f.MOST_NOTIONAL] * (LIMIT_ORDERS_ARE_LARGER if limit != 0 else 1)
+    is_too_far = 5 * abs(basis - m[leg, f.CLOSE]) > 4 * m[leg, f.CLOSE]
+    is_too_large = is_too_far or lots * basis > m[leg, f.MOST_NOTIONAL] * (LIMIT_ORDERS_ARE_LARGER if limit != 0 else 1)
     if is_too_large or (after > abs(m[leg, f.SIZE]) and m[leg, f.LEVERAGE] > _leverage_at(m, leg, after * basis)):
         m[0, f.REFUSED] += 1
         return
