@@ -5,14 +5,14 @@ No money and no rule depends on it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradeagent.domain.clock import HOUR_MS, iso
 from tradeagent.domain.errors import DataError, InvalidInput
-from tradeagent.workspace.locks import file_lock
+from tradeagent.workspace.locks import fair_lock
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -224,7 +224,7 @@ class EventStore:
     def _opened(self, *, read_only: bool) -> "Iterator[DuckDBPyConnection]":
         import duckdb
 
-        with _turn(self._file):
+        with fair_lock(self._file.with_name(f".{self._file.name}.lock"), LOCK_TIMEOUT_S):
             try:
                 settings: dict[str, str | bool | int | float | list[str]] = {
                     "memory_limit": "256MB",
@@ -240,15 +240,6 @@ class EventStore:
                     f"{self._file}: news and events cannot be read: {reason}",
                     hint=f"move {self._file} away and fetch and import them again",
                 ) from error
-
-
-@contextmanager
-def _turn(file: Path) -> Iterator[None]:
-    """This process's turn with the file. Who has the turnstile is next, so that one who comes back at once cannot overtake who waits."""
-    with ExitStack() as held:
-        with file_lock(file.with_name(f".{file.name}.next.lock"), LOCK_TIMEOUT_S):
-            held.enter_context(file_lock(file.with_name(f".{file.name}.lock"), LOCK_TIMEOUT_S))
-        yield
 
 
 def _item(row: tuple[Any, ...]) -> NewsItem:

@@ -1,7 +1,7 @@
 """File locks between processes: waiting is bounded and a timeout names the lock. Trading is guarded by leases, not by these."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tradeagent.domain.errors import BusyError
@@ -32,3 +32,12 @@ def file_lock(path: Path, timeout_s: float = 10.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def fair_lock(path: Path, timeout_s: float = 10.0) -> Iterator[None]:
+    """As `file_lock`, in turn: whoever holds the second lock beside it is next, so one who comes back at once overtakes nobody."""
+    with ExitStack() as held:
+        with file_lock(path.with_name(f"{path.name}.next"), timeout_s):
+            held.enter_context(file_lock(path, timeout_s))
+        yield
