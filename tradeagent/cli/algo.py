@@ -218,7 +218,6 @@ def _loaded(algo: str, place: "dict[str, str | None]", params: list[str]) -> _On
     from tradeagent.cli.parsing import instant
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import DataError, InvalidInput
-    from tradeagent.market import instrument
     from tradeagent.market.readers import columns
     from tradeagent.research.backtest import Setup, params_text, spec_for
 
@@ -231,8 +230,7 @@ def _loaded(algo: str, place: "dict[str, str | None]", params: list[str]) -> _On
         raise InvalidInput(f"{missing} is missing, and {stored.name} names none", hint=f"add {missing} {'BTC' if not market else '5m'}")
     from_ms, to_ms = (instant(text, f"--{flag}") if (text := place[flag]) else None for flag in ("from", "to"))
     setup = Setup(place["venue"] or "", market, interval_ms, from_ms, to_ms, params_text(params, stored.spec))
-    extra = {symbol: current.config.section("instruments", symbol) for symbol in current.config.section("instruments")}
-    known = instrument(setup.venue, market, extra)
+    known = current.instrument(setup.venue, market)
     spec = spec_for(stored, setup)
     bars, data = columns(current.warehouse, setup.key, from_ms, to_ms, known)
     if not len(bars):
