@@ -382,6 +382,9 @@ def test_a_durable_account_is_synced_on_each_write(tmp_path: Path) -> None:
         assert broker._store._db.execute("PRAGMA synchronous").fetchone()[0] == level
         assert broker._store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         broker.close()
+    kept = PaperBroker(tmp_path / "default.db", {"X": X}, SimulatedClock(0))
+    assert kept._store._db.execute("PRAGMA synchronous").fetchone()[0] == 2, "unless somebody says otherwise"
+    kept.close()
 
 
 def test_a_dry_runs_broker_reads_and_refuses_every_write(broker: PaperBroker, tmp_path: Path) -> None:
@@ -506,3 +509,37 @@ def test_an_order_in_a_market_that_the_venue_does_not_have_is_turned_away(broker
 def test_an_order_the_account_never_saw_is_an_unknown_outcome(broker: PaperBroker) -> None:
     with pytest.raises(VenueError, match="does not know order 0xnever"):
         broker._known("0xnever")
+
+
+def test_a_mark_is_kept_without_waiting_for_the_disk_and_an_order_is_waited_for(tmp_path: Path) -> None:
+    broker = PaperBroker(tmp_path / "paper.db", {"X": X}, SimulatedClock(0), durable=True)
+    broker.transfer(D(10_000))
+    play(broker, T0, 100)
+    broker.place([order("0x1", at_mark=True)])
+    said: list[str] = []
+    broker._store._db.set_trace_callback(said.append)
+    play(broker, T0 + STEP, 101)
+    levels = [line.partition("=")[2] for line in said if line.startswith("PRAGMA synchronous")]
+    assert levels == ["NORMAL", "FULL"] and said.index("PRAGMA synchronous=NORMAL") < said.index("BEGIN IMMEDIATE")
+    said.clear()
+    broker.place([order("0x2", at_mark=True)])
+    assert not [line for line in said if line.startswith("PRAGMA synchronous")] and "BEGIN IMMEDIATE" in said
+    broker.close()
+
+
+def test_a_dry_runs_broker_knows_whether_its_venue_delivers_late(broker: PaperBroker) -> None:
+    class Far:
+        delivers_late = True
+
+    assert RefusingBroker(broker).delivers_late is False
+    assert RefusingBroker(Far()).delivers_late is True  # type: ignore[arg-type]
+
+
+def test_with_a_resting_order_alone_every_mark_is_kept_too(broker: PaperBroker, tmp_path: Path) -> None:
+    broker.place([order("0x1", type=OrderType.LIMIT, price=D(90))])
+    before = writes(tmp_path)
+    play(broker, T0 + STEP, 100, 101, 99, 99.5)
+    assert writes(tmp_path) != before
+    second = again(broker, tmp_path)
+    assert second._fresh().marks["X"] == 99_500
+    second.close()

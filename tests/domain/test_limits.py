@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tradeagent.domain.errors import InvalidConfig, InvalidInput, UnknownKey
-from tradeagent.domain.limits import LIMITS, SPECS, ceiling_of, limit_warnings, parse_limit, resolve_limits
+from tradeagent.domain.limits import LIMITS, SPECS, LimitSpec, ceiling_of, limit_warnings, parse_limit, resolve_limits
 from tradeagent.domain.names import LimitKind
 
 D = Decimal
@@ -172,3 +172,16 @@ def test_limits_show_where_they_come_from() -> None:
         and limits.as_dict()["max_daily_loss_pct"] is None
     )
     assert limits.flag("require_stops") and not limits.flag("require_targets")
+
+
+WHOLE = {"max_open_executors", "max_open_positions", "max_positions_per_market", "max_daily_trades"}
+
+
+@pytest.mark.parametrize("spec", [spec for spec in LIMITS if not isinstance(spec.defaults[0], bool)], ids=lambda spec: spec.key)
+def test_what_is_counted_is_whole_and_what_is_measured_need_not_be(spec: LimitSpec) -> None:
+    if spec.key in WHOLE:
+        with pytest.raises(InvalidConfig, match="must be a whole number"):
+            parse_limit(spec.key, "1.5")
+    else:
+        assert parse_limit(spec.key, "1.5") == Decimal("1.5")
+    assert parse_limit(spec.key, "2") == 2

@@ -148,3 +148,7 @@ def test_funding_is_part_of_the_net_result() -> None:
 )
 def test_funding_hours_are_after_the_first_instant_and_up_to_the_last(after: int, until: int, hours: int) -> None:
     assert len(funding_hours(after, until)) == hours
+
+
+def test_nobody_begins_with_a_penalty() -> None:
+    assert (Penalty(), Penalty().effective_cap(D(100), 0)) == (Penalty(D(0), 0), D(100))

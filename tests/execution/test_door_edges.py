@@ -33,12 +33,15 @@ from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.halts import flatten, judge_marks
 from tradeagent.execution.kill import Wiped, wipe, wipe_paper
 from tradeagent.execution.levels import withdraw
+from tradeagent.execution.opening import Tenant
 from tradeagent.execution.playback import Playback
 from tradeagent.execution.protection import cancel_everything, cancel_order, move_protection
+from tradeagent.execution.reading import limits_in, limits_out, read_state
 from tradeagent.execution.reconcile import reconcile
 from tradeagent.execution.recover import recover
+from tradeagent.execution.rules import CHECKS
 from tradeagent.execution.usage import limit_usage
-from tradeagent.ledger import runs, trading
+from tradeagent.ledger import runs, trading, wallets
 from tradeagent.workspace.config import load_config
 from tradeagent.workspace.latch import Gate, Latched
 from tradeagent.workspace.paths import Workspace
@@ -496,3 +499,33 @@ def test_a_wallet_of_one_dollar_is_judged_like_any_other(new_world: NewWorld) ->
     assert judge_marks(world.engine) is HaltReason.DRAWDOWN
     empty = new_world(cash=0, limits={"max_drawdown_pct": 10, "halt_drawdown_pct": 20})
     assert judge_marks(empty.engine) is None, "nothing was ever there"
+
+
+def test_only_ownership_binds_what_reduces_risk() -> None:
+    assert {rule for rule, is_entry_only, _ in CHECKS if not is_entry_only} == {Rule.LEASE, Rule.SCOPE, Rule.LIVE_GATE}
+
+
+def test_only_entries_count_among_the_trades_of_a_day(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_daily_trades": 2})
+    for _ in range(2):
+        assert world.submit(size=1).kind is EXECUTED
+        assert world.close().kind is EXECUTED
+    assert world.engine.book.risk.entries_today == {"agent": 2}
+    assert world.submit(size=1).rule is Rule.DAILY_TRADES
+
+
+def test_whoever_only_looks_sees_the_last_marks_and_the_instant_they_are_of(new_world: NewWorld) -> None:
+    world = new_world()
+    world.submit(size=1, stop=90)
+    world.play(BTC="101")
+    config = load_config(world.root / "config.yml", {})
+    with world.ledger.reading() as tx:
+        seen = read_state(tx, config, wallets.get(tx, WALLET), SimulatedClock(0))
+        tenant = Tenant(AGENT, "momentum", frozenset(INSTRUMENTS), world.limits)
+        of_agent = read_state(tx, config, wallets.get(tx, WALLET), SimulatedClock(0), tenant)
+    assert (seen.markets["BTC"].mark, seen.markets["BTC"].mark_ms, seen.now_ms) == (D(101), world.now, world.now)
+    assert (seen.markets["ETH"].mark, seen.markets["ETH"].mark_ms) == (None, 0)
+    assert (seen.scope.actor, seen.scope.markets, seen.deployment_state) == (Actor.MANUAL, None, None)
+    assert (of_agent.scope.controller_id, of_agent.deployment_state, of_agent.limits) == (AGENT, DeploymentState.RUNNING, world.limits)
+    assert seen.equity == of_agent.equity == world.equity and [order.leg for order in seen.orders] == ["stop"]
+    assert limits_in(limits_out(world.limits)) == world.limits

@@ -424,3 +424,12 @@ def test_a_time_limit_is_a_leap_year_at_most() -> None:
     assert parse_spec(ExecutorType.POSITION, fields(31_622_400))
     with pytest.raises(InvalidInput, match="time_limit_s"):
         parse_spec(ExecutorType.POSITION, fields(31_622_401))
+
+
+def test_an_executor_that_only_closes_is_made_when_no_other_may_be(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_open_executors": 1})
+    start(world, "position", amount="1", barriers=BARRIERS)
+    world.submit(size=1)
+    limit = {"strategy": "limit", "amount": "1"}
+    assert ask(world, "order", **limit, price="90")[0].rule is Rule.OPEN_EXECUTORS
+    assert ask(world, "order", **limit, side="sell", price="110", reduce_only=True)[0].kind is VerdictKind.EXECUTED

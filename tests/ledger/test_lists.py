@@ -10,10 +10,13 @@ import pytest
 from sqlalchemy import Connection
 from test_records import NOON, a_fill, an_order
 
+from tradeagent.domain.clock import DAY_MS
 from tradeagent.domain.errors import NotFound
 from tradeagent.domain.names import CommandKind, CommandState, EventKind, IncidentCode, IntentState, Level, OrderState, ReconcilePhase, Side
-from tradeagent.ledger import events, notes, runs, trading
+from tradeagent.ledger import events, executors, notes, runs, trading
+from tradeagent.ledger.executors import ExecutorRow
 from tradeagent.ledger.runs import DeploymentRow
+from tradeagent.ledger.standing import Standing, standing
 from tradeagent.ledger.store import create_ledger
 from tradeagent.ledger.trading import OrderRow
 
@@ -293,3 +296,62 @@ def test_model_calls_are_listed_by_agent_by_run_and_from_an_instant_on(tx: Conne
     assert [row["deployment"] for row in notes.usage_rows(tx, deployment="d_3")] == ["d_3"]
     assert [row["deployment"] for row in notes.usage_rows(tx, since_ms=NOON + 1)] == ["d_2", "d_3"]
     assert notes.usage_totals(tx, "d_1") == (1, 5, None), "a cost that nobody knows is none"
+
+
+def test_executors_of_a_run_are_listed_oldest_first_with_the_live_ones_and_those_that_ended_since(tx: Connection) -> None:
+    def add(name: str, **more: Any) -> None:
+        row = ExecutorRow(name, "w", "d_1", f"d_1/{name}", "order", "X", "buy", "active", None, "", {}, {}, D(1), NOON, NOON)
+        executors.add(tx, replace(row, **more))
+
+    add("a", created_ms=NOON + 1)
+    add("b", status="terminated", ended_ms=NOON + 5)
+    add("c", status="terminated", ended_ms=NOON + 4, created_ms=NOON + 2)
+    add("d", status="created", created_ms=NOON + 3)
+    add("e", deployment="d_2", wallet="v")
+    listed = {since: [row.id for row in executors.of_deployment(tx, "d_1", ended_since_ms=NOON + since)] for since in (0, 5, 6)}
+    assert listed == {0: ["b", "a", "c", "d"], 5: ["b", "a", "d"], 6: ["a", "d"]}
+    assert [row.id for row in executors.of_deployment(tx, "d_1", limit=2)] == ["c", "d"], "the newest"
+    assert [row.id for row in executors.live(tx, "w")] == ["a", "d"]
+    assert (executors.live_count(tx, "d_1"), executors.live_count(tx, "d_2"), executors.live_count(tx, None)) == (2, 1, 0)
+    for number in range(101):
+        add(f"m{number:03}", deployment="d_3", created_ms=NOON + number)
+    assert [row.id for row in executors.of_deployment(tx, "d_3")] == [f"m{number:03}" for number in range(1, 101)]
+    executors.save(tx, "a", status="terminated")
+    assert executors.find(tx, "a") != executors.find(tx, "d") and executors.find(tx, "z") is None
+
+
+def test_only_the_owner_of_a_lease_names_it_keeps_it_and_gives_it_back(tx: Connection) -> None:
+    old, token = runs.take_lease(tx, "w", "first", None, NOON), runs.take_lease(tx, "w", "second", None, NOON + 1)
+    assert (old, token) == (1, 2)
+    runs.name_lease(tx, "w", old, "d_0")
+    runs.beat(tx, "w", old, NOON + 9)
+    runs.release_lease(tx, "w", old)
+    held = {"wallet": "w", "owner": "second", "fencing_token": 2, "heartbeat_ms": NOON + 1, "deployment": None}
+    assert runs.lease(tx, "w") == held
+    runs.name_lease(tx, "w", token, "d_1")
+    runs.beat(tx, "w", token, NOON + 2)
+    assert runs.lease(tx, "w") == held | {"deployment": "d_1", "heartbeat_ms": NOON + 2}
+    runs.release_lease(tx, "w", token)
+    assert runs.lease(tx, "w") == held | {"owner": "", "heartbeat_ms": NOON + 2}
+    assert runs.take_lease(tx, "w", "third", "d_2", NOON) == 3 and runs.lease(tx, "v") is None
+
+
+def test_what_the_door_asks_about_its_caller_is_of_its_wallet_its_run_its_agent_and_its_day(tx: Connection) -> None:
+    day = NOON - NOON % DAY_MS
+    nothing = standing(tx, "w", None, "a", day)
+    assert nothing == Standing(None, None, False, D(0), False, False, False, 0)
+    runs.take_lease(tx, "w", "me", "d_1", NOON)
+    runs.add_deployment(tx, a_run("d_1", state="paused"))
+    notes.put_setting(tx, notes.KILL_SWITCH, True)
+    for slug, at, cost in (("a", NOON, D("0.25")), ("a", NOON - DAY_MS, D(7)), ("b", NOON, D(9))):
+        call = {"time_ms": at, "slug": slug, "deployment": "d_1", "turn_kind": "tick", "model": "m", "calls": 1}
+        notes.add_usage(tx, {**call, "tokens_in": 2, "tokens_out": 3, "cost_usd": cost})
+    held = trading.Reservation("i1", "w", "X", "d_1", "d_1", "buy", D(1), D(100), D(5), 1)
+    trading.add_intent(tx, an_intent("i1", state="unknown"), held, [an_order("live", intent_id="i1")])
+    executors.add(tx, ExecutorRow("e1", "w", "d_1", "d_1/e1", "order", "X", "buy", "active", None, "", {}, {}, D(1), NOON, NOON))
+    assert standing(tx, "w", "d_1", "a", day) == Standing(1, "paused", True, D("0.25"), True, True, True, 1)
+    assert standing(tx, "v", "d_2", "c", day) == Standing(None, None, True, D(0), False, False, False, 0)
+    trading.set_intent_state(tx, "i1", IntentState.EXECUTED, NOON)
+    trading.update_order(tx, "live", state="filled")
+    executors.save(tx, "e1", status="terminated")
+    assert standing(tx, "w", "d_1", "a", day) == Standing(1, "paused", True, D("0.25"), False, False, False, 0)
