@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from tradeagent.cli.entry import run
+from tradeagent.ledger import studies
+from tradeagent.ledger.store import open_ledger
 from tradeagent.market.series import SeriesKey, bar_series
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
 from tradeagent.market.warehouse import Warehouse
-from tradeagent.research import backtest
+from tradeagent.research import record, version
 from tradeagent.runtime.workspace import init_workspace
 from tradeagent.workspace.paths import Workspace
 
@@ -163,6 +165,36 @@ def test_more_tries_lower_the_deflated_sharpe(tmp_path: Path, made: Path, capsys
     assert again["trials"] == 4 and again["sharpe_threshold"] > 0 and again["deflated_sharpe"] < first["deflated_sharpe"]
 
 
+def test_the_newest_search_of_the_idea_tells_its_overfitting(tmp_path: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "searched.yml"
+    file.write_text(ALGO.replace("name: flip", "name: searched"))
+    plan = {"algo": {"lineage": "searched"}, "setup": {"market": "BTC"}}
+    ledger = open_ledger(Workspace(made).ledger_file)
+    rows = [("01OLD", plan, 0.4), ("01NEW", plan, 0.3), ("01ETH", plan | {"setup": {"market": "ETH"}}, 0.9), ("01SHORT", plan, None)]
+    with ledger.transaction() as tx:
+        for time, (study, asked, value) in enumerate(rows):
+            studies.create(tx, studies.StudyRow(study, "optimize", studies.RUNNING, asked, None, time))
+            studies.finish(tx, study, studies.COMPLETE, {"honesty": {"pbo": value}})
+    ledger.close()
+    found = ask(capsys, made, "backtest", "run", str(file), "--venue", "synthetic")["honesty"]
+    assert found["pbo"] == 0.3 and "search …01NEW" in found["notes"]["pbo"]
+
+
+def test_limits_of_very_many_entries_are_an_estimate_that_says_so(
+    made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--leverage", "5")
+    exact = backtested(capsys, made, *flags)
+    monkeypatch.setattr(record, "MOST_JUDGED", 5)
+    monkeypatch.setattr(record, "ENOUGH_JUDGED", 4)
+    part = backtested(capsys, made, *flags)
+    entries = exact["trades_count"] + (exact["open_trade"] is not None)
+    refused = [sum(counts["refused"] for counts in found["limits_impact"].values()) for found in (exact, part)]
+    assert exact["limits_impact"]["LEVERAGE"]["refused"] > 0 and refused[0] == entries and abs(refused[1] - entries) <= 2
+    assert "limits_impact" not in exact["honesty"]["notes"]
+    assert part["honesty"]["notes"]["limits_impact"].startswith("estimated from 4 of ")
+
+
 def test_a_result_is_kept_listed_and_shown(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = backtested(capsys, made, "--trades", "--param", "slow.length=30")
     listed = ask(capsys, made, "backtest", "list", "--algo", "flip", "--limit", "1")
@@ -202,7 +234,7 @@ def test_again_is_equal_until_something_moves(tmp_path: Path, capsys: pytest.Cap
     assert not moved["equal"] and {"data.bars", "data.fingerprint"} <= {row["what"] for row in moved["moved"]}
     assert ask(capsys, folder, "backtest", "list")[0]["state"] == "moved"
     assert ask(capsys, folder, "backtest", "run", "--again", "last", code=0)["equal"] is False
-    monkeypatch.setattr(backtest, "kernel_version", lambda: "another")
+    monkeypatch.setattr(version, "kernel_version", lambda: "another")
     fresh = backtested_again(capsys, folder)
     assert fresh["state"] == "moved"
 
@@ -213,7 +245,7 @@ def backtested_again(capsys: pytest.CaptureFixture[str], folder: Path) -> Any:
 
 def test_a_result_of_another_kernel_is_stale(made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     found = backtested(capsys, made)
-    monkeypatch.setattr(backtest, "kernel_version", lambda: "another")
+    monkeypatch.setattr(version, "kernel_version", lambda: "another")
     assert {row["id"]: row["state"] for row in ask(capsys, made, "backtest", "list")}[found["id"]] == "stale"
     assert ask(capsys, made, "backtest", "show", found["id"])["state"] == "stale"
     assert "another kernel made this" in told(capsys, made, "backtest", "show", found["id"])

@@ -10,11 +10,13 @@ from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from decimal import Decimal
+    from pathlib import Path
 
     from tradeagent.algos.store import StoredAlgo
     from tradeagent.domain.instrument import Instrument
     from tradeagent.research.backtest import Setup
     from tradeagent.research.record import Desk
+    from tradeagent.research.run import Terms
 
 app = typer.Typer(help="Run algorithms over stored bars with the market's real costs.", no_args_is_help=True)
 Algo = Annotated[str, typer.Argument(help="saved name, NAME@VERSION, built-in, or path of a .yml or .py file", autocompletion=algos)]
@@ -176,7 +178,7 @@ def _asked(
     return stored, Setup(venue, market, interval_ms, from_ms, to_ms, named, terms, flags["has_funding"], place["limits"])
 
 
-def _base_terms() -> Any:
+def _base_terms() -> "Terms":
     """Costs as config.yml has them for paper wallets."""
     from tradeagent.domain.costs import FeeSchedule
     from tradeagent.research.backtest import BPS
@@ -194,17 +196,14 @@ def _desk() -> "Desk":
     return Desk(current.ledger, current.warehouse, _results(), current.clock)
 
 
-def _results() -> Any:
+def _results() -> "Path":
     from tradeagent.research.store import FILE_NAME
 
     return session().workspace.warehouse_dir / FILE_NAME
 
 
 def _instrument(venue: str, market: str) -> "Instrument":
-    from tradeagent.market import instrument
-
-    config = session().config
-    return instrument(venue, market, {symbol: config.section("instruments", symbol) for symbol in config.section("instruments")})
+    return session().instrument(venue, market)
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, str | None]:

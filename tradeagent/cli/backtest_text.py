@@ -1,9 +1,12 @@
 """How a backtest reads on a terminal: sections of aligned figures, from the document that --json prints."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradeagent.cli.output import table
+
+if TYPE_CHECKING:
+    from tradeagent.research.store import Stored
 
 Document = Mapping[str, Any]
 _WIDTH = 24
@@ -46,7 +49,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of `backtest list`: `state` is current, stale (made by another kernel), equal or moved (after --again)."""
     from tradeagent.domain.bars import interval_text
     from tradeagent.domain.clock import iso
-    from tradeagent.research.backtest import kernel_version
+    from tradeagent.research.version import kernel_version
 
     current = kernel_version() if rows else ""
     return [
@@ -69,7 +72,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def comparison(kept: Sequence[Any]) -> dict[str, Any]:
+def comparison(kept: "Sequence[Stored]") -> dict[str, Any]:
     """JSON of `backtest compare`: ids, what differed in the question, and metrics and honesty by key, one value a backtest."""
     documents = [one.document for one in kept]
     asked = [_question(one) for one in kept]
@@ -217,7 +220,7 @@ def _next(document: Document) -> str:
     return f"kept as {identity}\n  tradeagent backtest show {identity[-6:]} --trades\n  {search}"
 
 
-def _question(kept: Any) -> dict[str, Any]:
+def _question(kept: "Stored") -> dict[str, Any]:
     from tradeagent.domain.clock import iso
 
     document = kept.document
@@ -229,7 +232,7 @@ def _question(kept: Any) -> dict[str, Any]:
 
 def state_of(moved: str | None, kernel: str) -> str:
     """current; stale (made by another kernel); after --again equal or moved."""
-    from tradeagent.research.backtest import kernel_version
+    from tradeagent.research.version import kernel_version
 
     return _state(moved, kernel, kernel_version())
 

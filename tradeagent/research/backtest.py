@@ -3,13 +3,10 @@
 What the run is worth is in `metrics`, how far to trust it in `honesty`, how it is told in `result`.
 """
 
-import functools
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -31,6 +28,24 @@ from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.readers import SpanReport, columns
 from tradeagent.research.lookahead import Lookahead, check
 from tradeagent.research.run import Leg, Run, Terms
+from tradeagent.research.version import kernel_version
+
+__all__ = [
+    "BPS",
+    "Loaded",
+    "Refusals",
+    "Setup",
+    "from_config",
+    "kernel_version",
+    "load",
+    "on_bars",
+    "params_text",
+    "run_setup",
+    "simulate",
+    "spec_for",
+    "terms_of",
+    "warm_up",
+]
 
 PATHS = ("adverse", "nearest")
 BPS = Decimal(10_000)
@@ -220,19 +235,6 @@ def warm_up(loaded: Loaded) -> None:
     leg = loaded.leg
     few = replace(leg, bars=leg.bars.rows(0, 2), signals=Signals(np.zeros(2, np.uint8), 2))
     simulate([few], Terms())
-
-
-@functools.cache
-def kernel_version() -> str:
-    """12 hex digits of the source of kernel, state machine and levels: a result that another one made is stale."""
-    from tradeagent.algos import levels, machine
-    from tradeagent.research import kernel
-
-    sources = [*Path(kernel.__path__[0]).glob("*.py"), Path(machine.__file__), Path(levels.__file__)]
-    digest = hashlib.sha256()
-    for source in sorted(sources):
-        digest.update(source.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,9 @@ def _impact(run: Run, leg: Leg, setup: Setup) -> tuple[dict[str, dict[str, int]]
     every = -(-entries // ENOUGH_JUDGED)
     part = Trades(*(getattr(run.trades, name)[::every] for name in Trades.__slots__))
     found = limits_impact(replace(run, trades=part), [leg], setup.terms, limits)
-    return {rule: {what: round(count * entries / len(part)) for what, count in counts.items()} for rule, counts in found.items()}, len(part)
+    still = len(run.open_trades)
+    scale = (entries + still) / (len(part) + still)
+    return {rule: {what: round(count * scale) for what, count in counts.items()} for rule, counts in found.items()}, len(part)
 
 
 def _newest_search(tx: Connection, idea: str) -> tuple[str, float] | None:

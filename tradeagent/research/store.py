@@ -13,7 +13,7 @@ import numpy as np
 from tradeagent.domain.errors import NotFound
 from tradeagent.market.warehouse import explained
 from tradeagent.research.run import Ints, Trades
-from tradeagent.workspace.locks import file_lock
+from tradeagent.workspace.locks import fair_lock
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -70,7 +70,7 @@ def opened(path: Path, *, write: bool) -> Iterator["DuckDBPyConnection"]:
         raise NotFound("no research results are stored yet", hint="tradeagent backtest run sma_cross --market BTC --interval 5m")
     hint = f"check free space and permissions of {path.parent}; if it stays, move {path.name} away: results can be made again"
     with (
-        file_lock(path.with_suffix(".lock"), LOCK_TIMEOUT_S),
+        fair_lock(path.with_suffix(".lock"), LOCK_TIMEOUT_S),
         explained(f"{path.name} cannot be used", hint),
         duckdb.connect(str(path), read_only=not write, config=_SETTINGS) as connection,
     ):
