@@ -59,6 +59,10 @@ def random_world(seed: int, *, data: Path | None = None, bars: int = 240, market
             time[bars // 2 :] += step * int(rng.integers(1, 200))
         tapes = [random_bars(rng, name, time, step) for name in names]
     terms = _terms(rng, bars)
+    if markets == 1 and seed % 10 == 7:
+        lot = instrument("hyperliquid", names[0]).lot
+        wanted = float(terms.cash) * rng.uniform(0.05, 2) / float(tapes[0].close[0])
+        terms = replace(terms, fill_qty=max(lot, Decimal(str(wanted)).quantize(lot)))
     return World([_leg(rng, tape, terms) for tape in tapes], terms)
 
 

@@ -55,21 +55,23 @@ def test_a_buy_back_limit_far_below_the_market_is_refused() -> None:
     assert unequal(leg) is None
 
 
-def test_an_entry_that_is_absurdly_large_is_refused_for_margin() -> None:
+def test_an_entry_too_large_to_count_is_refused_and_the_run_goes_on() -> None:
+    """So large that its liquidation price comes before the stop."""
     spec = replace(SPEC, sizing=Sizing(SizingKind.RISK_PCT, D(100)))
     levels = Levels(Distance(LevelKind.ABS, D("0.1")))
     leg = hand_leg([50_000.0, 50_000.0, 50_000.0, 50_000.0], {0: LONG}, levels, spec)
     terms = Terms(cash=D(2_000_000))
-    assert replay([leg], terms).run.counts["no_margin"] == 1
+    assert replay([leg], terms).run.counts["bad_levels"] == 1
     assert unequal(leg, terms) is None
 
 
 @pytest.mark.xfail(
     strict=True, reason="a stop or target that is no price (≤ 0) is a SHAPE refusal before the minimum is looked at: bad_levels"
 )
-def test_a_stop_that_is_no_price_is_a_bad_level_whatever_the_size() -> None:
+def test_a_target_that_is_no_price_is_a_bad_level_whatever_the_size() -> None:
     spec = replace(SPEC, sizing=Sizing(SizingKind.RISK_PCT, D("0.001")))
-    leg = hand_leg([50_000.0, 50_000.0, 50_000.0, 50_000.0], {0: LONG}, Levels(Distance(LevelKind.ABS, D(60_000))), spec)
+    levels = Levels(Distance(LevelKind.PCT, D(1)), Distance(LevelKind.ABS, D(60_000)))
+    leg = hand_leg([50_000.0, 50_000.0, 50_000.0, 50_000.0], {0: SHORT}, levels, spec)
     assert replay([leg], Terms()).run.counts["bad_levels"] == 1
     assert unequal(leg) is None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from toy_study import ToyJob, toy_plan
 
-from tradeagent.domain.errors import VenueError
+from tradeagent.domain.errors import InvalidConfig, InvalidInput, VenueError
 from tradeagent.research.optimise import Trial, search
 from tradeagent.research.workers import Cluster, Here, Local, Place, chunks, open_place
 
@@ -117,6 +117,17 @@ def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "dask scheduler" in caught.value.hint
 
 
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InvalidConfig, match="the extra `cluster` is not installed"), open_place(ToyJob(), None, "tcp://127.0.0.1:9"):
+        pass
+
+
+def test_a_number_of_workers_below_one() -> None:
+    with pytest.raises(InvalidInput, match="workers: 0 is below 1"):
+        open_place(ToyJob(), 0, None)
+
+
 def _environment() -> dict[str, str]:
     known = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, known))}
@@ -149,7 +160,7 @@ def scheduler(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def dask_worker(address: str, folder: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "2", "--no-nanny", "--no-dashboard"]
     folder.mkdir()
     process = subprocess.Popen([*command, "--local-directory", str(folder)], env=_environment(), stderr=subprocess.DEVNULL)
     try:

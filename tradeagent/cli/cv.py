@@ -136,6 +136,7 @@ def _text(document: Mapping[str, Any]) -> str:
     ]
     right = ["fold", "trades", "sharpe", "pnl", "drawdown_pct", "win_rate", "train"]
     kind = "anchored" if layout["anchored"] else "sliding"
+    told = {key: flag.figure(value) or "–" for key, value in {**summary, **honesty}.items() if value is None or isinstance(value, float)}
     steady = ", ".join(f"{key} {value:.2f}" for key, value in summary["stability"].items()) or "–"
     return "\n".join(
         [
@@ -146,13 +147,13 @@ def _text(document: Mapping[str, Any]) -> str:
             "",
             table(rows, list(rows[0]), right=right),
             "",
-            f"Sharpe of all tests together {flag.figure(summary['combined_sharpe']) or '–'}; per fold mean {flag.figure(summary['mean_sharpe']) or '–'}, "
-            f"spread {flag.figure(summary['spread_sharpe']) or '–'}, worst {flag.figure(summary['worst_sharpe']) or '–'}; "
-            f"in training {flag.figure(summary['train_sharpe']) or '–'}",
+            f"Sharpe of all tests together {told['combined_sharpe']}; per fold mean {told['mean_sharpe']}, "
+            f"spread {told['spread_sharpe']}, worst {told['worst_sharpe']}; "
+            f"in training {told['train_sharpe']}",
             f"PnL {float(summary['pnl']):,.2f}, worst fold {float(summary['worst_pnl']):,.2f}; "
-            f"{summary['profitable_pct']:.0f} % of the folds made money; deepest drawdown {flag.figure(summary['worst_drawdown_pct'])} %",
+            f"{summary['profitable_pct']:.0f} % of the folds made money; deepest drawdown {told['worst_drawdown_pct']} %",
             f"parameter stability (1 = every fold chose the same): {steady}",
-            f"tries at this idea so far: {honesty['trials']}; deflated Sharpe of the tests {flag.figure(honesty['deflated_sharpe']) or '–'}",
+            f"tries at this idea so far: {honesty['trials']}; deflated Sharpe of the tests {told['deflated_sharpe']}",
             "",
             f"verdict: {document['verdict']}" + "".join(f"\n  {reason}" for reason in [*summary["reasons"], *_unsearched(document)]),
         ]

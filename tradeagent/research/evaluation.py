@@ -38,7 +38,14 @@ class MarketJob:
 
     def open(self) -> Callable[[Request], Outcome]:
         evaluator = Evaluator(self.bars)
-        return lambda request: _evaluated(self, evaluator, request)
+
+        def evaluate(request: Request) -> Outcome:
+            try:
+                return _evaluated(self, evaluator, request)
+            except UserError as error:
+                return Outcome({}, refused=error.message)
+
+        return evaluate
 
 
 def spec_at(spec: AlgoSpec, params: Mapping[str, Param]) -> AlgoSpec:
@@ -67,11 +74,8 @@ def part_of(leg: Leg, first: int, end: int) -> Leg:
 
 
 def _evaluated(job: MarketJob, evaluator: Evaluator, request: Request) -> Outcome:
-    try:
-        spec = spec_at(job.spec, request.params)
-        signals = evaluator.signals(spec)
-    except UserError as error:
-        return Outcome({}, refused=error.message)
+    spec = spec_at(job.spec, request.params)
+    signals = evaluator.signals(spec)
     whole = Leg(job.instrument, job.bars, spec, signals, job.funding_hours, job.funding_rates)
     terms = job.terms
     if request.rows is not None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tradeagent.algos.bars import Floats
 from tradeagent.algos.evaluate import warmup_of
 from tradeagent.algos.params import params_of
 from tradeagent.algos.spec import AlgoSpec, Param
@@ -24,7 +25,7 @@ from tradeagent.research.honesty import cost_key, trial_of
 from tradeagent.research.objective import make_objective
 from tradeagent.research.optimise import BATCH, Finished, Search, Trial
 from tradeagent.research.record import Desk
-from tradeagent.research.samplers import SamplerKind
+from tradeagent.research.samplers import SamplerKind, grid_size
 from tradeagent.research.space import Space, fixed_params, make_space
 from tradeagent.research.study_rows import done_in
 from tradeagent.workspace.locks import file_lock
@@ -107,18 +108,24 @@ class Prepared:
     @property
     def total(self) -> int:
         """Trials at most, over all folds."""
-        return self.question.n_trials * max(1, len(self.folds))
+        space = self.search.space
+        points = grid_size(space) if self.question.sampler is SamplerKind.GRID else self.question.n_trials
+        return min(self.question.n_trials, points) * max(1, len(self.folds))
 
     def counted(self, study: str, finished: Finished, fold: int) -> Try | None:
         """A trial as a try at its idea, None for one that was never run."""
-        trial, leg = finished.trial, self.loaded.leg
+        trial = finished.trial
         if trial.same_as is not None or not (trial.metrics or trial.folds):
             return None
-        first, end = self.folds[fold].train if self.folds else (0, len(leg.bars))
-        terms = replace(self.setup.terms, close_at_end=True) if self.folds else self.setup.terms
-        span = int(leg.bars.time[first]), int(leg.bars.time[end - 1])
-        costs = cost_key(terms, has_funding=self.setup.has_funding)
-        return trial_of(self.question.algo, self.spec_at(trial.params), span, costs, f"{self.question.kind} {study}", finished.daily)
+        return self.tried(study, trial.params, self.folds[fold].train if self.folds else None, finished.daily)
+
+    def tried(self, study: str, params: Mapping[str, Param], rows: tuple[int, int] | None, daily: Floats) -> Try:
+        """A run on some rows (None: all of them) as a try."""
+        bars = self.loaded.leg.bars
+        first, end = rows or (0, len(bars))
+        terms = self.setup.terms if rows is None else replace(self.setup.terms, close_at_end=True)
+        span, costs = (int(bars.time[first]), int(bars.time[end - 1])), cost_key(terms, has_funding=self.setup.has_funding)
+        return trial_of(self.question.algo, self.spec_at(params), span, costs, f"{self.question.kind} {study}", daily)
 
     def spec_at(self, params: Mapping[str, Param]) -> AlgoSpec:
         return spec_at(self.loaded.leg.spec, params)

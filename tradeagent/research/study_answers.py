@@ -105,6 +105,9 @@ def cross_validate(desk: Desk, prepared: Prepared, claim: Claimed, place: Place)
                 yield Stepped(count, prepared.total, _best_score(known), event.fold)
             else:
                 tested.append(event)
+    with desk.ledger.transaction() as tx:
+        tests = [prepared.tried(study, each.best.params, each.fold.test, each.daily) for each in tested if each.best is not None]
+        trials.add(tx, tests, desk.clock.now_ms())
     summary = summarise(plan, tested, periods_per_year(prepared.loaded.leg.bars.interval_ms))
     document = {
         **_head(prepared, claim),

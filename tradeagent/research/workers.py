@@ -12,7 +12,7 @@ from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from tradeagent.domain.errors import InvalidConfig, TradeAgentError, VenueError
+from tradeagent.domain.errors import InvalidConfig, InvalidInput, TradeAgentError, VenueError
 from tradeagent.research.optimise import Outcome, Request
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Place(Protocol):
 
 def open_place(job: Job, workers: int | None, cluster: str | None) -> AbstractContextManager[Place]:
     """Workers None: this process, and one process a core once the work is long enough to repay their start. 1: this process only."""
+    if workers is not None and workers < 1:
+        raise InvalidInput(f"workers: {workers} is below 1", hint="--workers 1 for this process only; leave it out to have it chosen")
     if cluster is not None:
         return Cluster(job, cluster)
     return Here(job) if workers == 1 else Local(job, workers)
@@ -80,7 +82,7 @@ class Local:
 
     def __init__(self, job: Job, workers: int | None) -> None:
         self._job, self._asked = job, workers
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or _cores()
         self._here = Here(job)
         self._spent_s = 0.0
         self._each_s = 0.0
@@ -252,6 +254,11 @@ class Cluster:
         return VenueError(f"cluster: the scheduler {self._address} has had no worker for {self._alone_s:g} s", hint=hint)
 
 
+def _cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def chunks(places: list[int], each_s: float, workers: int) -> Iterator[list[int]]:
     """Slices that take at least `TASK_S` each where that leaves work for everyone."""
     size = max(1, ceil(TASK_S / each_s)) if each_s > 0 else 1
@@ -260,7 +267,14 @@ def chunks(places: list[int], each_s: float, workers: int) -> Iterator[list[int]
         yield places[start : start + size]
 
 
-_opened: tuple[str, Callable[[Request], Outcome]] | None = None
+class _Opened(threading.local):
+    """What a thread of a worker has prepared; one at a time, as indicators may not be shared between threads."""
+
+    key = ""
+    evaluate: Callable[[Request], Outcome] | None = None
+
+
+_opened = _Opened()
 _opening = threading.Lock()
 
 
@@ -294,16 +308,15 @@ def _leave_with_parent() -> None:
 
 
 def _open(job: Job) -> Callable[[Request], Outcome]:
-    global _opened  # noqa: PLW0603  # a worker process prepares a job once
-    with _opening:
-        if _opened is None or _opened[0] != job.key:
-            _opened = job.key, job.open()
-        return _opened[1]
+    if _opened.evaluate is None or _opened.key != job.key:
+        with _opening:
+            _opened.key, _opened.evaluate = job.key, job.open()
+    return _opened.evaluate
 
 
 def _in_worker(requests: Chunk) -> tuple[list[Outcome], float]:
-    assert _opened is not None
-    return _timed(_opened[1], requests)
+    assert _opened.evaluate is not None
+    return _timed(_opened.evaluate, requests)
 
 
 def _on_cluster(job: Job, requests: Chunk) -> tuple[list[Outcome], float]:

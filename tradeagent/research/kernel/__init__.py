@@ -4,5 +4,6 @@ Importing this room compiles nothing and loads numba, so callers import it where
 """
 
 from tradeagent.research.kernel.simulate import simulate
+from tradeagent.research.kernel.sweep import SweepMarket, SweepTable, sweep
 
-__all__ = ["simulate"]
+__all__ = ["SweepMarket", "SweepTable", "simulate", "sweep"]

@@ -1,4 +1,4 @@
-"""One compiled look at a market's bars before they are simulated."""
+"""Single compiled looks at arrays: at bars before they are simulated, at an equity curve after."""
 
 from tradeagent.algos.bars import Floats, Ints
 from tradeagent.research.kernel.native import entrance
@@ -22,3 +22,18 @@ def first_bad_bar(time: Ints, opened: Floats, high: Floats, low: Floats, close: 
         if row and time[row] <= time[row - 1]:
             return row
     return -1
+
+
+@entrance
+def deepest_drawdown(equity: Ints, start: int) -> float:
+    """max(1 − E / peak) over the closes, with the starting cash as first peak; 0 when equity never falls."""
+    peak, deepest, bound = float(start), 0.0, float(start)
+    for at in range(len(equity)):
+        worth = float(equity[at])
+        if worth > peak:
+            peak = worth
+            bound = peak * (1.0 - deepest)
+        elif worth < bound:
+            deepest = 1.0 - worth / peak
+            bound = worth
+    return deepest

@@ -33,7 +33,7 @@ def inlined(function: Function) -> Function:
 
 def entrance(function: Function) -> Function:
     """A function that Python calls: compiled on its first call and kept on disk. It closes over FINGERPRINT when it calls others."""
-    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
 
 
 def understood(*functions: Callable[..., Any]) -> None:

@@ -55,9 +55,14 @@ class Shelf:
         return len(self.series) - 1
 
 
-def prepared(legs: Sequence[Leg], terms: Terms) -> tuple[Tape, Ints]:
-    """Tape and memory of a pass. Raises InvalidInput or InvalidConfig naming the leg and field that cannot be simulated."""
+def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -> tuple[Tape, Ints]:
+    """Tape and memory of a pass. Raises InvalidInput or InvalidConfig naming the leg and field that cannot be simulated.
+
+    `highest` is each leg's highest price, given by who has prepared the same bars before and need not have them checked again.
+    """
     _check_clock(legs)
+    for leg in legs if not highest else ():
+        _check_bars(leg.bars, leg.instrument.symbol)
     rows = len(legs[0].bars)
     by_name = sorted(range(len(legs)), key=lambda place: legs[place].instrument.symbol)
     shelf = Shelf(rows)
@@ -78,6 +83,9 @@ def prepared(legs: Sequence[Leg], terms: Terms) -> tuple[Tape, Ints]:
         fund_rates.append(rates)
     ordered = [legs[place] for place in by_name]
     _fill_account(memory, ordered, terms, rows)
+    for row, place in enumerate(by_name, start=1):
+        most = highest[place] if highest else float(legs[place].bars.high.max())
+        memory[row, f.MOST_LOTS] = memory[0, f.MONEY_LIMIT] // max(1, round(most * factors[row - 1, PRICE_SCALE]))
     bars = [leg.bars for leg in ordered]
     tape = Tape(
         _stacked([each.open for each in bars]),
@@ -112,7 +120,6 @@ def _check_clock(legs: Sequence[Leg]) -> None:
 
 def _fill_leg(memory: Ints, factors: Floats, leg: Leg, terms: Terms, shelf: Shelf) -> None:
     known, spec, name = leg.instrument, leg.spec, leg.instrument.symbol
-    _check_bars(leg.bars, name)
     if len(leg.signals.codes) != len(leg.bars):
         raise InvalidInput(f"{name}: {len(leg.signals.codes)} signal codes for {len(leg.bars)} bars", hint="compute them on the same bars")
     leverage = spec.leverage if terms.leverage is None else terms.leverage
@@ -244,9 +251,6 @@ def _fill_account(memory: Ints, legs: Sequence[Leg], terms: Terms, rows: int) ->
     account[f.CLOSE_AT_END] = int(terms.close_at_end)
     account[f.ROW] = min(rows, max(terms.first_row, terms.delay_bars))
     _fill_margin(memory, [leg.instrument for leg in legs])
-    for row, leg in zip(memory[1:], legs, strict=False):
-        highest = round(float(leg.bars.high.max()) * 10.0**leg.instrument.price_decimals)
-        row[f.MOST_LOTS] = account[f.MONEY_LIMIT] // max(1, highest)
 
 
 def _fee_rate(rate: Decimal) -> int:

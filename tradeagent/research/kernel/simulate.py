@@ -37,10 +37,10 @@ def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
     return _as_run(legs, memory, trades, equity)
 
 
-def played(tape: Tape, memory: Ints) -> tuple[Ints, Ints]:
-    """Trades (rows of `Trades`) and equity of one pass, which leaves the memory as it is at its end."""
+def played(tape: Tape, memory: Ints, equity: Ints | None = None) -> tuple[Ints, Ints]:
+    """Trades (rows of `Trades`) and equity of one pass, which leaves the memory as it is at its end; `equity` is written into if given."""
     rows, first = tape.close.shape[1], int(memory[0, f.ROW])
-    equity = np.empty(rows, np.int64)
+    equity = np.empty(rows, np.int64) if equity is None else equity
     equity[:first] = memory[0, f.CASH]
     trades = np.empty((max(FIRST_ROOM, 2 * f.TRIPS_A_BAR * len(memory)), f.TRADE_COLUMNS), np.int64)
     count = 0

@@ -7,7 +7,7 @@ from tradeagent.research.kernel.money import divided, fee_of, part_of
 from tradeagent.research.kernel.native import native
 
 CAPACITY_PARTS = 20
-EXIT_ROW, GROSS, EXIT_REASON = 4, 7, 13
+EXIT_ROW, GROSS, FEES, FUNDING, EXIT_REASON = 4, 7, 8, 9, 13
 
 
 @native
