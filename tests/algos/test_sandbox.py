@@ -104,7 +104,7 @@ def test_no_bars_give_no_signals() -> None:
 )
 def test_an_answer_that_is_none_is_named(lines: str, message: str) -> None:
     error = refused(body(lines))
-    assert error.code == "algo_output" and message in error.message
+    assert error.details["reason"] == "algo_output" and message in error.message
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_answer_that_is_none_is_named(lines: str, message: str) -> None:
 )
 def test_what_is_wrong_with_the_code_is_said_with_its_line(source: str, code: str, message: str, line: int | None) -> None:
     error = refused(source)
-    assert isinstance(error, InvalidInput) and error.code == code
+    assert isinstance(error, InvalidInput) and error.details["reason"] == code
     assert message in error.message and len(error.message) < 600
     assert error.details.get("line") == line
 
@@ -134,7 +134,7 @@ def test_what_is_wrong_with_the_code_is_said_with_its_line(source: str, code: st
 @pytest.mark.parametrize("name", ["open", "eval", "exec", "compile", "input", "breakpoint"])
 def test_functions_that_reach_out_are_withheld(name: str) -> None:
     error = refused(body(f"{name}('1')"))
-    assert error.code == "sandbox_denied" and f"{name}() is not allowed" in error.message
+    assert error.details["reason"] == "sandbox_denied" and f"{name}() is not allowed" in error.message
 
 
 LOOKING_AHEAD = {
@@ -158,7 +158,7 @@ def test_code_that_looks_ahead_is_caught(how: str) -> None:
     assert found is not None and found.row < found.cut < 300 and found.value != found.cut_value
     with pytest.raises(InvalidInput, match="look-ahead: the signal of row") as caught:
         require_no_lookahead(source, BARS, {})
-    assert caught.value.code == "look_ahead"
+    assert caught.value.details["reason"] == "look_ahead"
 
 
 def test_code_that_does_not_look_ahead_passes() -> None:
@@ -172,7 +172,7 @@ def test_a_run_that_failed_does_not_spoil_the_next() -> None:
         for way, code in ((1, "algo_raised"), (2, "sandbox_time")):
             with pytest.raises(TradeAgentError) as caught:
                 sandbox.signals({"way": way})
-            assert caught.value.code == code
+            assert caught.value.details["reason"] == code
             assert sandbox.signals({"way": 0}).all()
 
 
@@ -187,7 +187,7 @@ class Unlocked(Process):
 def test_without_isolation_it_refuses_unless_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Process", Unlocked)
     error = refused(MOMENTUM)
-    assert error.code == "sandbox_unavailable" and "lacks Landlock" in error.message
+    assert error.details["reason"] == "sandbox_unavailable" and "lacks Landlock" in error.message
     with Sandbox(MOMENTUM, BARS, allow_unsafe=True) as sandbox:
         assert len(sandbox.signals({})) == 300
         assert sandbox.missing == ("Landlock",)

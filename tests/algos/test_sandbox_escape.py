@@ -89,7 +89,7 @@ def cell() -> Iterator[Sandbox]:
 def test_it_cannot(cell: Sandbox, what: str) -> None:
     with pytest.raises(RefusedError, match="of the algorithm tried what the sandbox forbids: PermissionError") as error:
         cell.signals({"what": what})
-    assert error.value.code == "sandbox_denied"
+    assert error.value.details["reason"] == "sandbox_denied"
     assert not Path("/tmp/tradeagent-escaped").exists()
 
 
@@ -166,7 +166,7 @@ ENDLESS = {
 def test_it_never_returns(how: str) -> None:
     lines, limits, message = ENDLESS[how]
     error = caught(attack(lines), limits)
-    assert error.code == "sandbox_time" and message in error.message
+    assert error.details["reason"] == "sandbox_time" and message in error.message
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_it_never_returns(how: str) -> None:
 )
 def test_it_eats_memory(lines: str) -> None:
     error = caught(attack(lines))
-    assert error.code == "sandbox_memory" and "more than 1,024 MB" in error.message
+    assert error.details["reason"] == "sandbox_memory" and "more than 1,024 MB" in error.message
 
 
 def test_it_prints_a_gigabyte() -> None:
@@ -208,13 +208,13 @@ FORGED = {
 def test_its_process_ends(how: str) -> None:
     lines, message = CRASHING[how]
     error = caught(attack(lines))
-    assert error.code == "sandbox_crashed" and message in error.message
+    assert error.details["reason"] == "sandbox_crashed" and message in error.message
 
 
 @pytest.mark.parametrize("what", FORGED)
 def test_it_forges_an_answer(what: str) -> None:
     error = caught(attack("load('fcntl')", ANSWERS, FORGED[what]))
-    assert error.code == "sandbox_crashed" and "something that is no answer" in error.message
+    assert error.details["reason"] == "sandbox_crashed" and "something that is no answer" in error.message
 
 
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_it_holds_for_a_user_who_is_not_root() -> None:
         "print(int(run_python(attack(), walk(50), {}).sum()))\n"
         "for name in ('read a file', 'open a socket', 'fork', 'write to the temporary folder'):\n"
         "    try: run_python(attack(DENIED[name]), walk(50), {})\n"
-        "    except RefusedError as error: print(error.code)\n"
+        "    except RefusedError as error: print(error.details['reason'])\n"
     )
     nobody = 65_534
     try:

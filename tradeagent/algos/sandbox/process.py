@@ -16,6 +16,7 @@ from typing import BinaryIO, NoReturn, cast
 
 from tradeagent.domain.errors import RefusedError
 
+GATE = "gate_failed"
 _HEAD = struct.Struct("<cQ")
 _LONGEST_TEXT = 16_384
 _START_S = 30
@@ -125,7 +126,8 @@ class Process:
         raise RefusedError(
             f"the algorithm gave no answer within {self._limits.wall_s} s",
             hint="make it cheaper, or raise the sandbox's wall_s",
-            code="sandbox_time",
+            details={"reason": "sandbox_time"},
+            code=GATE,
         )
 
     def _ended(self) -> NoReturn:
@@ -138,11 +140,17 @@ class Process:
             raise RefusedError(
                 f"the algorithm took more than {self._limits.cpu_s} s of CPU",
                 hint="make it cheaper, or raise the sandbox's cpu_s",
-                code="sandbox_time",
+                details={"reason": "sandbox_time"},
+                code=GATE,
             )
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
-        raise RefusedError(f"the algorithm's process {how} before it answered", hint="run it on fewer bars", code="sandbox_crashed")
+        raise RefusedError(
+            f"the algorithm's process {how} before it answered",
+            hint="run it on fewer bars",
+            details={"reason": "sandbox_crashed"},
+            code=GATE,
+        )
 
     def _garbled(self) -> NoReturn:
         self.stop()
-        raise RefusedError("the algorithm's process wrote something that is no answer", code="sandbox_crashed")
+        raise RefusedError("the algorithm's process wrote something that is no answer", details={"reason": "sandbox_crashed"}, code=GATE)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradeagent.algos.bars import Bars
-from tradeagent.algos.sandbox.process import Limits, Process
+from tradeagent.algos.sandbox.process import GATE, Limits, Process
 from tradeagent.domain.errors import InvalidInput, RefusedError, TradeAgentError
 
 Said = npt.NDArray[np.int8]
@@ -110,15 +110,15 @@ class Sandbox:
                 raise RefusedError(
                     f"this system cannot lock up Python algorithms: it lacks {' and '.join(process.missing)}",
                     hint="run it on Linux, or allow unsafe Python algorithms if you wrote this one yourself",
-                    details={"missing": list(process.missing)},
-                    code="sandbox_unavailable",
+                    details={"reason": "sandbox_unavailable", "missing": list(process.missing)},
+                    code=GATE,
                 )
             process.send(b"C", self._source.encode(errors="replace"))
         return self._process
 
     def _garbled(self) -> NoReturn:
         self.close()
-        raise RefusedError("the algorithm's process wrote something that is no answer", code="sandbox_crashed")
+        raise RefusedError("the algorithm's process wrote something that is no answer", details={"reason": "sandbox_crashed"}, code=GATE)
 
     def _report(self, body: bytes) -> NoReturn:
         """The error that the child described. Its words are somebody else's: cleaned and cut."""
@@ -135,18 +135,22 @@ def _error(kind: str, message: str, line: int | None, limits: Limits) -> TradeAg
     details = {"line": line} if line else {}
     if kind == "memory":
         hint = "keep fewer arrays, or raise the sandbox's memory_mb"
-        return RefusedError(f"{where} needs more than {limits.memory_mb:,} MB", hint=hint, details=details, code="sandbox_memory")
+        return RefusedError(
+            f"{where} needs more than {limits.memory_mb:,} MB", hint=hint, details={"reason": "sandbox_memory", **details}, code=GATE
+        )
     if kind == "denied":
         hint = "an algorithm may compute, and nothing else: bars and parameters come in, signals go out"
-        return RefusedError(f"{where} tried what the sandbox forbids: {message}", hint=hint, details=details, code="sandbox_denied")
+        return RefusedError(
+            f"{where} tried what the sandbox forbids: {message}", hint=hint, details={"reason": "sandbox_denied", **details}, code=GATE
+        )
     hints = {
         "source": "write def signals(bars, **params) that returns +1, 0 or -1 for each bar",
         "import": "allowed are numpy, math, statistics, itertools, functools, collections",
         "output": "return an array as long as bars['close'] of +1, 0 and -1; 0 while there is nothing to say",
         "raised": "",
     }
-    code = {"output": "algo_output", "raised": "algo_raised"}.get(kind, "algo_source")
-    return InvalidInput(f"{where}: {message}", hint=hints.get(kind, ""), details=details, code=code)
+    reason = {"output": "algo_output", "raised": "algo_raised"}.get(kind, "algo_source")
+    return InvalidInput(f"{where}: {message}", hint=hints.get(kind, ""), details={"reason": reason, **details})
 
 
 def _clean(text: str) -> str:
@@ -179,13 +183,12 @@ def lookahead_of_python(
 
 
 def require_no_lookahead(source: str, bars: Bars, params: Params, *, limits: Limits = _DEFAULT, allow_unsafe: bool = False) -> None:
-    """InvalidInput `look_ahead` when a signal changes once later bars are taken away; to be asked before any result is shown."""
+    """InvalidInput (reason `look_ahead`) when a signal changes once later bars are taken away; to be asked before any result is shown."""
     found = lookahead_of_python(source, bars, params, limits=limits, allow_unsafe=allow_unsafe)
     if found is not None:
         raise InvalidInput(
             f"look-ahead: the signal of row {found.row} is {found.value:+d}, but {found.cut_value:+d} when the bars from row {found.cut} "
             "on are taken away",
             hint="let row i use rows up to i only, and seed any random numbers",
-            details={"row": found.row, "cut": found.cut, "value": found.value, "cut_value": found.cut_value},
-            code="look_ahead",
+            details={"reason": "look_ahead", "row": found.row, "cut": found.cut, "value": found.value, "cut_value": found.cut_value},
         )
