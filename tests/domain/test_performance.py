@@ -152,3 +152,10 @@ def test_funding_hours_are_after_the_first_instant_and_up_to_the_last(after: int
 
 def test_nobody_begins_with_a_penalty() -> None:
     assert (Penalty(), Penalty().effective_cap(D(100), 0)) == (Penalty(D(0), 0), D(100))
+
+
+def test_a_penalty_fades_from_the_first_millisecond_on_and_never_before() -> None:
+    assert Penalty(D(30), 10).value(10) == Penalty(D(30), 10).value(5) == 30
+    assert Penalty(D(30), 10).value(9) == 30
+    assert D("29.999999") < Penalty(D(30), 10).value(11) < 30
+    assert Penalty(D(1), 0).value(24 * 3_600_000) == D("0.5")

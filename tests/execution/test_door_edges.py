@@ -19,6 +19,7 @@ from tradeagent.domain.errors import RefusedError, VenueError
 from tradeagent.domain.limits import SPECS, Limits
 from tradeagent.domain.names import (
     Actor,
+    DeploymentState,
     ExitReason,
     HaltReason,
     IntentKind,
@@ -507,10 +508,11 @@ def test_only_ownership_binds_what_reduces_risk() -> None:
 
 def test_only_entries_count_among_the_trades_of_a_day(new_world: NewWorld) -> None:
     world = new_world(limits={"max_daily_trades": 2})
-    for _ in range(2):
+    for count in (1, 2):
         assert world.submit(size=1).kind is EXECUTED
+        assert world.engine.book.risk.entries_today == {"agent": count}
         assert world.close().kind is EXECUTED
-    assert world.engine.book.risk.entries_today == {"agent": 2}
+        assert world.engine.book.risk.entries_today == {"agent": count}
     assert world.submit(size=1).rule is Rule.DAILY_TRADES
 
 
@@ -518,6 +520,8 @@ def test_whoever_only_looks_sees_the_last_marks_and_the_instant_they_are_of(new_
     world = new_world()
     world.submit(size=1, stop=90)
     world.play(BTC="101")
+    with world.engine.transaction() as tx:
+        world.engine.book.flush(tx)
     config = load_config(world.root / "config.yml", {})
     with world.ledger.reading() as tx:
         seen = read_state(tx, config, wallets.get(tx, WALLET), SimulatedClock(0))
@@ -529,3 +533,22 @@ def test_whoever_only_looks_sees_the_last_marks_and_the_instant_they_are_of(new_
     assert (of_agent.scope.controller_id, of_agent.deployment_state, of_agent.limits) == (AGENT, DeploymentState.RUNNING, world.limits)
     assert seen.equity == of_agent.equity == world.equity and [order.leg for order in seen.orders] == ["stop"]
     assert limits_in(limits_out(world.limits)) == world.limits
+
+
+def test_a_number_above_a_trillion_is_no_number_of_an_order(new_world: NewWorld) -> None:
+    rejection = new_world().submit(size=10**12 + 1).rejection
+    assert rejection is not None and (rejection.rule, rejection.max_ok) == (Rule.SHAPE, "1000000000000")
+    largest = new_world().submit(size=10**12).rejection
+    assert largest is not None and largest.rule is not Rule.SHAPE
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_half_a_coin_that_cannot_have_its_stop_is_bought_or_sold_back(new_world: NewWorld, side: str) -> None:
+    world = new_world()
+    world.submit(side, size="0.5")
+    terms = world.engine.terms[Actor.AGENT]
+    limits = replace(terms.limits, values={**terms.limits.values, "require_stops": True})
+    world.engine.terms[Actor.AGENT] = replace(terms, limits=limits)
+    assert reconcile(world.engine).phase.value == "consistent"
+    assert (world.held(), world.differences(), world.fills()[-1]["exit_reason"]) == (0, [], "stop")
+    assert "had no stop (no level is known): closed at the market" in incidents(world)["naked_position"]

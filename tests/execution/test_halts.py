@@ -8,10 +8,11 @@ from world import AGENT, NOON, STEP, WALLET, World
 
 from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.costs import FeeSchedule
-from tradeagent.domain.errors import VenueError
+from tradeagent.domain.errors import RefusedError, VenueError
 from tradeagent.domain.names import Actor, ExitReason, HaltReason, Rule, VerdictKind
-from tradeagent.execution.halts import clear_halt, flatten, judge_marks
+from tradeagent.execution.halts import clear_halt, flatten, judge_marks, note_kill, reopen
 from tradeagent.ledger import events, notes, runs
+from tradeagent.workspace.latch import clear_latch, set_latch
 
 D = Decimal
 NewWorld = Callable[..., World]
@@ -271,3 +272,35 @@ def test_a_halt_is_one_event_and_its_clearing_another(new_world: NewWorld) -> No
     with world.ledger.reading() as tx:
         found = [(e["data"]["state"], e["actor"]) for e in events.read(tx, wallet=WALLET, kinds=["halt"], limit=1000)]
     assert found == [("halted", "system"), ("cleared", "manual")]
+
+
+def test_a_kill_of_the_wallet_is_noted_once_and_a_kill_of_everything_halts_no_wallet(new_world: NewWorld) -> None:
+    world = new_world()
+    note_kill(world.engine)
+    assert world.engine.book.risk.halt is None, "nobody was killed"
+    set_latch(world.root / "kill", None)
+    note_kill(world.engine)
+    assert world.engine.book.risk.halt is None
+    set_latch(world.root / "kill", WALLET)
+    clear_latch(world.root / "kill", None)
+    for _ in range(2):
+        note_kill(world.engine)
+    with world.ledger.reading() as tx:
+        deployment = runs.get_deployment(tx, AGENT)
+        halts = events.read(tx, kinds=("halt",))
+        told = [incident["code"] for incident in notes.list_incidents(tx, only_open=True)]
+    assert (world.engine.book.risk.halt, world.engine.book.risk.halt_ms, deployment.state) == ("kill", world.now, "halted")
+    assert [event["data"]["reason"] for event in halts] == ["kill"] and told == ["kill"]
+    with pytest.raises(RefusedError, match="clear-halt does not undo that"):
+        clear_halt(world.engine)
+    reopen(world.engine, whole=True)
+    with world.ledger.reading() as tx:
+        assert runs.get_deployment(tx, AGENT).state == "running" and notes.list_incidents(tx, only_open=True) == []
+    assert world.engine.book.risk.halt is None and world.submit(size=1).kind is VerdictKind.EXECUTED
+
+
+def test_unrealised_is_what_the_mark_adds_to_the_cash(new_world: NewWorld) -> None:
+    world = new_world()
+    world.submit(size=2)
+    world.play(BTC="103")
+    assert (world.engine.book.unrealised(), world.engine.book.risk.cash) == (6, 10_000)
