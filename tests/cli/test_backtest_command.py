@@ -310,13 +310,13 @@ def test_a_python_algo_runs_when_it_does_not_look_ahead(tmp_path: Path, made: Pa
     capsys.readouterr()
     code = run(["backtest", "run", str(tmp_path / "good.py"), *where, "--param", "length=30", "--json", "-w", str(made)])
     found = json.loads(capsys.readouterr().out)
-    if code == 3 and found["error"]["code"] == "sandbox_unavailable":
+    if code == 3 and found["error"]["details"].get("reason") == "sandbox_unavailable":
         pytest.skip(found["error"]["message"])
     assert code == 0 and found["trades_count"] > 5 and found["honesty"]["lookahead"]["ok"] and found["params"] == {"length": "30"}
     assert ask(capsys, made, "backtest", "run", "--again", found["id"])["equal"]
     kept = len(ask(capsys, made, "backtest", "list"))
     error = ask(capsys, made, "backtest", "run", str(tmp_path / "bad.py"), *where, code=2)["error"]
-    assert error["code"] == "look_ahead" and "look-ahead" in error["message"]
+    assert (error["code"], error["details"]["reason"]) == ("invalid_input", "look_ahead") and "look-ahead" in error["message"]
     assert len(ask(capsys, made, "backtest", "list")) == kept
 
 

@@ -25,7 +25,7 @@ KEYS = ["trials", "sharpe_threshold", "psr", "deflated_sharpe", "pbo", "ci", "co
 
 def judged(days: int = 200, tries: Tries | None = None, **others):
     daily = np.random.default_rng(1).normal(0.001, 0.01, days)
-    return honesty(Evidence(daily, HOUR, tries or Tries(1, (0.1,)), WORSE, SEES, {}, **others)), daily
+    return honesty(Evidence(daily, HOUR, days * DAY - 7 * HOUR, tries or Tries(1, (0.1,)), WORSE, SEES, {}, **others)), daily
 
 
 def test_every_key_is_there_and_is_json() -> None:
@@ -35,7 +35,7 @@ def test_every_key_is_there_and_is_json() -> None:
     variance = float(np.var([0.1, 0.05, -0.02], ddof=1))
     assert found["sharpe_threshold"] == pytest.approx(expected_maximum(5, variance) * math.sqrt(365))
     assert found["deflated_sharpe"] == dsr(daily, 5, [0.1, 0.05, -0.02])
-    assert found["ci"] == bootstrap(daily, DAY).as_dict()
+    assert found["ci"] == bootstrap(daily, DAY, span_ms=200 * DAY - 7 * HOUR).as_dict() != bootstrap(daily, DAY).as_dict()
 
 
 def test_what_needs_more_says_so() -> None:
@@ -51,7 +51,7 @@ def test_the_newest_search_gives_its_overfitting_with_a_caution() -> None:
 
 
 def test_flat_returns_are_no_probability() -> None:
-    found = honesty(Evidence(np.zeros(100), HOUR, Tries(2, ()), WORSE, SEES, {}))
+    found = honesty(Evidence(np.zeros(100), HOUR, 100 * DAY, Tries(2, ()), WORSE, SEES, {}))
     assert found["psr"] is None and found["notes"]["psr"] == "needs returns that vary"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradeagent.cli.output import table
+from tradeagent.research.reports import words
 
 if TYPE_CHECKING:
     from tradeagent.research.store import Stored
@@ -35,10 +36,10 @@ def report(document: Document, trades: Sequence[Mapping[str, Any]] | None = None
         _section("Data", _data(document)),
         _section("Costs", _costs(document)),
         _section("Result", _result(document)),
-        _section("Honesty", _honesty(document["honesty"])),
-        _section("Limits", _limits(document)),
+        _section("Honesty", [f"{label:<19}{text}" for label, text in words.honesty_lines(document["honesty"])]),
+        _section("Limits", [f"{label:<16}{text}" for label, text in words.limit_lines(document)]),
         _section("Exits", _exits(document)),
-        _section("Warnings", _warnings(document)),
+        _section("Warnings", [f"{count:>8,}  {text}" for count, text in words.warning_lines(document)]),
     ]
     if trades is not None:
         parts.append(_trades(trades))
@@ -142,70 +143,12 @@ def _still_open(document: Document) -> str:
     trade = document["open_trade"]
     if trade is None:
         return ""
-    return f", with a {trade['direction']} of {trade['size']} still open (marked, {_signed(trade['pnl'])} so far)"
-
-
-def _honesty(honesty: Mapping[str, Any]) -> list[str]:
-    notes = honesty["notes"]
-    tries = honesty["trials"]
-    ci = honesty["ci"]
-    beaten = f"{honesty['sharpe_threshold']:.2f}, the best of {tries:,} lucky tries" if tries > 1 else "0 (the first try at this idea)"
-    deflated = f"{_share(honesty['deflated_sharpe'])} chance that the true Sharpe is above {beaten}"
-    intervals = (("Sharpe", "sharpe", ""), ("annual return", "annual_return_pct", " %"), ("drawdown", "max_drawdown_pct", " %"))
-    lines = [
-        ("tries at this idea", f"{tries:,}"),
-        ("deflated Sharpe", notes.get("deflated_sharpe") or deflated),
-        ("PSR", notes.get("psr") or f"{_share(honesty['psr'])} chance that the true Sharpe is above 0"),
-        ("overfitting (PBO)", notes["pbo"] if honesty["pbo"] is None else f"{_share(honesty['pbo'])}; {notes['pbo']}"),
-        ("95 % intervals", ", ".join(f"{label} {_range(ci[key], unit)}" for label, key, unit in intervals) + _note(notes, "ci")),
-        ("costs × 2", _worse(honesty, "costs_x2")),
-        ("one bar later", _worse(honesty, "delay_1")),
-        ("look-ahead", _lookahead(honesty["lookahead"])),
-    ]  # fmt: skip
-    return [f"{label:<19}{text}" for label, text in lines]
-
-
-def _lookahead(found: Mapping[str, Any]) -> str:
-    if not found["ok"]:
-        first = found["first_difference"]
-        return f"FOUND: {first['name']} of {first['time']} changes when later bars are cut off"
-    depends = found["start_dependence_pct"]
-    start = "" if depends is None else f"; values move by {depends:.2g} % when the data begins one warm-up later"
-    return f"none at {found['cuts']} cuts{start}"
-
-
-def _worse(honesty: Mapping[str, Any], key: str) -> str:
-    figures = honesty[key]
-    sharpe = "–" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"
-    return f"return {_signed(figures['total_return_pct'])} %, Sharpe {sharpe}, drawdown {figures['max_drawdown_pct']:.1f} %" + _note(
-        honesty["notes"], key
-    )
-
-
-def _note(notes: Mapping[str, str], key: str) -> str:
-    return f"; {notes[key]}" if key in notes else ""
-
-
-def _limits(document: Document) -> list[str]:
-    entries = document["trades_count"] + (document["open_trade"] is not None)
-    lines = []
-    if document["refusals"] is not None:
-        refused, cut = (", ".join(f"{rule} {n}" for rule, n in document["refusals"][key].items()) or "none" for key in ("refused", "cut"))
-        lines.append(f"obeyed {document['fill_model']['limits'].partition(',')[0]}: refused {refused}; cut {cut}")
-    note = document["honesty"]["notes"].get("limits_impact")
-    lines += [note] if note else []
-    for rule, counts in document["limits_impact"].items():
-        lines.append(f"{rule:<16}would have refused {counts['refused']:,} and cut {counts['cut']:,} of {entries:,} entries")
-    return lines or [f"none of {entries:,} entries would have been refused or cut by the limits of an algo"]
+    return f", with a {trade['direction']} of {trade['size']} still open (marked, {words.signed(trade['pnl'])} so far)"
 
 
 def _exits(document: Document) -> list[str]:
     reasons = document["diagnostics"]["exit_reasons"]
     return [f"{reason:<16}{found['trades']:>8,}  {found['pnl_quote']:>+14,.2f} USDC" for reason, found in reasons.items()]
-
-
-def _warnings(document: Document) -> list[str]:
-    return [f"{warning['count']:>8,}  {warning['message']}" for warning in document["warnings"]]
 
 
 def _trades(trades: Sequence[Mapping[str, Any]]) -> str:
@@ -254,7 +197,7 @@ def _figure(metrics: Mapping[str, Any], key: str, unit: str) -> str:
     if unit == "%":
         return f"{value:,.2f} %"
     if unit == "share":
-        return _share(value)
+        return words.share(value)
     if unit == "n":
         return f"{value:,}"
     if unit == "s":
@@ -268,18 +211,6 @@ def _lasted(seconds: int) -> str:
 
 def _money(text: str) -> str:
     return f"{float(text):,.2f}"
-
-
-def _signed(value: Any) -> str:
-    return f"{float(value):+,.2f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _range(bounds: Sequence[float] | None, unit: str = "") -> str:
-    return "–" if bounds is None else f"{bounds[0]:,.2f} to {bounds[1]:,.2f}{unit}"
 
 
 def _short(value: Any) -> str | None:

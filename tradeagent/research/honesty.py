@@ -48,10 +48,12 @@ def cost_key(terms: Terms, *, has_funding: bool, limits: str | None = None) -> d
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What honesty is computed from. `search` is the id of the newest search of the idea and its probability of overfitting."""
+    """What honesty is computed from. `span_ms` runs from the first open to the last close; `search` is the id of the newest search of
+    the idea and its probability of overfitting."""
 
     daily: Floats
     interval_ms: int
+    span_ms: int
     tries: Tries
     sensitivity: Mapping[str, Metrics]
     lookahead: Mapping[str, Any]
@@ -64,7 +66,7 @@ def honesty(evidence: Evidence) -> dict[str, Any]:
     """The honesty keys of research.md §8, and `notes` by key for what is null or needs a word."""
     daily, tries = evidence.daily, evidence.tries
     threshold = expected_maximum(tries.count, variance_of(tries.sharpes))
-    intervals = bootstrap(daily, max(DAY_MS, evidence.interval_ms), seed=evidence.seed)
+    intervals = bootstrap(daily, max(DAY_MS, evidence.interval_ms), span_ms=evidence.span_ms, seed=evidence.seed)
     return {
         "trials": tries.count,
         "sharpe_threshold": threshold * math.sqrt(periods_per_year(evidence.interval_ms)),

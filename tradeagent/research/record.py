@@ -104,7 +104,8 @@ def _judged(desk: Desk, algo: StoredAlgo, loaded: Loaded, setup: Setup, run: Run
         search = _newest_search(tx, one.idea)
     impact, judged_entries = _impact(run, leg, setup)
     worse = sensitivity(run, [leg], terms, simulate)
-    judged = honesty(Evidence(daily, setup.interval_ms, tries, worse, loaded.lookahead.as_dict(), impact, search))
+    span_ms = int(bars.time[-1] - bars.time[0]) + bars.interval_ms
+    judged = honesty(Evidence(daily, setup.interval_ms, span_ms, tries, worse, loaded.lookahead.as_dict(), impact, search))
     if judged_entries < len(run.trades):
         judged["notes"]["limits_impact"] = f"estimated from {judged_entries:,} of {len(run.trades):,} entries"
     return judged

@@ -136,10 +136,11 @@ class Intervals:
         return {key: None if bounds is None else list(bounds) for key, bounds in named.items()}
 
 
-def bootstrap(returns: Floats, period_ms: int, *, seed: int = 0, samples: int = 2_000) -> Intervals:
+def bootstrap(returns: Floats, period_ms: int, *, span_ms: int | None = None, seed: int = 0, samples: int = 2_000) -> Intervals:
     """Circular block bootstrap (Politis, Romano 1992) of Sharpe, annual return and max drawdown; None under 2 periods.
 
-    Blocks of round(T^(1/3)) periods; a resample without deviation counts as Sharpe 0.
+    Blocks of round(T^(1/3)) periods; a resample without deviation counts as Sharpe 0. `span_ms` is what annual returns are counted over,
+    as in the metrics (first open to last close); without it all periods are whole.
     """
     periods = len(returns)
     if periods < 2:
@@ -150,7 +151,7 @@ def bootstrap(returns: Floats, period_ms: int, *, seed: int = 0, samples: int = 
     figures = [_figures(returns, starts[row : row + step], block) for row in range(0, samples, step)]
     sharpes, growth, drawdowns = (np.concatenate(column) for column in zip(*figures, strict=True))
     sharpe = sharpes * math.sqrt(periods_per_year(period_ms))
-    return Intervals(_bounds(sharpe), _bounds(_annual(growth, periods * period_ms)), _bounds(100 * drawdowns))
+    return Intervals(_bounds(sharpe), _bounds(_annual(growth, span_ms or periods * period_ms)), _bounds(100 * drawdowns))
 
 
 def _figures(returns: Floats, starts: npt.NDArray[np.int64], block: int) -> tuple[Floats, Floats, Floats]:

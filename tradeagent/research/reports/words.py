@@ -17,7 +17,7 @@ def honesty_lines(honesty: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("deflated Sharpe", notes.get("deflated_sharpe") or deflated),
         ("PSR", notes.get("psr") or f"{share(honesty['psr'])} chance that the true Sharpe is above 0"),
         ("overfitting (PBO)", notes["pbo"] if honesty["pbo"] is None else f"{share(honesty['pbo'])}; {notes['pbo']}"),
-        ("95 % intervals", ", ".join(f"{label} {_range(ci[key], unit)}" for label, key, unit in intervals)),
+        ("95 % intervals", ", ".join(f"{label} {_range(ci[key], unit)}" for label, key, unit in intervals) + _note(notes, "ci")),
         ("costs × 2", _worse(honesty, "costs_x2")),
         ("one bar later", _worse(honesty, "delay_1")),
         ("look-ahead", _lookahead(honesty["lookahead"])),
@@ -31,6 +31,8 @@ def limit_lines(document: Document) -> list[tuple[str, str]]:
     if document["refusals"] is not None:
         refused, cut = (", ".join(f"{rule} {n}" for rule, n in document["refusals"][key].items()) or "none" for key in ("refused", "cut"))
         lines.append((f"obeyed {document['fill_model']['limits'].partition(',')[0]}", f"refused {refused}; cut {cut}"))
+    note = document["honesty"]["notes"].get("limits_impact")
+    lines += [("estimated", note)] if note else []
     for rule, counts in document["limits_impact"].items():
         lines.append((rule, f"would have refused {counts['refused']:,} and cut {counts['cut']:,} of {entries:,} entries"))
     return lines or [("limits", f"none of {entries:,} entries would have been refused or cut by the limits of an algo")]
@@ -58,8 +60,12 @@ def _range(bounds: tuple[float, float] | list[float] | None, unit: str) -> str:
 def _worse(honesty: Mapping[str, Any], key: str) -> str:
     figures = honesty[key]
     sharpe = "–" if figures["sharpe"] is None else f"{figures['sharpe']:.2f}"
-    note = f"; {honesty['notes'][key]}" if key in honesty["notes"] else ""
-    return f"return {signed(figures['total_return_pct'])} %, Sharpe {sharpe}, drawdown {figures['max_drawdown_pct']:.1f} %{note}"
+    told = f"return {signed(figures['total_return_pct'])} %, Sharpe {sharpe}, drawdown {figures['max_drawdown_pct']:.1f} %"
+    return told + _note(honesty["notes"], key)
+
+
+def _note(notes: Mapping[str, str], key: str) -> str:
+    return f"; {notes[key]}" if key in notes else ""
 
 
 def _lookahead(found: Mapping[str, Any]) -> str:
