@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+import numpy as np
+
 from benchmarks.crosses import YEAR, cross, minutes
-from benchmarks.measure import child
+from benchmarks.measure import child, scratch
 from benchmarks.report import Floor, Row, main
+from tradeagent.algos.bars import Bars
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.research.kernel import simulate, sweep
 from tradeagent.research.kernel.check import first_bad_bar
@@ -19,7 +22,6 @@ from tradeagent.research.run import Leg, Terms
 
 RUNS = 9
 TERMS = Terms(cash=Decimal(100_000))
-COLUMNS = 8
 COLD = """
 import time
 began = time.perf_counter()
@@ -45,7 +47,10 @@ def rows() -> list[Row]:
     metrics = _ns(lambda: metrics_of(run, [leg], TERMS))
     child(["-c", COLD])
     cold = statistics.median(float(child(["-c", COLD]).output) for _ in range(3))
-    peak = json.loads(child(["-c", "from benchmarks.kernel import peak; peak()"]).output)
+    with scratch() as folder:
+        file = folder / "bars.npy"
+        np.save(file, np.stack([bars.open, bars.high, bars.low, bars.close, bars.volume, bars.funding, bars.time.astype(np.float64)]))
+        peak = json.loads(child(["-c", f"from benchmarks.kernel import peak; peak({str(file)!r})"]).output)
     return [
         Row(f"{what}: averages, signals and kernel", whole, "CPU ns a bar", bound=12, floor=floor),
         Row(f"{what}: kernel alone", alone, "CPU ns a bar", floor=floor),
@@ -64,17 +69,16 @@ def first_run() -> None:
     )
 
 
-def peak() -> None:
-    """Print how much memory one run adds to a process that has imported and compiled everything, and the bytes of its bars."""
+def peak(file: str) -> None:
+    """Print how much memory one run on the bars in `file` adds to a process that has imported and compiled everything, its bars included."""
     first_run()
+    small, spec = minutes(2_000), cross(20, 100)
     before = _resident()
-    place, spec = minutes(), cross(20, 100)
-    after_bars = _resident()
-    simulate(
-        [Leg(place.instrument, place.bars, spec, Evaluator(place.bars).signals(spec), place.funding_hours, place.funding_rates)], TERMS
-    )
-    size = COLUMNS * place.bars.time.nbytes
-    print(json.dumps({"peak": _resident() - max(before, after_bars) + size, "input": size}))
+    *columns, time_ms = np.load(file)
+    bars = Bars("BTC", small.bars.interval_ms, time_ms.astype(np.int64), *columns)
+    no_hours = small.funding_hours[:0]
+    simulate([Leg(small.instrument, bars, spec, Evaluator(bars).signals(spec), no_hours, no_hours)], TERMS)
+    print(json.dumps({"peak": _resident() - before, "input": len(columns) * bars.open.nbytes + bars.time.nbytes}))
 
 
 def _resident() -> int:

@@ -1,7 +1,7 @@
 """The same work side by side with vectorbt and backtesting.py, where they are installed (`pip install vectorbt backtesting`).
 
-Flips of two averages, a fixed quantity, a fee and no slippage give the same trades in all three: they are compared before they are timed.
-With stop and target the engines differ and are only timed: vectorbt looks at neither in the entry bar and measures both from the fill,
+Flips of two averages, a fixed quantity, a fee and no slippage give the same trades in all three, compared before they are timed; ours start
+one row after the averages, where it would else take a side at once, because warm-up counts as false. With stop and target the engines differ and are only timed: vectorbt looks at neither in the entry bar and measures both from the fill,
 backtesting.py measures from what the user states; ours from the decision price, in the entry bar too. Neither charges funding or asks margin.
 """
 
@@ -25,7 +25,13 @@ FEE = 0.00045
 QUANTITY = 0.01
 CASH = 1_000_000
 PAIRS = [(fast, slow) for fast in range(5, 25) for slow in range(30, 130, 10)]
-PLAIN = Terms(cash=Decimal(CASH), fees=FeeSchedule(Decimal(str(FEE)), Decimal(0)), slippage_bps=Decimal(0), fill_qty=Decimal(str(QUANTITY)))
+PLAIN = Terms(
+    cash=Decimal(CASH),
+    fees=FeeSchedule(Decimal(str(FEE)), Decimal(0)),
+    slippage_bps=Decimal(0),
+    fill_qty=Decimal(str(QUANTITY)),
+    first_row=100,
+)
 FULL = Terms(cash=Decimal(CASH))
 BACKTESTING_BARS = 50_000
 SAME = 1e-6
@@ -160,10 +166,10 @@ def _backtesting(place: SweepMarket):  # type: ignore[no-untyped-def]  # peer's 
 
         def next(self) -> None:
             fast, slow = self.fast, self.slow
-            if fast[-1] > slow[-1] and not fast[-2] > slow[-2]:
+            if fast[-1] > slow[-1] and fast[-2] <= slow[-2]:
                 self.position.close()
                 self.buy(size=1)
-            elif fast[-1] < slow[-1] and not fast[-2] < slow[-2]:
+            elif fast[-1] < slow[-1] and fast[-2] >= slow[-2]:
                 self.position.close()
                 self.sell(size=1)
 

@@ -51,7 +51,7 @@ def get(tx: Connection, study: str, kind: str) -> StudyRow:
     found = tx.execute(query).all() if study else []
     if len(found) != 1:
         many = "more than one study ends" if found else "there is no study whose id ends"
-        raise NotFound(f"{kind}: {many} with {study!r}", hint="`tradeagent optimize list` shows all of them")
+        raise NotFound(f"{kind}: {many} with {study!r}", hint=f"`tradeagent {kind} list` shows all of them")
     return StudyRow(**found[0]._mapping)
 
 

@@ -18,7 +18,7 @@ from tradeagent.algos import levels, machine
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Arrays are counted by the caller and Python never calls these functions: without the counting and the wrappers they are a third faster.
-OPTIONS = {"error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+OPTIONS = {"error_model": "numpy", "forceinline": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def native(function: Function) -> Function:
