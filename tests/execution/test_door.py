@@ -121,6 +121,17 @@ def test_an_automatic_size_is_cut_to_the_tightest_cap_and_says_so(new_world: New
     assert (found["plan"]["requested"], found["plan"]["final"], found["plan"]["clipped_by"]) == ("50", "5", "max_single_order_quote")
 
 
+def test_the_whole_equity_without_leverage_is_cut_to_what_the_account_carries_at_a_worse_fill(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_position_pct": 1000, "max_total_exposure_pct": 1000})
+    equity = world.engine.book.equity()
+    verdict = world.submit(pct_of_equity=100, leverage=1)
+    assert verdict.kind is EXECUTED
+    with world.ledger.reading() as tx:
+        found = trading.intent(tx, str(verdict.intent_id))
+    assert found is not None and found["plan"]["clipped_by"] == "margin"
+    assert D("0.98") < D(found["plan"]["final"]) * 100 / equity < D("0.9901")
+
+
 def test_an_automatic_size_that_is_cut_below_ten_usdc_is_shapeless(new_world: NewWorld) -> None:
     verdict = new_world(limits={"max_single_order_quote": 9}).submit(pct_of_equity=50)
     assert verdict.rule is Rule.SHAPE

@@ -13,6 +13,7 @@ from tradeagent.execution.planning import Plan
 from tradeagent.execution.state import RiskState
 
 _SHOWN = Decimal("0.000001")
+_WORST_FILL = Decimal("1.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +212,14 @@ SIZE_CAPS: tuple[Callable[[Plan, RiskState], Iterator[Cap]], ...] = (
 
 
 def largest_size(plan: Plan, state: RiskState) -> tuple[Decimal, str | None]:
-    """The largest base size under every size cap and the limit that binds; the plan's own size when none does."""
+    """The largest base size under every size cap and the limit that binds; the plan's own size when none does.
+
+    Under the margin cap it is what the account still carries when the entry fills one per cent worse than decided.
+    """
     most, bound_by = plan.size, None
     for caps in SIZE_CAPS:
         for cap in caps(plan, state):
-            if cap.room < most:
-                most, bound_by = cap.room, cap.key
+            room = cap.room / _WORST_FILL if cap.rule is Rule.MARGIN else cap.room
+            if room < most:
+                most, bound_by = room, cap.key
     return most, bound_by
