@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tradeagent.algos.store import StoredAlgo
-    from tradeagent.domain.instrument import Instrument
     from tradeagent.research.backtest import Setup
     from tradeagent.research.record import Desk
     from tradeagent.research.run import Terms
@@ -68,7 +67,7 @@ def run(
         return
     if algo is None:
         raise InvalidInput("which algo?", hint="tradeagent backtest run sma_cross --market BTC --interval 5m")
-    stored, setup = _asked(
+    stored, setup = asked(
         algo,
         {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to, "limits": limits},
         param or [],
@@ -77,7 +76,7 @@ def run(
     )
     if limits is not None:
         session().output.say("every order goes through the door, some 700 bars a second …")
-    finished = perform(_desk(), stored, setup, _instrument(setup.venue, setup.market))
+    finished = perform(desk(), stored, setup, session().instrument(setup.venue, setup.market))
     document = finished.document
     rows = trades_json(finished.run.trades, finished.loaded.leg.bars.time, finished.loaded.leg.instrument) if trades else None
     session().output.document(document if rows is None else {**document, "trades": rows}, report(document, rows))
@@ -111,7 +110,7 @@ def show(backtest: Reference, trades: Annotated[bool, typer.Option("--trades", h
     kept = store.get(_results(), backtest)
     config = kept.config
     times = kept.closes - config["interval_ms"]
-    rows = trades_json(kept.trades, times, _instrument(config["venue"], config["market"])) if trades else None
+    rows = trades_json(kept.trades, times, session().instrument(config["venue"], config["market"])) if trades else None
     document = dict(kept.document) | {"moved": kept.moved, "state": state_of(kept.moved, kept.document["kernel"])}
     document |= {} if rows is None else {"trades": rows}
     session().output.document(document, report(document, rows))
@@ -136,7 +135,7 @@ def _again(reference: str) -> None:
     from tradeagent.cli.backtest_text import moves
     from tradeagent.research.record import again
 
-    kept, moved = again(_desk(), reference, _instrument)
+    kept, moved = again(desk(), reference, session().instrument)
     data = {
         "id": kept.id,
         "equal": not moved,
@@ -145,7 +144,7 @@ def _again(reference: str) -> None:
     session().output.document(data, moves(data))
 
 
-def _asked(
+def asked(
     algo: str, place: "dict[str, str | None]", params: list[str], numbers: dict[str, Any], flags: dict[str, bool]
 ) -> "tuple[StoredAlgo, Setup]":
     """What the flags ask for. Errors name the flag."""
@@ -189,7 +188,8 @@ def _base_terms() -> "Terms":
     return Terms(fees=fees, slippage_bps=config.decimal("paper.slippage_bps"))
 
 
-def _desk() -> "Desk":
+def desk() -> "Desk":
+    """What a backtest of this workspace works with."""
     from tradeagent.research.record import Desk
 
     current = session()
@@ -200,10 +200,6 @@ def _results() -> "Path":
     from tradeagent.research.store import FILE_NAME
 
     return session().workspace.warehouse_dir / FILE_NAME
-
-
-def _instrument(venue: str, market: str) -> "Instrument":
-    return session().instrument(venue, market)
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, str | None]:
