@@ -26,6 +26,8 @@ NAMES = (
     "latest_bars",
     "indicators",
     "sandbox",
+    "kernel",
+    "peers",
     "backtest_command",
 )
 

@@ -1,8 +1,9 @@
 """The same work side by side with vectorbt and backtesting.py, where they are installed (`pip install vectorbt backtesting`).
 
-Flips of two averages, a fixed quantity, a fee and no slippage give the same trades in all three, compared before they are timed; ours start
-one row after the averages, where it would else take a side at once, because warm-up counts as false. With stop and target the engines differ and are only timed: vectorbt looks at neither in the entry bar and measures both from the fill,
-backtesting.py measures from what the user states; ours from the decision price, in the entry bar too. Neither charges funding or asks margin.
+Flips of two averages, a fixed quantity, a fee and no slippage give the same trades in all three, compared before they are timed; ours
+start one row after the averages, where it would else take a side at once, because warm-up counts as false.
+With stop and target the engines differ and are only timed: vectorbt looks at neither in the entry bar and measures both from the fill,
+ours from the decision price and in the entry bar too. Neither peer charges funding or asks for margin.
 """
 
 import importlib.util
@@ -34,7 +35,7 @@ PLAIN = Terms(
 )
 FULL = Terms(cash=Decimal(CASH))
 BACKTESTING_BARS = 50_000
-SAME = 1e-6
+TRUNCATED = 2e-6  # ours truncates the fee of each of a trade's two fills to 10⁻⁶
 
 
 def rows() -> list[Row]:
@@ -83,7 +84,7 @@ def _beside_backtesting() -> list[Row]:
     gross = run.trades.gross.sum() / 1e6
     theirs = stats["_trades"]
     signed = float((theirs["Size"] * (theirs["ExitPrice"] - theirs["EntryPrice"])).sum()) * QUANTITY
-    if len(theirs) != len(run.trades) or abs(signed - gross) > SAME * max(1.0, abs(gross)):
+    if len(theirs) != len(run.trades) or abs(signed - gross) > TRUNCATED:
         raise RuntimeError(f"backtesting.py: {len(theirs)} trades, gross {signed}; ours: {len(run.trades)}, {gross}")
     return [
         Row(
@@ -110,7 +111,7 @@ def _our_sweep(place: SweepMarket) -> None:
 def _same(peer: str, run: Run, trades: int, pnl: float) -> None:
     """Raise unless the peer closed the same trades with the same net result."""
     ours = int((run.trades.gross - run.trades.fees).sum()) / 1e6
-    if trades != len(run.trades) or abs(pnl - ours) > SAME * max(1.0, abs(ours)):
+    if trades != len(run.trades) or abs(pnl - ours) > TRUNCATED * trades:
         raise RuntimeError(f"{peer}: {trades} trades, net {pnl}; ours: {len(run.trades)}, {ours}")
 
 

@@ -166,10 +166,7 @@ def replayed(world: World) -> Account:
 def daily(world: World, account: Account) -> np.ndarray:
     equity = np.array([world.cash, *account.equity]) / MILLION
     days = np.array([(time + world.bar_ms - 1) // DAY for time in world.open_ms])
-    if world.bar_ms >= DAY:
-        picked = np.arange(len(days))
-    else:
-        picked = np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1
+    picked = np.searchsorted(days, np.arange(days[0], days[-1] + 1), side="right") - 1
     nav = np.concatenate([equity[:1], equity[1:][picked]])
     return np.asarray(nav[1:] / nav[:-1] - 1)
 

@@ -89,7 +89,7 @@ def question(
     kind: "Kind", algo: str | None, flags: Flags, resume: str | None, layout: "Callable[[int], Layout] | None" = None
 ) -> "Question":
     """What the flags ask for, or what the study `resume` asked for. Errors name the flag."""
-    from tradeagent.cli.backtest import _asked as asked
+    from tradeagent.cli.backtest import asked
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.research.samplers import SamplerKind
     from tradeagent.research.space import split_param
@@ -119,15 +119,14 @@ def stored(kind: str, reference: str) -> "StudyRow":
 
 def answer(asked: "Question", how: How, run: Run) -> dict[str, Any]:
     """Run a study to its document with progress on the terminal. Interrupted says how to go on, and that what is done is kept."""
-    from tradeagent.cli.backtest import _desk as desk_here
-    from tradeagent.cli.backtest import _instrument as instrument_of
+    from tradeagent.cli.backtest import desk as desk_here
     from tradeagent.domain.errors import Interrupted
     from tradeagent.research.study import claimed, prepare
     from tradeagent.research.study_answers import Answered
     from tradeagent.research.workers import open_place
 
     output, desk = session().output, desk_here()
-    instrument = instrument_of(asked.setup.venue, asked.setup.market)
+    instrument = session().instrument(asked.setup.venue, asked.setup.market)
     prepared = prepare(desk, asked, instrument)
     with claimed(desk, prepared, how.resume, fresh=how.fresh) as claim:
         if claim.row.result is not None and "error" not in claim.row.result:

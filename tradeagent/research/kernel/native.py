@@ -18,12 +18,17 @@ from tradeagent.algos import levels, machine
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Arrays are counted by the caller and Python never calls these functions: without the counting and the wrappers they are a third faster.
-OPTIONS = {"error_model": "numpy", "forceinline": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+OPTIONS = {"error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def native(function: Function) -> Function:
     """The function compiled with its caller; integer division does not look for zero, so callers never divide by it."""
     return cast(Function, numba.njit(**OPTIONS)(function))
+
+
+def small(function: Function) -> Function:
+    """As `native`, for a few instructions of arithmetic: always put in place of the call."""
+    return cast(Function, numba.njit(**OPTIONS, forceinline=True)(function))
 
 
 def inlined(function: Function) -> Function:
