@@ -171,6 +171,14 @@ def test_what_cannot_be_sent_is_counted() -> None:
     assert past_liquidation.counts["bad_levels"] == 1
 
 
+def test_the_whole_equity_without_leverage_is_cut_to_what_it_carries_when_the_fill_is_worse() -> None:
+    everything = hand_leg([50_000.0, 50_400.0, 50_400.0], {0: LONG}, spec=replace(SPEC, sizing=Sizing(SizingKind.PCT_OF_EQUITY, D(100))))
+    found = play(everything, fees=FeeSchedule(), slippage_bps=D(2), fill_qty=None, leverage=1)
+    assert found.counts["no_margin"] == 0
+    notional = 100_000 * USDC * 100 // 101 * 10**8 // (10**8 + 45_000)
+    assert found.open_trades.size[0] == notional // 500_000
+
+
 def test_margin_is_asked_for_again_at_the_open() -> None:
     found = run([50_000.0, 52_000.0, 52_000.0], {0: LONG}, fill_qty=D(2), leverage=1)
     assert (len(found.open_trades), found.counts["no_margin"]) == (0, 1)

@@ -47,7 +47,7 @@ def warnings_of(spec: AlgoSpec) -> list[str]:
     used = used_by(spec)
     said = [f"indicator {name!r} is used by no condition" for name in spec.indicators if name not in used and spec.python is None]
     if spec.sizing.kind is SizingKind.PCT_OF_EQUITY and spec.sizing.value >= 100 * spec.leverage:
-        said.append(f"sizing {spec.sizing.value} % of equity at leverage {spec.leverage} leaves no margin for the fee: no entry is made")
+        said.append(f"sizing {spec.sizing.value} % of equity is cut to what leverage {spec.leverage} carries, about {99 * spec.leverage} %")
     for side, rules in sides_of(spec):
         rule = rules.exit
         closes = rule.required or rule.optional or rule.stop or rule.target or rule.trailing

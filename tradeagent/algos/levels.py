@@ -125,3 +125,13 @@ def share(money: int, percent: int) -> int:
     """`percent` (10⁻⁶ of a percent) of `money` ≥ 0, rounded down; in two steps so that it fits int64 for 10⁹ quote."""
     whole = money // UNIT
     return whole * percent + (money - whole * UNIT) * percent // UNIT
+
+
+def carried(worth: int, leverage: int, taker: int) -> int:
+    """The notional (10⁻⁶ quote) that `worth` ≥ 0 carries at `leverage` with its taker fee (10⁻⁸) when the fill is 1 % worse than decided.
+
+    Automatic sizes are cut to it, as the door cuts them (execution.md §5); in two steps so that it fits int64 for 10⁹ quote.
+    """
+    margin = worth * 100 // 101 * leverage
+    cost = UNIT + leverage * taker
+    return margin // cost * UNIT + margin % cost * UNIT // cost

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tradeagent.algos import machine
-from tradeagent.algos.levels import NONE, RATE, UNIT, Reaches, reaches_of, scaled, share
+from tradeagent.algos.levels import NONE, RATE, UNIT, Reaches, carried, reaches_of, scaled, share
 from tradeagent.algos.spec import SizingKind
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import protective_price
@@ -68,7 +68,10 @@ class Seat:
         return Trail(Decimal(amount) / UNIT if kind == RATE else Decimal(amount).scaleb(-self.leg.instrument.price_decimals), kind == RATE)
 
     def lots(self, equity: int, basis: int, stop: Decimal | None, row: int, terms: Terms) -> int | None:
-        """The size of an entry by the algo's sizing, rounded down; None when it needs a stop or a factor that is not there."""
+        """The size of an entry by the algo's sizing, rounded down, a share of the equity cut to what that carries.
+
+        None when it needs a stop or a factor that is not there.
+        """
         known, sizing = self.leg.instrument, self.leg.spec.sizing
         if terms.fill_qty is not None:
             return int(terms.fill_qty.scaleb(known.size_decimals))
@@ -79,8 +82,11 @@ class Seat:
             return None
         if sizing.kind is SizingKind.RISK_PCT:
             distance = 0 if stop is None else abs(basis - _on_tick(known, basis, stop))
-            return share(equity, percent) // distance if distance else None
-        return share(equity, percent) // basis
+            wanted = share(equity, percent) // distance if distance else None
+        else:
+            wanted = share(equity, percent) // basis
+        most = carried(equity, terms.leverage or self.leg.spec.leverage, scaled(terms.fees.taker, 8)) // basis
+        return None if wanted is None else min(wanted, most)
 
     def as_wish(self, proposal: Proposal, row: int) -> Proposal:
         """Under limits a share of the equity is a wish, which the door cuts to the tightest cap; a fixed amount stays as it is."""

@@ -76,6 +76,12 @@ class Question:
         }
 
 
+_CHANGED: Mapping[str, str] = {
+    "fingerprint": "the stored bars or their funding",
+    "made_with": "the program or its search library",
+    "algo": "the algo",
+    "text": "the text of the algo",
+}
 _PLAIN = ("n_trials", "objective", "min_trades", "max_drawdown_pct", "seed", "folds", "batch", "limit_pct")
 
 
@@ -210,7 +216,8 @@ def claimed(desk: Desk, prepared: Prepared, resume: str | None, *, fresh: bool) 
     moved = [name for name, value in plan.items() if row.plan.get(name) != value]
     if moved:
         hint = "run the command without --resume to begin anew on what there is now"
-        raise DataError(f"{kind} {row.id}: its {' and '.join(moved)} moved since it began, so it cannot go on", hint=hint)
+        changed = " and ".join(_CHANGED.get(name, f"the question ({name})") for name in moved)
+        raise DataError(f"{kind} {row.id} cannot go on: {changed} changed since it began", hint=hint)
     try:
         with file_lock(desk.ledger.file.parent / "locks" / f"study-{row.id}.lock", DONE_SOON_S):
             with desk.ledger.reading() as tx:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TASK_S = 0.05
 WORTH_A_POOL_S = 3.0
 _RESTARTS = 3
+_FEWEST_ALLOWED, _ALLOWED_PER_CORE = 64, 4
 _CONNECT_S, _LOOK_S, _ALONE_S = 10, 5, 60
 Chunk = list[Request]
 
@@ -48,6 +49,9 @@ def open_place(job: Job, workers: int | None, cluster: str | None) -> AbstractCo
     """Workers None: this process, and one process a core once the work is long enough to repay their start. 1: this process only."""
     if workers is not None and workers < 1:
         raise InvalidInput(f"workers: {workers} is below 1", hint="--workers 1 for this process only; leave it out to have it chosen")
+    most = max(_FEWEST_ALLOWED, _ALLOWED_PER_CORE * _cores())
+    if workers is not None and workers > most:
+        raise InvalidInput(f"workers: {workers:,} is above {most}, the most that this machine starts", hint=f"--workers {_cores()}, one a core")
     if cluster is not None:
         return Cluster(job, cluster)
     return Here(job) if workers == 1 else Local(job, workers)

@@ -125,7 +125,7 @@ class Process:
         self.stop()
         raise RefusedError(
             f"the algorithm gave no answer within {self._limits.wall_s} s",
-            hint="make it cheaper, or raise the sandbox's wall_s",
+            hint="the time is fixed: compute with whole arrays instead of loops, wait for nothing, or run it on fewer bars",
             details={"reason": "sandbox_time"},
             code=GATE,
         )
@@ -139,7 +139,7 @@ class Process:
         if code == -signal.SIGXCPU:
             raise RefusedError(
                 f"the algorithm took more than {self._limits.cpu_s} s of CPU",
-                hint="make it cheaper, or raise the sandbox's cpu_s",
+                hint="the time is fixed: compute with whole arrays instead of loops, or run it on fewer bars",
                 details={"reason": "sandbox_time"},
                 code=GATE,
             )

@@ -134,7 +134,7 @@ def _error(kind: str, message: str, line: int | None, limits: Limits) -> TradeAg
     where = f"line {line} of the algorithm" if line else "the algorithm"
     details = {"line": line} if line else {}
     if kind == "memory":
-        hint = "keep fewer arrays, or raise the sandbox's memory_mb"
+        hint = "the memory is fixed: keep fewer and smaller arrays, or run it on fewer bars"
         return RefusedError(
             f"{where} needs more than {limits.memory_mb:,} MB", hint=hint, details={"reason": "sandbox_memory", **details}, code=GATE
         )
@@ -147,7 +147,7 @@ def _error(kind: str, message: str, line: int | None, limits: Limits) -> TradeAg
         "source": "write def signals(bars, **params) that returns +1, 0 or -1 for each bar",
         "import": "allowed are numpy, math, statistics, itertools, functools, collections",
         "output": "return an array as long as bars['close'] of +1, 0 and -1; 0 while there is nothing to say",
-        "raised": "",
+        "raised": "correct that line, then check it with `tradeagent algo validate FILE`",
     }
     reason = {"output": "algo_output", "raised": "algo_raised"}.get(kind, "algo_source")
     return InvalidInput(f"{where}: {message}", hint=hints.get(kind, ""), details={"reason": reason, **details})

@@ -7,7 +7,7 @@ import numpy as np
 
 from tradeagent.algos import levels, machine
 from tradeagent.algos.bars import Floats
-from tradeagent.algos.levels import FIXED, NONE, level_price, share
+from tradeagent.algos.levels import FIXED, NONE, carried, level_price, share
 from tradeagent.algos.machine import CLOSE, ENTER_LONG, ENTER_SHORT, WITHDRAW, Memory, Rules, Standing, decide, may_buy_back
 from tradeagent.domain.names import ExitReason
 from tradeagent.research.kernel import fields as f
@@ -25,7 +25,7 @@ LIMIT_ORDERS_ARE_LARGER = 10
 FAR_BEYOND = 1.01
 UNKNOWN = -1
 
-understood(levels.tick_of, levels.level_price, levels.trail_level, levels.share)
+understood(levels.tick_of, levels.level_price, levels.trail_level, levels.share, levels.carried)
 understood(machine.is_blocked, machine.still_waits, machine.may_enter, machine.may_buy_back, machine._while_open, machine.decide)
 
 
@@ -196,23 +196,25 @@ def _leverage_at(m: Table, leg: int, notional: int) -> int:
 
 @native
 def _lots(m: Table, series: Floats, leg: int, basis: int, stop: int) -> int:
-    """Size by the algo's sizing, rounded down; UNKNOWN when it needs a stop or a factor that is not there."""
+    """Size by the algo's sizing, rounded down, a share of the equity cut to what that carries; UNKNOWN when it needs a stop or a factor
+    that is not there."""
     kind, value = m[leg, f.SIZING], m[leg, f.SIZING_VALUE]
     if kind == BY_LOTS:
         return value
     worth = max(0, equity(m))
     if kind == BY_QUOTE:
         return min(value, worth) // basis
+    most = carried(worth, m[leg, f.LEVERAGE], m[0, f.TAKER]) // basis
     if kind == BY_RISK:
         distance = abs(basis - stop)
-        return share(worth, value) // distance if stop > 0 and distance != 0 else UNKNOWN
+        return min(share(worth, value) // distance, most) if stop > 0 and distance != 0 else UNKNOWN
     if kind == BY_SCALE:
         row = m[0, f.ROW] - m[0, f.DELAY]
         factor = series[m[leg, f.SCALE], row] if row >= 0 else np.nan
         if not factor >= 0:
             return UNKNOWN
         value = int(np.rint(value * min(factor, 1.0)))
-    return share(worth, value) // basis
+    return min(share(worth, value) // basis, most)
 
 
 @native
