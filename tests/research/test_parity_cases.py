@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hand_legs import LEAVE_LONG, LONG, SHORT, SPEC, D, hand_leg
 from parity_worlds import difference
 from run_samples import BTC
@@ -65,9 +64,6 @@ def test_an_entry_too_large_to_count_is_refused_and_the_run_goes_on() -> None:
     assert unequal(leg, terms) is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a stop or target that is no price (≤ 0) is a SHAPE refusal before the minimum is looked at: bad_levels"
-)
 def test_a_target_that_is_no_price_is_a_bad_level_whatever_the_size() -> None:
     spec = replace(SPEC, sizing=Sizing(SizingKind.RISK_PCT, D("0.001")))
     levels = Levels(Distance(LevelKind.PCT, D(1)), Distance(LevelKind.ABS, D(60_000)))

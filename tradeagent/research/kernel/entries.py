@@ -117,7 +117,8 @@ def _enter(m: Table, series: Floats, factors: Floats, leg: int, side: int, limit
     trail = _reach(m, series, factors, leg, side, f.TRAIL_REACH)
     stop = level_price(basis, -side, int(side > 0), stop_reach, m[leg, f.DECIMALS]) if stop_reach[0] != NONE else 0
     target = level_price(basis, side, int(side < 0), target_reach, m[leg, f.DECIMALS]) if target_reach[0] != NONE else 0
-    if min(stop_reach[1], target_reach[1], trail[1]) == UNKNOWN:
+    is_void = (stop_reach[0] != NONE and stop <= 0) or (target_reach[0] != NONE and target <= 0)
+    if is_void or min(stop_reach[1], target_reach[1], trail[1]) == UNKNOWN:
         m[0, f.BAD_LEVEL] += 1
         return
     lots = _lots(m, series, leg, basis, stop)
