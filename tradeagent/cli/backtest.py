@@ -6,6 +6,7 @@ import typer
 
 from tradeagent.cli.complete import algos, backtests
 from tradeagent.cli.output import table
+from tradeagent.cli.progress import tell_compiling
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def run(
     )
     if limits is not None:
         session().output.say("every order goes through the door, some 700 bars a second …")
+    tell_compiling(session().output)
     finished = perform(desk(), stored, setup, session().instrument(setup.venue, setup.market))
     document = finished.document
     rows = trades_json(finished.run.trades, finished.loaded.leg.bars.time, finished.loaded.leg.instrument) if trades else None
@@ -151,7 +153,7 @@ def asked(
     from dataclasses import replace
 
     from tradeagent.algos.store import find
-    from tradeagent.cli.parsing import instant
+    from tradeagent.cli.parsing import require_usable_interval, span
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.money import parse_decimal
@@ -164,16 +166,15 @@ def asked(
     if not market or not interval_ms:
         missing = "--market" if not market else "--interval"
         raise InvalidInput(f"{missing} is missing, and {stored.name} names none", hint=f"add {missing} {'BTC' if not market else '5m'}")
-    from_ms, to_ms = (instant(text, f"--{flag}") if (text := place[flag]) else None for flag in ("from", "to"))
-    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
-        raise InvalidInput(f"--from {place['from']} is not before --to {place['to']}", hint="give --from the earlier time")
+    venue = place["venue"] or ""
+    require_usable_interval(session().warehouse, venue, market, interval_ms)
+    from_ms, to_ms = span(place["from"], place["to"])
     given: dict[str, Any] = {name: numbers[name] for name in ("leverage", "path")}
     for name in ("cash", "fee_bps", "slippage_bps", "fill_qty"):
         value: Decimal | None = None if numbers[name] is None else parse_decimal(numbers[name], "--" + name.replace("_", "-"))
         given[name] = value
     terms = replace(terms_of(spec, **given, base=_base_terms()), close_at_end=flags["close_at_end"], fill_no_volume=flags["fill_no_volume"])
     named = params_text(params, spec)
-    venue = place["venue"] or ""
     return stored, Setup(venue, market, interval_ms, from_ms, to_ms, named, terms, flags["has_funding"], place["limits"])
 
 

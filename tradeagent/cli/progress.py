@@ -37,3 +37,11 @@ class Progress:
         if self._shown:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
+
+
+def tell_compiling(output: Output) -> None:
+    """Say why the first run on a machine takes so long."""
+    from tradeagent.research.kernel import is_compiled
+
+    if not is_compiled():
+        output.say("compiling indicators and kernel for this machine; it happens once and takes about half a minute …")

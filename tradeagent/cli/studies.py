@@ -10,7 +10,7 @@ import typer
 from tradeagent.cli.complete import algos
 from tradeagent.cli.complete import studies as study_ids
 from tradeagent.cli.output import table
-from tradeagent.cli.progress import Progress
+from tradeagent.cli.progress import Progress, tell_compiling
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def answer(asked: "Question", how: How, run: Run) -> dict[str, Any]:
 
     output, desk = session().output, desk_here()
     instrument = session().instrument(asked.setup.venue, asked.setup.market)
+    tell_compiling(output)
     prepared = prepare(desk, asked, instrument)
     with claimed(desk, prepared, how.resume, fresh=how.fresh) as claim:
         if claim.row.result is not None and "error" not in claim.row.result:

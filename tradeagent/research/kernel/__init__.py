@@ -3,7 +3,7 @@
 Importing this room compiles nothing and loads numba, so callers import it where they simulate.
 """
 
-from tradeagent.research.kernel.simulate import simulate
+from tradeagent.research.kernel.simulate import is_compiled, simulate
 from tradeagent.research.kernel.sweep import SweepMarket, SweepTable, sweep
 
-__all__ = ["SweepMarket", "SweepTable", "simulate", "sweep"]
+__all__ = ["SweepMarket", "SweepTable", "is_compiled", "simulate", "sweep"]

@@ -1,6 +1,8 @@
 """One run of the kernel from legs and terms to `Run`."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,6 +26,11 @@ COUNTS = {
     "over_capacity_fills": f.OVER_CAPACITY,
     "liquidations": f.LIQUIDATIONS,
 }
+
+
+def is_compiled() -> bool:
+    """Whether the disk cache holds the kernel; without it the first run of a machine compiles it."""
+    return any(Path(str(cast(Any, run).stats.cache_path)).glob("loop.*.nbi"))
 
 
 def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
