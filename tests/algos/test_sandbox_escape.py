@@ -193,7 +193,10 @@ def test_it_prints_a_gigabyte() -> None:
 CRASHING = {
     "leaves": ("os._exit(0)", "left with 0"),
     "breaks": ("sys.modules['ctypes'].string_at(0)", "was ended by SIGSEGV"),
-    "hangs up and lingers": ("os.closerange(3, 64)\n    while True: pass", "something that is no answer"),
+    "hangs up and lingers": (
+        "for fd in range(3, 64):\n        try: os.close(fd)\n        except OSError: pass\n    while True: pass",
+        "something that is no answer",
+    ),
 }
 ANSWERS = "answers = next(fd for fd in range(3, 9) if os.fstat(fd).st_mode >> 12 == 1 and sys.modules['fcntl'].fcntl(fd, 3) & 1)"
 FORGED = {
