@@ -97,8 +97,9 @@ def test_what_cannot_be_read_is_said_plainly(tmp_path: Path) -> None:
     file.write_bytes(b"a" * (1024 * 1024 + 1))
     with pytest.raises(InvalidConfig, match="over 1024 KiB"):
         from_file(file)
-    with pytest.raises(InvalidConfig):
-        from_file(tmp_path / "folder.yml") if (tmp_path / "folder.yml").mkdir() is None else None
+    (tmp_path / "folder.yml").mkdir()
+    with pytest.raises(InvalidInput, match="no regular file"):
+        from_file(tmp_path / "folder.yml")
 
 
 @pytest.mark.parametrize("name", ["sma_cross", "dual_rsi", "a b", "", "x" * 49, "é", "a@1", "../a"])

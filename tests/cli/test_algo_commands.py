@@ -1,6 +1,7 @@
 """`algo`: what its commands answer to scripts and to people, and their exit codes."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def test_probe_tells_the_signal_and_what_the_limits_say(folder: Path, capsys: py
         (("explore", "sma_cross", *BARS, "--values", "out.csv"), 2, ".parquet"),
         (("probe", "sma_cross", *BARS, "--limits", "bot"), 2, "algo"),
         (("probe", "sma_cross", "-m", "ETH", "-i", "1h"), 2, "data"),
+        (("probe", "sma_cross", "-m", "BTC", "-i", "7m"), 2, "1m, 3m, 5m"),
+        (("explore", "sma_cross", "-m", "BTC", "-i", "7m"), 2, "1m, 3m, 5m"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -133,3 +136,13 @@ def test_names_complete_from_the_workspace(folder: Path, capsys: pytest.CaptureF
     ask(capsys, folder, "algo", "new", "mine", "--template", "breakout")
     set_globals(Globals(workspace=str(folder)))
     assert algos("m") == ["mine"] and "sma_cross" in algos("s") and algos("zzz") == []
+
+
+def test_what_is_no_file_is_refused_at_once(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pipe, inside = tmp_path / "pipe.yml", tmp_path / "folder.yml"
+    os.mkfifo(pipe)
+    inside.mkdir()
+    (tmp_path / "device.yml").symlink_to("/dev/zero")
+    for path in (pipe, inside, tmp_path / "device.yml"):
+        error = ask(capsys, folder, "algo", "validate", str(path), code=2)["error"]
+        assert (error["code"], f"{path} is no regular file" in error["message"]) == ("invalid_input", True)

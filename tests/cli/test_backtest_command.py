@@ -264,7 +264,10 @@ def test_a_person_reads_sections(made: Path, capsys: pytest.CaptureFixture[str])
     [
         (["nosuch", "-m", "BTC", "-i", "1h"], 4, "no algo 'nosuch'"),
         (["FLIP", "--venue", "synthetic", "-m", "ETH"], 2, "synthetic:ETH:1h"),
-        (["FLIP", "--venue", "synthetic", "-i", "7m"], 2, "synthetic:BTC:7m"),
+        (["FLIP", "--venue", "synthetic", "-i", "7m"], 2, "--interval: 7m is no interval of the venue"),
+        (["FLIP", "--venue", "synthetic", "-i", "30m"], 2, "synthetic:BTC:30m"),
+        (["FLIP", "--venue", "synthetic", "--cash", "1e400"], 2, "--cash: 1.000e+400 is not from 10 to"),
+        (["FLIP", "--venue", "synthetic", "--cash", "0." + "3" * 400], 2, "--cash: 3.333e-1 is not from 10 to"),
         (["FLIP", "--venue", "synthetic", "--from", "2031-01-01"], 2, "they run from 2025-06-15T00:00:00Z to 2025-08-16T12:00:00Z"),
         (["FLIP", "--venue", "synthetic", "--from", "2025-07-02", "--to", "2025-07-01"], 2, "is not before --to"),
         (["FLIP", "--venue", "synthetic", "-p", "slow.length=1600"], 2, "needs more than 1,599 bars"),
@@ -288,7 +291,25 @@ def test_errors_name_the_problem_and_the_fix(
 ) -> None:
     typed = [str(made / "flip.yml") if word == "FLIP" else word for word in arguments]
     error = ask(capsys, made, "backtest", "run", *typed, code=code)["error"]
-    assert words in error["message"] and error["hint"]
+    assert words in error["message"] and error["hint"] and len(error["message"]) < 300
+
+
+def test_too_few_bars_after_from_say_that_earlier_ones_are_stored(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--venue", "synthetic", "--from", "2025-08-16")
+    error = ask(capsys, made, "backtest", "run", str(made / "flip.yml"), *flags, code=2)["error"]
+    assert "earlier --from" in error["hint"] and "2025-06-15" in error["hint"]
+    assert "earlier --from" in ask(capsys, made, "algo", "explore", str(made / "flip.yml"), *flags, code=2)["error"]["hint"]
+    lone = ask(capsys, made, "backtest", "run", str(made / "flip.yml"), "--venue", "synthetic", "-p", "slow.length=1600", code=2)
+    assert "import more bars" in lone["error"]["hint"]
+
+
+def test_an_interval_that_is_stored_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init_workspace(tmp_path / "ws")
+    seven = 7 * 60_000
+    store_synthetic(Warehouse(Workspace(tmp_path / "ws").warehouse_dir), synthetic_market(7, 300, "BTC", seven, BEGIN // seven * seven))
+    (tmp_path / "flip.yml").write_text(ALGO)
+    found = ask(capsys, tmp_path / "ws", "backtest", "run", str(tmp_path / "flip.yml"), "--venue", "synthetic", "-i", "7m")
+    assert found["data"]["interval"] == "7m"
 
 
 GOOD = """

@@ -57,6 +57,10 @@ def test_a_test_is_what_a_backtest_of_its_span_is(base: Path, tmp_path: Path, ca
         (["--folds", "50", "--train", "20d", "--test", "5d"], "data_error", "50 folds do not fit"),
         (["--test", "1", "--train", "500"], "invalid_input", "test: 1 bar is too short"),
         (["--embargo", "-3"], "invalid_input", "embargo: -3"),
+        (["--drawdown-limit", "nan"], "invalid_input", "--drawdown-limit: nan is not above 0 and at most 100"),
+        (["--drawdown-limit", "-1"], "invalid_input", "--drawdown-limit: -1 is not"),
+        (["--drawdown-limit", "1e308"], "invalid_input", "--drawdown-limit: 1e+308 is not"),
+        (["-i", "7m"], "invalid_input", "--interval: 7m"),
     ],
 )
 def test_folds_that_cannot_be(base: Path, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], code: str, problem: str) -> None:

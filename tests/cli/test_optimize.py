@@ -71,6 +71,9 @@ def test_a_grid_over_given_values_runs_each_of_them(folder: Path, capsys: pytest
         (["--param", "fast.length"], "invalid_input", "NAME=VALUES", "5:50:5"),
         (["--sampler", "tpee"], "invalid_input", "--sampler: 'tpee'", "tpe, random, grid"),
         (["--objective", "sharpp"], "invalid_input", "'sharpp'", "sharpe"),
+        (["--objective", "sharpe +"], "invalid_input", "--objective: it ends too early", "max_drawdown_pct"),
+        (["--workers", "100000"], "invalid_input", "workers: 100,000 is above", "--workers"),
+        (["-i", "7m"], "invalid_input", "--interval: 7m", "1m, 3m, 5m"),
         (["--n-trials", "0"], "invalid_input", "n_trials: 0", "--n-trials"),
         (["--folds", "90"], "data_error", "longest warm-up of the space is 89", "fewer --folds"),
         (["--min-trades", "5000", "--n-trials", "4"], "invalid_input", "no valid trial among 4", "--min-trades"),
@@ -117,4 +120,4 @@ def test_a_study_whose_bars_moved_cannot_go_on(folder: Path, capsys: pytest.Capt
         studies.create(tx, studies.StudyRow("0MOVED", row.kind, studies.RUNNING, row.plan | {"fingerprint": "other"}, None, 0))
     ledger.close()
     error = ask(capsys, ["optimize", "run", "--resume", "0MOVED", "-w", str(folder)], 2)["error"]
-    assert "its fingerprint moved" in error["message"]
+    assert "the stored bars or their funding changed since it began" in error["message"]

@@ -94,3 +94,16 @@ def test_funding_is_judged_by_the_payments_that_were_due(warehouse):
     assert [hole.as_dict() for hole in holes(warehouse, key)] == [
         {"from": "2025-01-01T03:00:00Z", "to": "2025-01-01T05:00:00Z", "missing_bars": 2}
     ]
+
+
+@pytest.mark.parametrize("funding", [False, True])
+def test_an_unreadable_file_is_a_fault_that_names_it(warehouse, funding):
+    warehouse.append_bars(make_bars(3))
+    warehouse.append_funding(funding_series("hyperliquid", "BTC", np.arange(3) * HOUR + T0, np.zeros(3)))
+    key = SeriesKey("hyperliquid", "BTC", funding=True) if funding else KEY
+    (file,) = warehouse.files(key)
+    file.write_bytes(b"no parquet")
+    judged = verify(warehouse, key, LATER).as_dict()
+    assert (judged["ok"], judged["rows"], judged["first"], judged["unreadable"]["file"]) == (False, 0, None, str(file))
+    assert file.name in judged["unreadable"]["reason"]
+    assert str(file) in judged["unreadable"]["fix"]

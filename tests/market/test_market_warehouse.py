@@ -58,11 +58,37 @@ def test_bars_and_funding_of_a_market_are_two_series(warehouse):
 
 
 def test_a_damaged_month_file_is_named_with_the_way_out(warehouse):
-    warehouse.append_bars(make_bars(3))
-    warehouse.files(KEY)[0].write_bytes(b"PAR1 nonsense PAR1")
-    with pytest.raises(DataError, match="hyperliquid:BTC:5m") as caught:
+    warehouse.append_bars(make_bars(10_000))
+    first, second = warehouse.files(KEY)
+    second.write_bytes(b"PAR1 nonsense PAR1")
+    with pytest.raises(DataError, match=f"hyperliquid:BTC:5m: {second.name} cannot be read") as caught:
         warehouse.bars(KEY)
+    assert caught.value.hint.endswith(str(second)), "the other months stay where they are"
     assert "import" in caught.value.hint
+    assert str(first) not in caught.value.hint
+
+
+def test_a_damaged_month_keeps_no_other_month_from_being_imported(warehouse):
+    warehouse.append_bars(make_bars(100))
+    warehouse.files(KEY)[0].write_bytes(b"garbage")
+    with pytest.raises(DataError, match=r"2025-01\.parquet cannot be read"):
+        warehouse.append_bars(make_bars(10_000))
+    assert len(warehouse.bars(KEY, T0 + 31 * 24 * HOUR)) == 10_000 - 31 * 24 * 12
+    assert warehouse.files(KEY)[0].read_bytes() == b"garbage", "nothing is thrown away"
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", b"x" * 999])
+def test_one_damaged_month_is_moved_away_and_the_others_are_there(warehouse, damage):
+    warehouse.append_bars(make_bars(10_000))
+    second = warehouse.files(KEY)[1]
+    whole = len(warehouse.bars(KEY))
+    second.write_bytes(damage)
+    with pytest.raises(DataError) as caught:
+        warehouse.append_bars(make_bars(10_000))
+    Path(caught.value.details["file"]).rename(second.with_suffix(".bad"))
+    assert 0 < len(warehouse.bars(KEY)) < whole
+    warehouse.append_bars(make_bars(10_000))
+    assert len(warehouse.bars(KEY)) == whole
 
 
 def test_a_leftover_of_a_killed_writer_is_ignored_and_removed(warehouse):

@@ -95,7 +95,17 @@ def document(name: str = "sma_cross") -> dict[str, Any]:
         "algo": name,
         "kernel": "beef",
         "data": {"market": "BTC", "interval": "1h", "bars": 40, "fingerprint": "f00"},
-        "metrics": {"total_return_pct": -1.5, "sharpe": None, "trades": 1},
+        "metrics": {
+            "total_return_pct": -1.5,
+            "sharpe": None,
+            "trades": 1,
+            "winning_trades": 1,
+            "win_rate": 0.625,
+            "profit_factor": None,
+            "max_drawdown_duration_s": 21_978_000,
+            "gross_pnl_quote": "-1961.857092",
+            "fees_quote": "12345.678901",
+        },
         "warnings": [{"code": "funding_missing", "count": 3, "message": "hours <without> funding"}],
         "costs": {"taker_bps": "4.5", "cash": "1000"},
         "fill_model": {"path": "adverse"},
@@ -139,7 +149,17 @@ def test_a_report_is_one_page_without_an_address_outside_of_it() -> None:
     parser.feed(page)
     assert not parser.addresses
     assert not re.search(r"https?://|@import|url\(", page)
-    wanted = ["&lt;script&gt;", "3 hours &lt;without&gt; funding", "PROTECTION", "would have refused 2", "▲", "●", "-1.00 to 2.00", "-1.5%"]
+    wanted = [
+        "&lt;script&gt;",
+        "3 hours &lt;without&gt; funding",
+        "PROTECTION",
+        "would have refused 2",
+        "▲",
+        "●",
+        "-1.00 to 2.00",
+        "-1.50 %",
+        "limit PROTECTION",
+    ]
     wanted += ["12.3 % chance that the true Sharpe is above 1.25, the best of 7 lucky tries", "FOUND: peek", "needs at least 2 trials"]
     for said in wanted:
         assert said in page, said
@@ -160,3 +180,17 @@ def test_a_png_is_a_picture_of_the_promised_size() -> None:
     data = png(Drawn(bars, np.linspace(1000, 1100, 200), 1000.0, (), (Mark(HOUR, 101.0, "▲", Tone.UP),)), "BTC")
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (1600, 1000)
+
+
+def test_the_metrics_of_a_report_are_readable() -> None:
+    page = report(document(), Drawn(made_bars([100.0] * 40), np.full(40, 1000.0), 1000.0))
+    for label, text in (
+        ("longest drawdown", "254.4 days"),
+        ("gross PnL, closed trades only", "-1,961.86"),
+        ("fees, whole run", "12,345.68"),
+        ("win rate", "62.5 %"),
+        ("profit factor", "∞"),
+        ("cash", "1,000.00"),
+    ):
+        assert f"<td>{label}<td>{text}" in page, label
+    assert "1961.857092" not in page and "21,978,000" not in page

@@ -146,17 +146,23 @@ def test_objectives(text: str, score: float | None) -> None:
     ("text", "problem", "hint"),
     [
         ("sharp", "no metric 'sharp'", "did you mean 'sharpe'"),
-        ("sharpe > 1", "a condition, not a number", ""),
+        ("sharpe > 1", "a condition, not a number", "arithmetic"),
         ("highest(sharpe, 5)", "looks at bars", "abs, min or max"),
         ("5", "names no metric", "sharpe"),
-        ("__import__('os')", "'", ""),
-        ("", "empty", ""),
+        ("__import__('os')", "'", "sharpe, return, drawdown, calmar, sqn, or arithmetic"),
+        ("__import__(1)", "is not a function", "sharpe, return, drawdown, calmar, sqn, or arithmetic"),
+        ("sharpe +", "it ends too early", "arithmetic"),
+        ("return - 1", "no metric 'return'", "known: "),
+        ("", "empty", "sharpe"),
     ],
 )
 def test_an_objective_that_cannot_be(text: str, problem: str, hint: str) -> None:
     with pytest.raises(InvalidInput, match=problem) as caught:
         make_objective(text)
-    assert hint in caught.value.hint
+    assert hint in caught.value.hint and "cross_above" not in caught.value.hint
+    assert caught.value.message.startswith("--objective: ")
+    known = caught.value.hint.removeprefix("known: ").split(", ")
+    assert len(known) == len(set(known))
 
 
 def test_plots_show_the_search_and_what_mattered() -> None:

@@ -123,6 +123,12 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_more_workers_than_a_machine_can_start_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="workers: 100,000 is above"):
+        open_place(ToyJob(), 100_000, None)
+    assert open_place(ToyJob(), 64, None)
+
+
 def test_a_number_of_workers_below_one() -> None:
     with pytest.raises(InvalidInput, match="workers: 0 is below 1"):
         open_place(ToyJob(), 0, None)

@@ -63,7 +63,9 @@ def built_in(name: str) -> StoredAlgo:
 
 
 def from_file(path: Path) -> StoredAlgo:
-    """The algo in a file, which need not be saved anywhere; its lineage is its own name."""
+    """The algo in a file, which need not be saved anywhere; its lineage is its own name. InvalidInput for what is there but no file."""
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"algo: {path} is no regular file", hint="give the path of a .yml or .py file", details={"field": "algo"})
     text = read_text(path)
     spec = spec_of(text, path)
     return StoredAlgo(spec, spec.name, None, hash_of(text), spec.name)

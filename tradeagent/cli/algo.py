@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tradeagent.algos.store import StoredAlgo
     from tradeagent.domain.instrument import Instrument
     from tradeagent.market.readers import SpanReport
+    from tradeagent.research.backtest import Setup
 
 app = typer.Typer(help="Algorithms: write, check, explore and probe them.", no_args_is_help=True)
 Algo = Annotated[str, typer.Argument(help="saved name, NAME@VERSION, built-in, or path of a .yml or .py file", autocompletion=algos)]
@@ -152,15 +153,15 @@ def explore(
     venue: Venue = "hyperliquid",
 ) -> None:
     """How often each condition of an algo is true on stored bars, near misses, and which condition stood in the way."""
-    from tradeagent.algos.evaluate import require_bars
     from tradeagent.algos.explore import explore as explored
     from tradeagent.algos.explore import write_values
     from tradeagent.cli.algo_text import explored as told_text
     from tradeagent.domain.clock import iso
+    from tradeagent.research.backtest import require_enough
 
     loaded = _loaded(algo, {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to}, param or [])
     bars, spec = loaded.evaluator.bars, loaded.spec
-    require_bars(spec, bars)
+    require_enough(session().warehouse, loaded.setup, spec, bars)
     head = _row(loaded.stored, _kind(loaded.stored)) | {"market": spec.market, "interval": loaded.data.interval}
     head |= {"first": iso(int(bars.time[0])), "last": iso(int(bars.time[-1])), "fingerprint": loaded.data.fingerprint}
     told = explored(loaded.evaluator, spec)
@@ -205,6 +206,7 @@ class _OnBars:
 
     stored: "StoredAlgo"
     spec: "AlgoSpec"
+    setup: "Setup"
     evaluator: "Evaluator"
     data: "SpanReport"
     instrument: "Instrument"
@@ -215,7 +217,7 @@ def _loaded(algo: str, place: "dict[str, str | None]", params: list[str]) -> _On
     """Errors name the flag."""
     from tradeagent.algos.evaluate import Evaluator
     from tradeagent.algos.store import find
-    from tradeagent.cli.parsing import instant
+    from tradeagent.cli.parsing import require_usable_interval, span
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import DataError, InvalidInput
     from tradeagent.market.readers import columns
@@ -228,14 +230,15 @@ def _loaded(algo: str, place: "dict[str, str | None]", params: list[str]) -> _On
     if not market or not interval_ms:
         missing = "--market" if not market else "--interval"
         raise InvalidInput(f"{missing} is missing, and {stored.name} names none", hint=f"add {missing} {'BTC' if not market else '5m'}")
-    from_ms, to_ms = (instant(text, f"--{flag}") if (text := place[flag]) else None for flag in ("from", "to"))
+    from_ms, to_ms = span(place["from"], place["to"])
+    require_usable_interval(current.warehouse, place["venue"] or "", market, interval_ms)
     setup = Setup(place["venue"] or "", market, interval_ms, from_ms, to_ms, params_text(params, stored.spec))
     known = current.instrument(setup.venue, market)
     spec = spec_for(stored, setup)
     bars, data = columns(current.warehouse, setup.key, from_ms, to_ms, known)
     if not len(bars):
         raise DataError(f"{setup.key.text}: no bar in that span", hint="tradeagent data list")
-    return _OnBars(stored, spec, Evaluator(bars), data, known, _lookahead(spec, bars))
+    return _OnBars(stored, spec, setup, Evaluator(bars), data, known, _lookahead(spec, bars))
 
 
 def _lookahead(spec: "AlgoSpec", bars: "Bars") -> dict[str, Any]:

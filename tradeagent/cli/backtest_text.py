@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 _WIDTH = 24
+_CLOSED_ONLY = "net and expectancy count closed trades only; fees, funding and slippage are of the whole run, the open position included"
 _RESULT = (
     (("total return", "total_return_pct", "%"), ("trades", "trades", "n"), ("fees", "fees_quote", "")),
     (("annual return", "annual_return_pct", "%"), ("win rate", "win_rate", "share"), ("funding paid", "funding_quote", "")),
     (("buy and hold", "buy_hold_return_pct", "%"), ("profit factor", "profit_factor", "x"), ("slippage", "slippage_quote", "")),
-    (("max drawdown", "max_drawdown_pct", "%"), ("expectancy", "expectancy_quote", ""), ("net PnL of trades", "net_pnl_quote", "")),
+    (("max drawdown", "max_drawdown_pct", "%"), ("expectancy", "expectancy_quote", ""), ("net, closed trades", "net_pnl_quote", "")),
     (("drawdown lasted", "max_drawdown_duration_s", "s"), ("expectancy R", "expectancy_r", "x"), ("largest win", "largest_win_quote", "")),
     (("volatility", "volatility_pct", "%"), ("SQN", "sqn", "x"), ("largest loss", "largest_loss_quote", "")),
     (("Sharpe", "sharpe", "x"), ("long / short", "long_trades", "sides"), ("liquidations", "liquidations", "n")),
@@ -37,7 +38,7 @@ def report(document: Document, trades: Sequence[Mapping[str, Any]] | None = None
         _section("Costs", _costs(document)),
         _section("Result", _result(document)),
         _section("Honesty", [f"{label:<19}{text}" for label, text in words.honesty_lines(document["honesty"])]),
-        _section("Limits", [f"{label:<16}{text}" for label, text in words.limit_lines(document)]),
+        _section("Limits", _limits(document)),
         _section("Exits", _exits(document)),
         _section("Warnings", [f"{count:>8,}  {text}" for count, text in words.warning_lines(document)]),
     ]
@@ -133,10 +134,11 @@ def _result(document: Document) -> list[str]:
     metrics = document["metrics"]
     lines = []
     for row in _RESULT:
-        cells = [f"{label:<17}{_figure(metrics, key, unit):>13}" for label, key, unit in row]
+        cells = [f"{label:<19}{_figure(metrics, key, unit):>13}" for label, key, unit in row]
         lines.append("    ".join(cells))
     started, ended = document["costs"]["cash"], document["equity_end"]
-    return [f"{_money(started)} USDC became {_money(ended)}{_still_open(document)}", "", *lines]
+    counted = [] if document["open_trade"] is None else ["", _CLOSED_ONLY]
+    return [f"{_money(started)} USDC became {_money(ended)}{_still_open(document)}", "", *lines, *counted]
 
 
 def _still_open(document: Document) -> str:
@@ -144,6 +146,12 @@ def _still_open(document: Document) -> str:
     if trade is None:
         return ""
     return f", with a {trade['direction']} of {trade['size']} still open (marked, {words.signed(trade['pnl'])} so far)"
+
+
+def _limits(document: Document) -> list[str]:
+    lines = words.limit_lines(document)
+    width = max(len(label) for label, _ in lines) + 2
+    return [f"{label:<{width}}{text}" for label, text in lines]
 
 
 def _exits(document: Document) -> list[str]:
@@ -201,16 +209,12 @@ def _figure(metrics: Mapping[str, Any], key: str, unit: str) -> str:
     if unit == "n":
         return f"{value:,}"
     if unit == "s":
-        return _lasted(value)
+        return words.lasted(value)
     return f"{value:,.2f}" if unit == "x" else _money(value)
 
 
-def _lasted(seconds: int) -> str:
-    return f"{seconds / 86_400:,.1f} days" if seconds >= 86_400 else f"{seconds / 3600:,.1f} h"
-
-
 def _money(text: str) -> str:
-    return f"{float(text):,.2f}"
+    return words.money(text)
 
 
 def _short(value: Any) -> str | None:

@@ -78,6 +78,8 @@ def list_(
         symbols=tuple(symbol or ()),
         limit=limit,
     )
+    if window.since is not None and window.until is not None and window.since >= window.until:
+        raise InvalidInput(f"--to: {to} is not after --from {from_ or '(now)'}", hint="give a --from that is earlier than --to")
     rows = [event.as_dict() for event in EventStore(current.warehouse.root).events(window, kind or (), min_importance)]
     columns = ["time", "kind", "importance", "symbols", "title", "source"]
     empty = "no events: `tradeagent calendar import FILE`; earlier ones are shown with --from"

@@ -53,10 +53,13 @@ def run(
 
     Example: tradeagent cv run sma_cross --market BTC --interval 5m --folds 4 --n-trials 30
     """
+    from tradeagent.domain.errors import InvalidInput
     from tradeagent.research.folds import Layout
     from tradeagent.research.study_answers import cross_validate
 
     session().workspace.require_writable()
+    if not 0 < drawdown_limit <= 100:
+        raise InvalidInput(f"--drawdown-limit: {drawdown_limit:g} is not above 0 and at most 100 percent", hint="--drawdown-limit 20")
     asked = flag.Flags(
         {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to, "limits": None},
         {"cash": cash, "fee_bps": fee_bps, "slippage_bps": slippage_bps, "fill_qty": fill_qty, "leverage": leverage, "path": path},

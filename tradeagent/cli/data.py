@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradeagent.cli.online import Url, info_client
-from tradeagent.cli.output import pairs, table
-from tradeagent.cli.parsing import instant
+from tradeagent.cli.output import exact, pairs, table
+from tradeagent.cli.parsing import span as _span
+from tradeagent.cli.parsing import venue_interval
 from tradeagent.cli.progress import Progress
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
+    from tradeagent.domain.errors import DataError
     from tradeagent.hyperliquid.client import InfoClient
     from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import FetchPage, FetchReport
 
 app = typer.Typer(help="Import, fetch, list and check market data.", no_args_is_help=True)
 _EMPTY = "no data yet: `tradeagent data import FILE --market BTC --interval 5m`, or `tradeagent data fetch --market BTC`"
+_COUNTS = ("rows", "gaps", "missing_bars", "duplicates", "bad_rows", "zero_volume", "outliers")
 Market = Annotated[str | None, typer.Option("--market", "-m", help="only this market")]
 Interval = Annotated[str | None, typer.Option("--interval", "-i", help="only this interval, like 5m")]
 OneMarket = Annotated[str, typer.Option("--market", "-m", help="the market, like BTC or xyz:TSLA")]
@@ -75,13 +78,12 @@ def fetch(
 
     The venue keeps the newest 5,000 bars of an interval (1m: 3 days, 1h: 7 months). Without --from all of them are asked for.
     """
-    from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import fetch_bars, fetch_funding, listed_market
     from tradeagent.market.instruments import HYPERLIQUID
 
-    current, key = session(), SeriesKey(HYPERLIQUID, market, parse_duration(interval))
+    current, key = session(), SeriesKey(HYPERLIQUID, market, venue_interval(interval))
     span = _span(from_, to)
     if span[0] is not None and span[0] >= current.clock.now_ms():
         raise InvalidInput(f"from: {from_} is not in the past", hint="give a --from that is")
@@ -117,7 +119,6 @@ def follow(
     url: Url = None,
 ) -> None:
     """Store every bar soon after it has closed, until Ctrl-C. One line a bar; what closed while nobody followed is stored first."""
-    from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.clock import iso
     from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import listed_market
@@ -125,7 +126,7 @@ def follow(
     from tradeagent.market.follow import follow as following
     from tradeagent.market.instruments import HYPERLIQUID
 
-    current, interval_ms = session(), parse_duration(interval)
+    current, interval_ms = session(), venue_interval(interval)
     current.workspace.require_writable()
     with info_client(url) as client:
         followed = [Followed(SeriesKey(HYPERLIQUID, name, interval_ms), listed_market(client, name), funding) for name in market]
@@ -135,7 +136,7 @@ def follow(
                 current.output.say(f"{event.key.text}: {event.error.message}; asking again at the next close")
                 continue
             for row in range(len(event.bars)):
-                bar = {name: float(values[row]) for name, values in event.bars.columns().items() if name != "ts"}
+                bar = {name: exact(float(values[row])) for name, values in event.bars.columns().items() if name != "ts"}
                 line = {"market": event.key.market, "interval": interval, "time": iso(int(event.bars.ts[row])), **bar}
                 current.output.line(line, "  ".join(str(value) for value in line.values()))
             seen += len(event.bars)
@@ -167,12 +168,22 @@ def compact(market: Market = None, interval: Interval = None) -> None:
     from tradeagent.market.upkeep import compact as compacting
 
     session().workspace.require_writable()
-    rows = [done.as_dict() for done in compacting(session().warehouse, _keys(market, interval))]
+    rows: list[dict[str, Any]] = []
+    unreadable: list[dict[str, str]] = []
+    for done in compacting(session().warehouse, _keys(market, interval)):
+        if isinstance(done, tuple):
+            unreadable.append(_fault(*done))
+        else:
+            rows.append(done.as_dict())
     before, after = (sum(row[name] for row in rows) for name in ("bytes_before", "bytes_after"))
     columns = ["venue", "market", "interval", "funding", "files", "rows", "bytes_before", "bytes_after", "duplicates", "leftovers"]
     text = table(rows, columns, right=columns[4:], empty="no data yet: nothing to compact")
     total = f"\n{before:,} bytes before, {after:,} after" if rows else ""
-    session().output.document({"bytes_before": before, "bytes_after": after, "series": rows}, text + total)
+    _tell(unreadable)
+    data = {"bytes_before": before, "bytes_after": after, "series": rows, "unreadable": unreadable}
+    session().output.document(data, text + total)
+    if unreadable:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -206,6 +217,7 @@ def remove(
 def list_(market: Market = None, interval: Interval = None) -> None:
     """Every stored series with its rows, span and gaps."""
     rows = _verified(market, interval)
+    _tell(_faults(rows))
     columns = ["venue", "market", "interval", "rows", "gaps", "missing_bars", "first", "last"]
     session().output.document(rows, table(_named(rows), columns, right=("rows", "gaps", "missing_bars"), empty=_EMPTY))
 
@@ -215,6 +227,7 @@ def verify(market: Market = None, interval: Interval = None) -> None:
     """Check every series: gaps, duplicates, bad rows, outliers. Exit 1 when one has a problem; nothing is silently filled."""
     rows = _verified(market, interval)
     ok = all(row["ok"] for row in rows)
+    _tell(_faults(rows))
     columns = ["venue", "market", "interval", "rows", "gaps", "missing_bars", "duplicates", "bad_rows", "zero_volume", "outliers", "ok"]
     session().output.document({"ok": ok, "series": rows}, table(_named(rows), columns, right=columns[3:-1], empty=_EMPTY))
     if not ok:
@@ -223,25 +236,23 @@ def verify(market: Market = None, interval: Interval = None) -> None:
 
 @app.command()
 def gaps(market: Market = None, interval: Interval = None) -> None:
-    """Every hole in the stored series."""
+    """Every hole in the stored series. Exit 1 when a series has an unreadable file, which stderr names."""
+    from tradeagent.domain.errors import DataError
     from tradeagent.market.quality import holes
 
-    rows = [
-        {"venue": key.venue, "market": key.market, "interval": key.text.rpartition(":")[2], **hole.as_dict()}
-        for key in _keys(market, interval)
-        for hole in holes(session().warehouse, key)
-    ]
-    session().output.document(rows, table(rows, ["venue", "market", "interval", "from", "to", "missing_bars"], empty="no gaps"))
-
-
-def _span(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
-    """Both ends in UTC ms; InvalidInput when the span is empty."""
-    from tradeagent.domain.errors import InvalidInput
-
-    span = (None if from_ is None else instant(from_, "from"), None if to is None else instant(to, "to"))
-    if span[0] is not None and span[1] is not None and span[0] >= span[1]:
-        raise InvalidInput(f"from: {from_} is not before --to {to}", hint="give a --from that is earlier than --to")
-    return span
+    rows: list[dict[str, Any]] = []
+    unreadable: list[dict[str, str]] = []
+    for key in _keys(market, interval):
+        named = {"venue": key.venue, "market": key.market, "interval": key.text.rpartition(":")[2]}
+        try:
+            rows += [{**named, **hole.as_dict()} for hole in holes(session().warehouse, key)]
+        except DataError as error:
+            unreadable.append(_fault(key, error))
+    _tell(unreadable)
+    empty = "no gaps" + (" in what could be read" if unreadable else "")
+    session().output.document(rows, table(rows, ["venue", "market", "interval", "from", "to", "missing_bars"], empty=empty))
+    if unreadable:
+        raise typer.Exit(1)
 
 
 def _key(venue: str, market: str, interval: str, funding: bool) -> "SeriesKey":
@@ -276,8 +287,9 @@ def _watched(events: "Iterator[FetchPage | FetchReport]", name: str) -> "FetchRe
 
 
 def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows for a person: funding is no 1h bar."""
-    return [row | {"interval": "funding"} if row["funding"] else row for row in rows]
+    """Rows for a person: funding is no 1h bar, and what could not be read was not counted."""
+    rows = [row | {"interval": "funding"} if row["funding"] else row for row in rows]
+    return [row | {name: None for name in _COUNTS} if row["unreadable"] else row for row in rows]
 
 
 def _without(data: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -292,6 +304,20 @@ def _keys(market: str | None, interval: str | None) -> list[Any]:
     if not found and (market or interval):
         raise NotFound(f"no stored series of {market or 'any market'} {interval or ''}".rstrip(), hint="tradeagent data list")
     return found
+
+
+def _fault(key: "SeriesKey", error: "DataError") -> dict[str, str]:
+    return {"series": key.text, "file": str(error.details.get("file", "")), "reason": error.message, "fix": error.hint}
+
+
+def _faults(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [row["unreadable"] for row in rows if row["unreadable"]]
+
+
+def _tell(unreadable: list[dict[str, str]]) -> None:
+    """Unreadable files on stderr, with --json as well: where stdout has no place for them they would go unseen."""
+    for fault in unreadable:
+        typer.echo(f"error: {fault['reason']}\n  fix: {fault['fix']}", err=True)
 
 
 def _verified(market: str | None, interval: str | None) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tradeagent.cli.session import Session
-from tradeagent.domain.errors import TradeAgentError
+from tradeagent.domain.errors import DataError, TradeAgentError
 
 MIN_FREE_MB = 200
 
@@ -25,6 +25,8 @@ def checks(session: Session) -> list[dict[str, Any]]:
         ("disk", _disk),
         ("clock", _clock),
         ("market data", _data),
+        ("results", _results),
+        ("news and events", _events),
         ("agents", _agents),
         ("models", _models),
         ("leases", _leases),
@@ -106,6 +108,30 @@ def _data(session: Session) -> tuple[bool, str, str]:
     keys = session.warehouse.series_keys()
     detail = f"{len(keys)} series: {', '.join(key.text for key in keys[:6])}" if keys else "none"
     return True, detail if keys else "none yet: tradeagent data import FILE --market BTC --interval 5m, or tradeagent demo", ""
+
+
+def _results(session: Session) -> tuple[bool, str, str]:
+    from tradeagent.research.store import FILE_NAME, opened
+
+    file = session.workspace.warehouse_dir / FILE_NAME
+    if not file.exists():
+        return True, "none stored yet", ""
+    try:
+        with opened(file, write=False) as connection:
+            row = connection.execute("SELECT count(*) FROM backtests").fetchone()
+    except DataError as error:
+        return False, error.message, f"move {file} away: results can be made again"
+    return True, f"{row[0] if row else 0:,} backtests", ""
+
+
+def _events(session: Session) -> tuple[bool, str, str]:
+    from tradeagent.market.event_store import FILE_NAME, EventStore, Window
+
+    file = session.workspace.warehouse_dir / FILE_NAME
+    if not file.exists():
+        return True, "none stored yet", ""
+    EventStore(session.warehouse.root).events(Window(as_of=session.clock.now_ms(), limit=1), ())
+    return True, "readable", ""
 
 
 def _agents(session: Session) -> tuple[bool, str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradeagent.cli.online import Url, info_client
-from tradeagent.cli.output import pairs, table
+from tradeagent.cli.output import exact, pairs, table
 from tradeagent.cli.parsing import instant
 from tradeagent.cli.session import session
 
@@ -128,7 +128,7 @@ def candles(
                 f"{venue}:{market}:{interval}: no closed bars are stored" + (f" as of {as_of}" if as_of else ""),
                 hint=f"tradeagent data fetch --market {market} --interval {interval}, or add --live",
             )
-    shown = [{"time": iso(row["ts"]), **{name: value for name, value in row.items() if name != "ts"}} for row in rows]
+    shown = [{"time": iso(row["ts"]), **{name: exact(value) for name, value in row.items() if name != "ts"}} for row in rows]
     names = ["time", "open", "high", "low", "close", "volume"]
     current.output.document(shown, table(shown, names, right=names[1:], empty="no closed bars"))
 

@@ -2,10 +2,12 @@
 
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tradeagent.domain.errors import TradeAgentError
@@ -75,6 +77,13 @@ def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "–"
     return str(value)
+
+
+def exact(value: float) -> str | None:
+    """A stored price or volume as text without exponent, the shortest that reads back to it; None for one that is missing."""
+    from tradeagent.domain.money import plain
+
+    return plain(Decimal(repr(value))) if math.isfinite(value) else None
 
 
 def open_missing_streams() -> None:

@@ -1,12 +1,13 @@
 """Judging stored series: holes, duplicates, contradictory bars, silence, price spikes. Reports only; nothing is changed or filled."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import iso
+from tradeagent.domain.errors import DataError
 from tradeagent.market.series import BarSeries, Ints, Mask, SeriesKey, distinct, missing_funding
 from tradeagent.market.warehouse import Warehouse
 
@@ -35,7 +36,9 @@ Holes = list[Hole]
 
 @dataclass(frozen=True, slots=True)
 class SeriesQuality:
-    """One stored series judged; `ok` is false with a hole, duplicate, bad row, spike or a bar from the future.
+    """One stored series judged; `ok` is false with a hole, duplicate, bad row, spike, a bar from the future or an unreadable file.
+
+    `unreadable` names that file, the reason and the fix; nothing else of the series could then be counted.
 
     Zero-volume bars are counted and are no fault: venues have outages. `first` and `last` are open times (UTC ms), None when empty.
     """
@@ -55,6 +58,7 @@ class SeriesQuality:
     first: int | None
     last: int | None
     ok: bool
+    unreadable: dict[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, times as ISO text."""
@@ -62,7 +66,16 @@ class SeriesQuality:
 
 
 def verify(warehouse: Warehouse, key: SeriesKey, now_ms: int) -> SeriesQuality:
-    """Read a whole series and count its faults; rows later than `now_ms` are counted as clock skew."""
+    """Read a whole series and count its faults; rows later than `now_ms` are counted as clock skew. Never raises DataError."""
+    try:
+        return _verified(warehouse, key, now_ms)
+    except DataError as error:
+        fault = {"file": str(error.details.get("file", "")), "reason": error.message, "fix": error.hint}
+        empty = np.empty(0, np.int64)
+        return replace(_judge(key, empty, empty, np.empty(0, np.bool_), 0), ok=False, unreadable=fault)
+
+
+def _verified(warehouse: Warehouse, key: SeriesKey, now_ms: int) -> SeriesQuality:
     if key.funding:
         series = warehouse.funding(key.venue, key.market)
         ts, slots, bad = series.ts, series.hours, ~np.isfinite(series.rate)

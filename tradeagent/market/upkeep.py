@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tradeagent.domain.bars import interval_text
-from tradeagent.domain.errors import NotFound
+from tradeagent.domain.errors import DataError, NotFound
 from tradeagent.hyperliquid.client import INTERVALS, MAX_CANDLES
 from tradeagent.market.instruments import HYPERLIQUID
 from tradeagent.market.series import SeriesKey
@@ -47,13 +47,18 @@ class Removed:
         return asdict(self)
 
 
-def compact(warehouse: Warehouse, keys: list[SeriesKey]) -> Iterator[Compacted]:
+def compact(warehouse: Warehouse, keys: list[SeriesKey]) -> Iterator[Compacted | tuple[SeriesKey, DataError]]:
     """Write every month file of `keys` anew, one row a time; values stay as they are. A file that would not shrink is left alone.
 
-    Readers see the old month or the new one; BusyError when another process keeps writing a series.
+    Readers see the old month or the new one; BusyError when another process keeps writing a series. Of a series with an unreadable file
+    the error is given, and the next series comes.
     """
     for key in keys:
-        written = warehouse.rewrite(key)
+        try:
+            written = warehouse.rewrite(key)
+        except DataError as error:
+            yield key, error
+            continue
         yield Compacted(
             key.venue,
             key.market,

@@ -175,8 +175,10 @@ class Warehouse:
         if not files:
             return {name: np.empty(0, np.int64 if name == "ts" else np.float64) for name in names}
         query = f"SELECT {', '.join(names)} FROM read_parquet(?, hive_partitioning=false) WHERE ts >= ? AND ts < ?"
-        with explained(f"{key.text}: the stored data cannot be read", hint=f"move {self.folder(key)} away and import the series again"):
-            read = database().execute(query, [[glob_safe(path) for path in files], low, high]).fetchnumpy()
+        try:
+            read = _fetched(query, files, low, high)
+        except DataError as error:
+            raise _unreadable(key, files, query, error) from error
         # DuckDB stores a NaN of an array as NULL, which comes back masked; read it as NaN again.
         result: Columns = {
             name: values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values for name, values in read.items()
@@ -188,17 +190,28 @@ class Warehouse:
         return result
 
     def _append(self, key: SeriesKey, columns: Columns, slots: Ints) -> Appended:
-        """Merge into each month touched. `ts` is the first column; `slots` makes two rows the same: open time, or funding hour."""
+        """Merge into each month touched. `ts` is the first column; `slots` makes two rows the same: open time, or funding hour.
+
+        A month whose stored file cannot be read is left as it is, the others are written, and then DataError names it.
+        """
         if not len(slots):
             return Appended(0, 0, 0)
         order = np.argsort(slots, kind="stable")
         months = slots[order].astype("datetime64[ms]").astype("datetime64[M]")
         edges = [0, *(np.flatnonzero(months[1:] != months[:-1]) + 1).tolist(), len(months)]
-        parts = []
+        parts: list[Appended] = []
+        unreadable: DataError | None = None
         with _locked(self.folder(key)):
             for start, stop in pairwise(edges):
                 path = self.folder(key) / f"{months[start]}.parquet"
-                parts.append(self._merge(key, path, {name: values[order[start:stop]] for name, values in columns.items()}))
+                try:
+                    parts.append(self._merge(key, path, {name: values[order[start:stop]] for name, values in columns.items()}))
+                except DataError as error:
+                    if "file" not in error.details:
+                        raise
+                    unreadable = unreadable or error
+        if unreadable is not None:
+            raise unreadable
         return Appended(sum(p.written for p in parts), sum(p.duplicates for p in parts), sum(p.conflicts for p in parts))
 
     def _merge(self, key: SeriesKey, path: Path, incoming: Columns) -> Appended:
@@ -217,6 +230,24 @@ class Warehouse:
         if written:
             _replace_parquet(path, {name: values[kept] for name, values in merged.items()})
         return Appended(written, int(np.count_nonzero(dropped)), int(np.count_nonzero(dropped & differs)))
+
+
+def _fetched(query: str, files: Sequence[Path], low: int, high: int) -> Columns:
+    with explained("the stored data cannot be read", hint=""):
+        return database().execute(query, [[glob_safe(path) for path in files], low, high]).fetchnumpy()
+
+
+def _unreadable(key: SeriesKey, files: Sequence[Path], query: str, error: DataError) -> DataError:
+    """The error of a whole read as one that names the first month file that cannot be read by itself, so that the others stay."""
+    for path in files:
+        try:
+            _fetched(query, [path], _FIRST_MS, _LAST_MS)
+        except DataError as alone:
+            reason = alone.message.removeprefix("the stored data cannot be read: ")
+            hint = f"move this one file away, then fetch or import its month again: {path}"
+            details = {"series": key.text, "file": str(path), "reason": reason}
+            return DataError(f"{key.text}: {path.name} cannot be read: {reason}", hint=hint, details=details)
+    return DataError(f"{key.text}: {error.message}", hint="try again; `tradeagent data verify` names a file that stays unreadable")
 
 
 def _signature(files: Sequence[Path]) -> Signature:

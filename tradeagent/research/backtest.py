@@ -40,6 +40,7 @@ __all__ = [
     "load",
     "on_bars",
     "params_text",
+    "require_enough",
     "run_setup",
     "simulate",
     "spec_for",
@@ -49,6 +50,7 @@ __all__ = [
 
 PATHS = ("adverse", "nearest")
 BPS = Decimal(10_000)
+_LONGEST = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,8 @@ def terms_of(
 
 def _within(flag: str, value: Decimal, low: Decimal, high: Decimal) -> Decimal:
     if not low <= value <= high:
-        raise InvalidInput(
-            f"{flag}: {plain(value)} is not from {plain(low)} to {high:,f}", hint=f"{flag} {plain(max(low, min(value, high)))}"
-        )
+        told = f"{value:.3e}" if len(value.as_tuple().digits) > _LONGEST or abs(value.adjusted()) > _LONGEST else plain(value)
+        raise InvalidInput(f"{flag}: {told} is not from {plain(low)} to {high:,f}", hint=f"{flag} {plain(max(low, min(value, high)))}")
     return value
 
 
@@ -203,8 +204,25 @@ def load(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instrument: Instr
     bars, data = columns(warehouse, setup.key, setup.from_ms, setup.until_ms, instrument)
     if not len(bars):
         raise _no_bars(warehouse, setup)
-    require_bars(spec, bars)
+    require_enough(warehouse, setup, spec, bars)
     return on_bars(spec, bars, data, instrument, has_funding=setup.has_funding)
+
+
+def require_enough(warehouse: Warehouse, setup: Setup, spec: AlgoSpec, bars: Bars) -> None:
+    """DataError when the span has too few bars for any signal; the hint says when bars before its start would help."""
+    try:
+        require_bars(spec, bars)
+    except DataError as error:
+        if setup.from_ms is None:
+            raise
+        try:
+            earlier, _ = columns(warehouse, setup.key, None, setup.from_ms)
+        except DataError:
+            raise error from None
+        if not len(earlier):
+            raise
+        hint = f"give an earlier --from: bars since {iso(int(earlier.time[0]))} are stored; or shorten the longest indicator"
+        raise DataError(error.message, hint=hint, details=error.details) from None
 
 
 def on_bars(spec: AlgoSpec, bars: Bars, data: SpanReport, instrument: Instrument, *, has_funding: bool = True) -> Loaded:

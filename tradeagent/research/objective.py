@@ -16,6 +16,7 @@ NAMED: Mapping[str, str] = {
     "calmar": "calmar",
     "sqn": "sqn",
 }
+_WRITE = f"one of {', '.join(NAMED)}, or arithmetic with + - * / abs min max over metrics, like 'sharpe - 0.1 * max_drawdown_pct'"
 _CALLS: Mapping[str, Callable[[list[float]], float]] = {"abs": lambda values: abs(values[0]), "min": min, "max": max}
 
 
@@ -57,14 +58,25 @@ def make_objective(text: str, min_trades: int = 1, max_drawdown_pct: float | Non
     if max_drawdown_pct is not None and not 0 < max_drawdown_pct <= 100:
         raise InvalidInput(f"max_drawdown: {max_drawdown_pct:g} is not within 0 to 100 percent", hint="--max-drawdown 20")
     expression = NAMED.get(text.strip().lower(), text)
-    parsed = formula(expression)
+    parsed = _formula(expression)
+    known = {*METRIC_KEYS, *(NAMED if isinstance(parsed.root, NameNode) else ())}
     for name in parsed.names:
         if name.text not in METRIC_KEYS:
-            raise problem_at(expression, name.at, f"objective: there is no metric {name.text!r}", near(name.text, [*NAMED, *METRIC_KEYS]))
+            raise problem_at(expression, name.at, f"--objective: there is no metric {name.text!r}", near(name.text, known))
     _check(parsed, parsed.root)
     if not parsed.names:
-        raise InvalidInput(f"objective: {text!r} names no metric, so all trials are equal", hint=f"one of {', '.join(NAMED)}")
+        raise InvalidInput(f"--objective: {text!r} names no metric, so all trials are equal", hint=f"one of {', '.join(NAMED)}")
     return Objective(text.strip(), expression, max(min_trades, 0), max_drawdown_pct)
+
+
+def _formula(text: str) -> Expression:
+    """The parsed arithmetic; InvalidInput names the flag, and says how to write a score."""
+    if not text.strip():
+        raise InvalidInput("--objective: it is empty", hint=_WRITE)
+    try:
+        return formula(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"--objective: {error.message}".replace("the condition", "it"), hint=_WRITE, details=error.details) from None
 
 
 def _check(parsed: Expression, node: Node) -> None:
@@ -78,11 +90,12 @@ def _check(parsed: Expression, node: Node) -> None:
             _check(parsed, right)
         case Call(function, arguments, at):
             if function not in _CALLS:
-                raise problem_at(parsed.text, at, f"objective: {function} looks at bars, and a metric is one number", "use abs, min or max")
+                told = f"--objective: {function} looks at bars, and a metric is one number"
+                raise problem_at(parsed.text, at, told, "use abs, min or max")
             for argument in arguments:
                 _check(parsed, argument)
         case _:
-            raise InvalidInput(f"objective: {parsed.text!r} compares; a score is a number", hint="write arithmetic over metrics")
+            raise InvalidInput(f"--objective: {parsed.text!r} compares; a score is a number", hint=_WRITE)
 
 
 def _value(node: Node, metrics: Metrics) -> float | None:

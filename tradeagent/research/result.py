@@ -138,9 +138,9 @@ def _price(units: int, instrument: Instrument) -> str:
 
 
 _WARNINGS: Mapping[str, str] = {
-    "funding_missing": "due funding payments have no stored row and paid 0",
+    "funding_missing": "hours of the span have no stored funding rate: a position held in one paid and received nothing",
     "backfilled": "bars at the start have no volume: they were filled in from elsewhere, nothing traded there",
-    "zero_volume": "other bars have no volume; one with a single price is an outage in which nothing fills",
+    "zero_volume": "bars after the start have no volume; one with a single price is an outage in which nothing fills",
     "missing_bars": "bars are missing; nothing was filled in",
     "bad_bars": "stored bars were left out: a price is missing, or high and low do not hold open and close",
     "off_grid": "bars had a price between two steps of the market, which was rounded",

@@ -51,7 +51,8 @@ def open_place(job: Job, workers: int | None, cluster: str | None) -> AbstractCo
         raise InvalidInput(f"workers: {workers} is below 1", hint="--workers 1 for this process only; leave it out to have it chosen")
     most = max(_FEWEST_ALLOWED, _ALLOWED_PER_CORE * _cores())
     if workers is not None and workers > most:
-        raise InvalidInput(f"workers: {workers:,} is above {most}, the most that this machine starts", hint=f"--workers {_cores()}, one a core")
+        hint = f"--workers {_cores()} is one a core"
+        raise InvalidInput(f"workers: {workers:,} is above {most}, the most that this machine starts", hint=hint)
     if cluster is not None:
         return Cluster(job, cluster)
     return Here(job) if workers == 1 else Local(job, workers)

@@ -10,19 +10,38 @@ import numpy as np
 from tradeagent.research.reports.charts import span_text
 from tradeagent.research.reports.drawn import Drawn
 from tradeagent.research.reports.svg import area_chart, candle_chart, line_chart
-from tradeagent.research.reports.words import honesty_lines, limit_lines, warning_lines
+from tradeagent.research.reports.words import honesty_lines, limit_lines, metric, money, warning_lines
 
 _TRADES_SHOWN = 500
 _MARKS_SHOWN = 120
 _TILES = (
-    ("total_return_pct", "total return", "%"),
-    ("sharpe", "Sharpe, annualised", ""),
-    ("max_drawdown_pct", "largest drawdown", "%"),
-    ("trades", "closed trades", ""),
-    ("win_rate", "win rate, 0–1", ""),
-    ("profit_factor", "profit factor", ""),
-    ("buy_hold_return_pct", "buy and hold", "%"),
+    ("total_return_pct", "total return"),
+    ("sharpe", "Sharpe, annualised"),
+    ("max_drawdown_pct", "largest drawdown"),
+    ("trades", "closed trades"),
+    ("win_rate", "win rate"),
+    ("profit_factor", "profit factor"),
+    ("buy_hold_return_pct", "buy and hold"),
 )
+_LABELS: Mapping[str, str] = {
+    "sharpe": "Sharpe",
+    "sortino": "Sortino",
+    "calmar": "Calmar",
+    "max_drawdown_quote": "max drawdown, USDC",
+    "max_drawdown_duration_s": "longest drawdown",
+    "gross_pnl_quote": "gross PnL, closed trades only",
+    "net_pnl_quote": "net PnL, closed trades only",
+    "long_pnl_quote": "long PnL, closed trades only",
+    "short_pnl_quote": "short PnL, closed trades only",
+    "fees_quote": "fees, whole run",
+    "funding_quote": "funding paid, whole run",
+    "slippage_quote": "slippage, whole run",
+    "expectancy_r": "expectancy, R",
+    "sqn": "SQN",
+    "var_95_pct": "VaR 95, a day",
+    "cvar_95_pct": "CVaR 95, a day",
+}
+_MONEY = frozenset({"pnl", "fees", "funding", "cash", "r"})
 
 _SIGNED = frozenset({"total_return_pct", "sharpe", "buy_hold_return_pct"})
 
@@ -60,10 +79,9 @@ def _style() -> str:
 
 def _tiles(metrics: Mapping[str, Any]) -> str:
     tiles = []
-    for key, label, unit in _TILES:
-        value = metrics.get(key)
-        css = _sign(value) if key in _SIGNED else ""
-        tiles.append(f'<div><b class="{css}">{_figure(value)}{unit if value is not None else ""}</b>{escape(label)}</div>')
+    for key, label in _TILES:
+        css = _sign(metrics.get(key)) if key in _SIGNED else ""
+        tiles.append(f'<div><b class="{css}">{metric(key, metrics)}</b>{escape(label)}</div>')
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -106,13 +124,17 @@ def _month_cell(value: float | None) -> str:
 
 
 def _columns(metrics: Mapping[str, Any]) -> str:
-    items = list(metrics.items())
-    half = (len(items) + 1) // 2
-    return f'<div class="grid2">{_pairs(dict(items[:half]))}{_pairs(dict(items[half:]))}</div>'
+    rows = [f"<tr><td>{escape(_label(key))}<td>{metric(key, metrics)}" for key in metrics]
+    half = (len(rows) + 1) // 2
+    return f'<div class="grid2"><table>{"".join(rows[:half])}</table><table>{"".join(rows[half:])}</table></div>'
+
+
+def _label(key: str) -> str:
+    return _LABELS.get(key) or _words(key.removesuffix("_pct"))
 
 
 def _pairs(data: Mapping[str, Any]) -> str:
-    return "<table>" + "".join(f"<tr><td>{escape(_words(key))}<td>{_figure(value)}" for key, value in data.items()) + "</table>"
+    return "<table>" + "".join(f"<tr><td>{escape(_words(key))}<td>{_cell(key, value)}" for key, value in data.items()) + "</table>"
 
 
 def _trades(trades: Sequence[Mapping[str, Any]], open_trade: Any) -> str:
@@ -143,7 +165,14 @@ def _trades(trades: Sequence[Mapping[str, Any]], open_trade: Any) -> str:
 
 
 def _row(trade: Mapping[str, Any], columns: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<td>{_figure(trade.get(column))}" for column in columns)
+    return "<tr>" + "".join(f"<td>{_cell(column, trade.get(column))}" for column in columns)
+
+
+def _cell(key: str, value: Any) -> str:
+    """A value by its name: money and R with two decimals, times to the minute."""
+    if key in _MONEY and value is not None and not isinstance(value, bool):
+        return money(value)
+    return escape(str(value)[:16].replace("T", " ")) if key.endswith("_time") and value else _figure(value)
 
 
 def _fills(model: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -34,13 +34,39 @@ def limit_lines(document: Document) -> list[tuple[str, str]]:
     note = document["honesty"]["notes"].get("limits_impact")
     lines += [("estimated", note)] if note else []
     for rule, counts in document["limits_impact"].items():
-        lines.append((rule, f"would have refused {counts['refused']:,} and cut {counts['cut']:,} of {entries:,} entries"))
+        lines.append((f"limit {rule}", f"would have refused {counts['refused']:,} and cut {counts['cut']:,} of {entries:,} entries"))
     return lines or [("limits", f"none of {entries:,} entries would have been refused or cut by the limits of an algo")]
 
 
 def warning_lines(document: Document) -> list[tuple[int, str]]:
     """(how often, what)."""
     return [(warning["count"], warning["message"]) for warning in document["warnings"]]
+
+
+def metric(key: str, metrics: Mapping[str, Any]) -> str:
+    """A metric for a reader: money and ratios with two decimals, rates in percent, spans in days, ∞ for a profit factor without losses."""
+    value = metrics.get(key)
+    if value is None:
+        return "∞" if key == "profit_factor" and metrics.get("winning_trades") else "–"
+    if key.endswith("win_rate"):
+        return share(value)
+    if key.endswith("_pct"):
+        return f"{value:,.2f} %"
+    if key.endswith("_duration_s"):
+        return lasted(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return money(value)
+
+
+def money(value: str | float) -> str:
+    """Two decimals, thousands apart."""
+    return f"{float(value):,.2f}"
+
+
+def lasted(seconds: int) -> str:
+    """A span in days, or in hours below one."""
+    return f"{seconds / 86_400:,.1f} days" if seconds >= 86_400 else f"{seconds / 3600:,.1f} h"
 
 
 def share(value: float | None) -> str:
