@@ -132,6 +132,16 @@ def test_the_whole_equity_without_leverage_is_cut_to_what_the_account_carries_at
     assert D("0.98") < D(found["plan"]["final"]) * 100 / equity < D("0.9901")
 
 
+def test_the_cooldown_of_a_market_counts_from_the_fill_that_closed_it_and_from_no_other(new_world: NewWorld) -> None:
+    world = new_world()
+    world.submit(size=2)
+    assert world.engine.book.net("BTC").flat_ms is None
+    world.submit("sell", size=1)
+    assert world.engine.book.net("BTC").flat_ms is None
+    world.submit("sell", size=1)
+    assert (world.held(), world.engine.book.net("BTC").flat_ms) == (0, world.now)
+
+
 def test_an_automatic_size_that_is_cut_below_ten_usdc_is_shapeless(new_world: NewWorld) -> None:
     verdict = new_world(limits={"max_single_order_quote": 9}).submit(pct_of_equity=50)
     assert verdict.rule is Rule.SHAPE

@@ -12,11 +12,11 @@ from world import AGENT, NOON, World, proposal
 
 from tradeagent.domain.clock import MINUTE_MS
 from tradeagent.domain.costs import FeeSchedule
-from tradeagent.domain.names import DeploymentState, IntentKind, ReconcilePhase, Rule
+from tradeagent.domain.names import Actor, DeploymentState, IntentKind, ReconcilePhase, Rule
 from tradeagent.domain.order import Rejection, RuleCheck
 from tradeagent.execution.caps import largest_size
 from tradeagent.execution.planning import Unshapely, plan
-from tradeagent.execution.rules import CHECKS, judge
+from tradeagent.execution.rules import CHECKS, OF_THE_WHOLE, judge
 from tradeagent.execution.state import RiskState, Spend
 from tradeagent.ledger.trading import NET, PositionRow, Reservation
 
@@ -330,6 +330,14 @@ def test_the_check_list_is_in_the_canonical_order_and_complete(new_world: NewWor
     assert rejection is None
     assert [c.rule for c in checks] == sorted((c.rule for c in checks), key=order.index)
     assert {c.rule for c in checks} == {Rule.SHAPE} | {rule for rule, _, _ in CHECKS}
+
+
+def test_a_child_order_of_an_executor_is_judged_by_all_but_the_rules_of_the_whole(new_world: NewWorld) -> None:
+    state = new_world().state()
+    child = replace(state, scope=replace(state.scope, actor=Actor.EXECUTOR))
+    _, checks = verdict(child, size=1)
+    assert {c.rule for c in checks} == {Rule.SHAPE} | {rule for rule, _, _ in CHECKS} - OF_THE_WHOLE
+    assert rule_of(replace(child, kill_switch=True), size=1) is Rule.KILL_SWITCH
 
 
 def test_the_first_rejection_wins_and_the_whole_list_is_kept(new_world: NewWorld) -> None:
