@@ -29,6 +29,13 @@ class Coarser:
         return int(np.searchsorted(self.visible, coarser_row))
 
 
+def buckets(times: Ints, interval_ms: int) -> tuple[Ints, Ints]:
+    """First row and number of rows of each bucket of `interval_ms`, aligned to the UTC epoch, that has any of the ascending `times`."""
+    bucket = times // interval_ms
+    first = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
+    return first, np.diff(first, append=len(bucket))
+
+
 def coarser(bars: Bars, interval_ms: int) -> Coarser:
     """Buckets aligned to the UTC epoch; one that misses a bar is left out, and the one before it stays visible.
 
@@ -40,14 +47,12 @@ def coarser(bars: Bars, interval_ms: int) -> Coarser:
             f"interval: {interval_text(interval_ms)} is not a multiple of {interval_text(bars.interval_ms)}",
             hint=f"run the algo on bars of {interval_text(interval_ms)} or finer, or change the indicator's interval",
         )
-    bucket = bars.time // interval_ms
-    first = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
-    size = np.diff(first, append=len(bucket))
+    first, size = buckets(bars.time, interval_ms)
     first, last = first[size == per_bucket], (first + size - 1)[size == per_bucket]
     merged = Bars(
         market=bars.market,
         interval_ms=interval_ms,
-        time=bucket[first] * interval_ms,
+        time=bars.time[first] // interval_ms * interval_ms,
         open=bars.open[first],
         high=_merged(np.maximum, bars.high, first, per_bucket),
         low=_merged(np.minimum, bars.low, first, per_bucket),

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from tradeagent.brokers.paper import PaperBroker
 from tradeagent.brokers.paper_store import PaperStore
 from tradeagent.brokers.protocol import OrderChange
@@ -18,14 +16,13 @@ from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import SPECS, Limits
-from tradeagent.domain.names import Actor, LimitKind, OrderType, Rule, VerdictKind
-from tradeagent.domain.order import Fill, FundingPayment, OrderReport, OrderRequest, Proposal, RuleCheck, Verdict
+from tradeagent.domain.names import Actor, LimitKind, OrderType, Rule
+from tradeagent.domain.order import Fill, FundingPayment, OrderReport, OrderRequest, Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution import rules
-from tradeagent.execution.caps import largest_size
 from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
-from tradeagent.execution.planning import Plan, Unshapely, plan
+from tradeagent.execution.planning import Plan
 from tradeagent.execution.recover import recover
-from tradeagent.execution.state import MarketState, Scope
+from tradeagent.execution.state import MarketState, RiskState, Scope
 from tradeagent.ledger import runs, wallets
 from tradeagent.ledger.store import Ledger, create_ledger, open_ledger
 from tradeagent.venue import VenueState
@@ -97,15 +94,7 @@ class BacktestEngine(ExecutionEngine):
 class UnlimitedEngine(BacktestEngine):
     """The door with the rules that do not come from a person's limits or the state of the market."""
 
-    def _judged(self, tx: Connection, proposal: Proposal, actor: Actor, flipping: bool) -> tuple[Verdict, Plan | None]:
-        state = self.state(tx, actor)
-        if flipping:
-            state = state.once_closed(proposal.market)
-        try:
-            made = plan(proposal, state, lambda draft: largest_size(draft, state))
-        except Unshapely as error:
-            shape = RuleCheck(Rule.SHAPE, ok=False, value=error.rejection.value)
-            return Verdict(VerdictKind.REJECTED, rejection=error.rejection, checks=(shape,)), None
+    def _judge(self, made: Plan, state: RiskState) -> tuple[Rejection | None, tuple[RuleCheck, ...]]:
         checks = [RuleCheck(Rule.SHAPE, ok=True)]
         for rule, entry_only, check in rules.CHECKS:
             if rule not in UNLIMITED_RULES or (entry_only and not made.is_entry):
@@ -113,8 +102,8 @@ class UnlimitedEngine(BacktestEngine):
             found = check(made, state)
             checks.append(RuleCheck(rule, found.rejection is None, found.value, found.limit))
             if found.rejection is not None:
-                return Verdict(VerdictKind.REJECTED, rejection=found.rejection, checks=tuple(checks), order=made.as_dict()), None
-        return Verdict(VerdictKind.EXECUTED, checks=tuple(checks)), made
+                return found.rejection, tuple(checks)
+        return None, tuple(checks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,13 +259,17 @@ class ExecutionEngine:
         except Unshapely as error:
             shape = RuleCheck(Rule.SHAPE, ok=False, value=error.rejection.value)
             return Verdict(VerdictKind.REJECTED, rejection=error.rejection, checks=(shape,)), None
-        rejection, checks = judge(made, state)
+        rejection, checks = self._judge(made, state)
         if rejection is not None:
             return Verdict(VerdictKind.REJECTED, rejection=rejection, checks=checks, order=made.as_dict()), None
         if self.dry_run:
             refusal = Rejection(Rule.DRY_RUN, "dry run: this would have been sent")
             return Verdict(VerdictKind.REJECTED, rejection=refusal, checks=checks, order=made.as_dict()), None
         return Verdict(VerdictKind.EXECUTED, checks=checks), made
+
+    def _judge(self, made: Plan, state: RiskState) -> tuple[Rejection | None, tuple[RuleCheck, ...]]:
+        """Every rule over a plan; the door of a backtest knows fewer."""
+        return judge(made, state)
 
     def _send(self, intent_id: str, made: Plan, actor: Actor, orders: Sequence[OrderRow], checks: tuple[RuleCheck, ...]) -> Verdict:
         at_mark = actor in (Actor.MANUAL, Actor.SYSTEM) and not made.is_entry

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tradeagent.algos.align import buckets
 from tradeagent.domain.bars import Bar, interval_text
 from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.errors import DataError
@@ -144,13 +145,11 @@ def resample(series: BarSeries, interval_ms: int) -> BarSeries:
             f"{series.key.text}: {interval_text(interval_ms)} bars cannot be made from {interval_text(series.interval_ms)} bars",
             hint=f"ask for a whole multiple of {interval_text(series.interval_ms)}, or import {interval_text(interval_ms)} bars",
         )
-    bucket = series.ts // interval_ms
-    first = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
-    size = np.diff(first, append=len(bucket))
+    first, size = buckets(series.ts, interval_ms)
     complete = size == per_bucket
     last = first + size - 1
     merged = (
-        bucket[first] * interval_ms,
+        series.ts[first] // interval_ms * interval_ms,
         series.open[first],
         np.maximum.reduceat(series.high, first) if len(first) else series.high,
         np.minimum.reduceat(series.low, first) if len(first) else series.low,

@@ -76,7 +76,6 @@ class Setup:
 
     def as_config(self) -> dict[str, Any]:
         """JSON values that `from_config` reads again."""
-        terms = self.terms
         return {
             "venue": self.venue,
             "market": self.market,
@@ -84,15 +83,7 @@ class Setup:
             "from_ms": self.from_ms,
             "until_ms": self.until_ms,
             "params": {name: value if isinstance(value, str | int) else plain(value) for name, value in self.params.items()},
-            "cash": plain(terms.cash),
-            "taker": plain(terms.fees.taker),
-            "maker": plain(terms.fees.maker),
-            "slippage_bps": plain(terms.slippage_bps),
-            "path": terms.path,
-            "leverage": terms.leverage,
-            "fill_qty": None if terms.fill_qty is None else plain(terms.fill_qty),
-            "fill_no_volume": terms.fill_no_volume,
-            "close_at_end": terms.close_at_end,
+            **self.terms.as_config(),
             "has_funding": self.has_funding,
             "limits": self.limits,
         }

@@ -13,7 +13,6 @@ from tradeagent.algos.params import params_of
 from tradeagent.algos.spec import AlgoSpec
 from tradeagent.algos.store import StoredAlgo
 from tradeagent.domain.clock import DAY_MS
-from tradeagent.domain.money import plain
 from tradeagent.ledger.trials import Trial, Tries, idea_of, key_of
 from tradeagent.research.metrics import Metrics, periods_per_year, sharpe_of
 from tradeagent.research.run import Terms
@@ -32,15 +31,7 @@ def trial_of(algo: StoredAlgo, spec: AlgoSpec, span: tuple[int, int], costs: Map
 def cost_key(terms: Terms, *, has_funding: bool, limits: str | None = None) -> dict[str, object]:
     """The terms that make two tries of the same algo different."""
     return {
-        "cash": plain(terms.cash),
-        "taker": plain(terms.fees.taker),
-        "maker": plain(terms.fees.maker),
-        "slippage_bps": plain(terms.slippage_bps),
-        "path": terms.path,
-        "leverage": terms.leverage,
-        "fill_qty": None if terms.fill_qty is None else plain(terms.fill_qty),
-        "fill_no_volume": terms.fill_no_volume,
-        "close_at_end": terms.close_at_end,
+        **terms.as_config(),
         "funding": has_funding,
         "limits": limits,
     }

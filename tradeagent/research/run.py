@@ -14,6 +14,7 @@ from tradeagent.algos.signals import Signals
 from tradeagent.algos.spec import AlgoSpec
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.instrument import Instrument
+from tradeagent.domain.money import plain
 from tradeagent.domain.names import ExitReason
 
 EXIT_REASONS: tuple[ExitReason, ...] = tuple(ExitReason)
@@ -52,6 +53,20 @@ class Terms:
     close_at_end: bool = False
     delay_bars: int = 0
     first_row: int = 0
+
+    def as_config(self) -> dict[str, str | int | bool | None]:
+        """JSON values of what a person may set: what a result is kept with, and what makes two tries of the same algo different."""
+        return {
+            "cash": plain(self.cash),
+            "taker": plain(self.fees.taker),
+            "maker": plain(self.fees.maker),
+            "slippage_bps": plain(self.slippage_bps),
+            "path": self.path,
+            "leverage": self.leverage,
+            "fill_qty": None if self.fill_qty is None else plain(self.fill_qty),
+            "fill_no_volume": self.fill_no_volume,
+            "close_at_end": self.close_at_end,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

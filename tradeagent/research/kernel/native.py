@@ -6,14 +6,12 @@ are; `understood` lets compiled code call them.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
-from zlib import crc32
 
 import numba
 from numba.extending import register_jitable
 
-from tradeagent.algos import levels, machine
+from tradeagent.research.version import kernel_version
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -47,13 +45,4 @@ def understood(*functions: Callable[..., Any]) -> None:
         register_jitable(error_model="numpy")(function)
 
 
-def _fingerprint() -> int:
-    """Of every source the compiled code is made of."""
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), *(Path(str(module.__file__)) for module in (levels, machine))]
-    value = 0
-    for source in sources:
-        value = crc32(source.read_bytes(), value)
-    return value
-
-
-FINGERPRINT = _fingerprint()
+FINGERPRINT = int(kernel_version(), 16)
