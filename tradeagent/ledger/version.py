@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tradeagent.domain.errors import DataError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def schema_version(file: Path) -> int:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from alembic import context
 
-from tradeagent.ledger.research_schema import metadata
+from tradeagent.ledger.minds_schema import metadata
 from tradeagent.ledger.schema import Json, Money
 
 
