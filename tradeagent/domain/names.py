@@ -240,6 +240,82 @@ class ApprovalState(StrEnum):
     EXPIRED = "expired"
 
 
+class Mode(StrEnum):
+    """What the assistant is asked to be, and so what it may see."""
+
+    RESEARCH = "research"
+    AUTHORING = "authoring"
+    COACH = "coach"
+    OPS = "ops"
+
+
+class Experience(StrEnum):
+    BEGINNER = "beginner"
+    INTERMEDIATE = "intermediate"
+    EXPERT = "expert"
+
+
+class ThreadKind(StrEnum):
+    ASSISTANT = "assistant"
+    CHAT = "chat"
+    ALERT = "alert"
+
+
+class MessageState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+
+
+class SuggestionState(StrEnum):
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    VOID = "void"
+
+
+class CardKind(StrEnum):
+    """What a prepared action does once a person commits it."""
+
+    DEPLOY = "deploy"
+    STOP = "stop"
+    RESTART = "restart"
+    START_BACKTEST = "start_backtest"
+    START_SIMULATION = "start_simulation"
+    SAVE_DRAFT = "save_draft"
+    REBALANCE = "rebalance"
+
+
+class CardState(StrEnum):
+    WAITING = "waiting"
+    COMMITTED = "committed"
+    DISMISSED = "dismissed"
+    VOID = "void"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TokenScope(StrEnum):
+    READ = "read"
+    ALGO = "algo"
+    TRADE = "trade"
+
+
+class PinState(StrEnum):
+    APPROVED = "approved"
+    CHANGED = "changed"
+    DENIED = "denied"
+
+
 class ReconcilePhase(StrEnum):
     CHECKING = "checking"
     RECONCILING = "reconciling"
@@ -308,6 +384,8 @@ class EventKind(StrEnum):
     INCIDENT_OPENED = "incident.opened"
     INCIDENT_CLOSED = "incident.closed"
     CONFIG_CHANGED = "config.changed"
+    CARD_STATE = "card.state"
+    JOB_STATE = "job.state"
 
 
 class IncidentCode(StrEnum):

@@ -1,7 +1,8 @@
-"""What a tool's handler gets: the turn's own wallet and door, the market as of now, and where its notes are collected."""
+"""What a tool's handler gets: the market as of the turn's instant, and for an agent its own wallet and door."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.names import Actor
@@ -32,15 +33,33 @@ class TurnNotes:
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """One turn's reach: its own wallet, markets and folder. No tool argument names another."""
+    """What every handler gets: who asks, the instant that nothing may be later than, the ledger, and the markets in reach."""
 
     actor: Actor
+    clock: Clock
+    ledger: Ledger
+    feed: MarketFeed | None
+
+    def mark(self, market: str) -> tuple[Decimal, int] | None:
+        """Newest known price of a market and its instant (UTC ms): here the close of its newest bar."""
+        now = self.clock.now_ms()
+        if self.feed is None or market not in self.feed.markets or self.feed.newest_close(market, now) is None:
+            return None
+        bar = self.feed.history(market, self.feed.interval_ms(market), now, 1)
+        return Decimal(str(bar.close[-1])), int(bar.close_ms[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class AgentContext(ToolContext):
+    """One turn of an agent: its own wallet, markets and folder. No tool argument names another."""
+
     deployment: str
     slug: str
     markets: tuple[str, ...]
-    clock: Clock
-    ledger: Ledger
     engine: ExecutionEngine
-    feed: MarketFeed | None
     notes: TurnNotes
     read_journal: Callable[[], str]
+
+    def mark(self, market: str) -> tuple[Decimal, int] | None:
+        state = self.engine.markets.get(market)
+        return None if state is None or state.mark is None else (state.mark, state.mark_ms)

@@ -16,7 +16,7 @@ from tradeagent.execution.executors.types import MACHINES
 from tradeagent.ledger import executors
 from tradeagent.ledger.executors import ExecutorRow
 from tradeagent.llm.contract import Tool, ToolResult
-from tradeagent.tools.context import ToolContext
+from tradeagent.tools.context import AgentContext
 from tradeagent.tools.market import Arguments, Market
 from tradeagent.tools.portfolio import Nothing
 from tradeagent.tools.trading import Amount, Reason
@@ -58,28 +58,28 @@ class PlaceTwap(Arguments):
     reason: Reason
 
 
-async def list_executor_types(_arguments: Nothing, _context: ToolContext) -> ToolResult:
+async def list_executor_types(_arguments: Nothing, _context: AgentContext) -> ToolResult:
     return ToolResult({"types": {kind.value: machine.about for kind, machine in MACHINES.items()}})
 
 
-async def describe_executor(arguments: DescribeExecutor, _context: ToolContext) -> ToolResult:
+async def describe_executor(arguments: DescribeExecutor, _context: AgentContext) -> ToolResult:
     kind = ExecutorType(arguments.type)
     return ToolResult({"type": kind.value, "about": MACHINES[kind].about, "fields": SPECS[kind].model_json_schema()})
 
 
-async def create_executor(arguments: CreateExecutor, context: ToolContext) -> ToolResult:
+async def create_executor(arguments: CreateExecutor, context: AgentContext) -> ToolResult:
     if arguments.controller_id not in (None, context.deployment):
         message = f"controller {arguments.controller_id!r} is not {context.deployment!r}"
         return _answer(Verdict(VerdictKind.REJECTED, rejection=Rejection(Rule.SCOPE, message)), None, context)
     return await _create(ExecutorType(arguments.type), arguments.fields, arguments.reason, arguments.confidence, context)
 
 
-async def place_twap(arguments: PlaceTwap, context: ToolContext) -> ToolResult:
+async def place_twap(arguments: PlaceTwap, context: AgentContext) -> ToolResult:
     fields = arguments.model_dump(exclude={"reason"}, exclude_none=True)
     return await _create(ExecutorType.TWAP, fields, arguments.reason, None, context)
 
 
-async def stop_executor(arguments: StopExecutor, context: ToolContext) -> ToolResult:
+async def stop_executor(arguments: StopExecutor, context: AgentContext) -> ToolResult:
     engine = context.engine
     try:
         row = await engine.alone(
@@ -90,13 +90,13 @@ async def stop_executor(arguments: StopExecutor, context: ToolContext) -> ToolRe
     return ToolResult({"position": "kept" if arguments.keep_position else "unwound", "executor": _shown(row, context)})
 
 
-async def list_executors(arguments: ListExecutors, context: ToolContext) -> ToolResult:
+async def list_executors(arguments: ListExecutors, context: AgentContext) -> ToolResult:
     with context.ledger.reading() as tx:
         rows = executors.of_deployment(tx, context.deployment, ended_since_ms=0 if arguments.ended else context.clock.now_ms() + 1)
     return ToolResult({"executors": [_shown(row, context) for row in rows]})
 
 
-async def _create(kind: ExecutorType, fields: dict[str, Any], reason: str, confidence: Decimal | None, context: ToolContext) -> ToolResult:
+async def _create(kind: ExecutorType, fields: dict[str, Any], reason: str, confidence: Decimal | None, context: AgentContext) -> ToolResult:
     try:
         wanted = Order(kind, parse_spec(kind, fields), reason, confidence)
     except TradeAgentError as error:
@@ -105,7 +105,7 @@ async def _create(kind: ExecutorType, fields: dict[str, Any], reason: str, confi
     return _answer(verdict, row, context)
 
 
-def _answer(verdict: Verdict, row: ExecutorRow | None, context: ToolContext) -> ToolResult:
+def _answer(verdict: Verdict, row: ExecutorRow | None, context: AgentContext) -> ToolResult:
     """The verdict on the whole, and the executor after its first step; one that failed at once is an error that says why."""
     context.notes.verdicts.append(verdict)
     full = verdict.as_dict()
@@ -115,7 +115,7 @@ def _answer(verdict: Verdict, row: ExecutorRow | None, context: ToolContext) -> 
     return ToolResult(content, is_error=verdict.kind is VerdictKind.REJECTED or (row is not None and row.close_type == "failed"))
 
 
-def _shown(row: ExecutorRow, context: ToolContext) -> dict[str, Any]:
+def _shown(row: ExecutorRow, context: AgentContext) -> dict[str, Any]:
     pnl, fees, volume = figures_of(context.engine, row)
     return as_dict(row, pnl, fees, volume, context.clock.now_ms())
 

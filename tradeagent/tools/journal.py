@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from tradeagent.llm.contract import Tool, ToolResult
-from tradeagent.tools.context import Decision, ToolContext
+from tradeagent.tools.context import AgentContext, Decision
 from tradeagent.tools.market import Arguments
 from tradeagent.tools.portfolio import Nothing
 
@@ -30,23 +30,23 @@ class UpdateCanvas(Arguments):
     questions: str | None = Field(default=None, max_length=MAX_CANVAS)
 
 
-async def journal_action(arguments: JournalAction, context: ToolContext) -> ToolResult:
+async def journal_action(arguments: JournalAction, context: AgentContext) -> ToolResult:
     context.notes.decisions.append(Decision(arguments.action, arguments.reasoning, arguments.risk_note))
     return ToolResult({"noted": True})
 
 
-async def add_learning(arguments: AddLearning, context: ToolContext) -> ToolResult:
+async def add_learning(arguments: AddLearning, context: AgentContext) -> ToolResult:
     context.notes.learnings.append((arguments.section, arguments.text))
     return ToolResult({"noted": True, "kept": "unless a present line says the same"})
 
 
-async def update_canvas(arguments: UpdateCanvas, context: ToolContext) -> ToolResult:
+async def update_canvas(arguments: UpdateCanvas, context: AgentContext) -> ToolResult:
     stated = {key: value for key, value in arguments.model_dump().items() if value is not None}
     context.notes.canvas.update(stated)
     return ToolResult({"updated": sorted(stated)})
 
 
-async def read_journal(_arguments: Nothing, context: ToolContext) -> ToolResult:
+async def read_journal(_arguments: Nothing, context: AgentContext) -> ToolResult:
     return ToolResult({"journal": context.read_journal()[-8000:]})
 
 

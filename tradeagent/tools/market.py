@@ -45,25 +45,24 @@ class Funding(Arguments):
 async def search_markets(arguments: Search, context: ToolContext) -> ToolResult:
     names = [name for name in known_markets() if arguments.query.upper() in name.upper()][:20]
     found = [instrument(HYPERLIQUID, name) for name in names]
-    rows = [
-        {"market": m.symbol, "max_leverage": m.max_leverage, "size_step": f"{m.lot:f}", "may_trade": m.symbol in context.markets}
-        for m in found
-    ]
+    served = context.feed.markets if context.feed is not None else ()
+    rows = [{"market": m.symbol, "max_leverage": m.max_leverage, "size_step": f"{m.lot:f}", "has_bars": m.symbol in served} for m in found]
     return ToolResult({"markets": rows})
 
 
 async def get_mark_price(arguments: OneMarket, context: ToolContext) -> ToolResult:
-    state = context.engine.markets.get(arguments.market)
-    if state is None or state.mark is None:
-        return ToolResult.error("data_error", f"no price of {arguments.market}", f"this run sees {', '.join(context.markets)}")
-    age_s = (context.clock.now_ms() - state.mark_ms) // 1000
-    return ToolResult({"market": arguments.market, "mark_usdc": plain(state.mark), "as_of": iso(state.mark_ms), "age_s": age_s})
+    known = context.mark(arguments.market)
+    if known is None:
+        return ToolResult.error("data_error", f"no price of {arguments.market}", _in_reach(context))
+    price, at = known
+    age_s = (context.clock.now_ms() - at) // 1000
+    return ToolResult({"market": arguments.market, "mark_usdc": plain(price), "as_of": iso(at), "age_s": age_s})
 
 
 async def get_ticker(arguments: OneMarket, context: ToolContext) -> ToolResult:
     feed, now = context.feed, context.clock.now_ms()
     if feed is None or arguments.market not in feed.markets:
-        return ToolResult.error("data_error", f"no bars of {arguments.market}", f"this run sees {', '.join(context.markets)}")
+        return ToolResult.error("data_error", f"no bars of {arguments.market}", _in_reach(context))
     interval = feed.interval_ms(arguments.market)
     day = feed.history(arguments.market, interval, now, max(1, DAY_MS // interval))
     if not len(day):
@@ -85,7 +84,7 @@ async def get_ticker(arguments: OneMarket, context: ToolContext) -> ToolResult:
 async def get_candles(arguments: Candles, context: ToolContext) -> ToolResult:
     feed = context.feed
     if feed is None or arguments.market not in feed.markets:
-        return ToolResult.error("data_error", f"no bars of {arguments.market}", f"this run sees {', '.join(context.markets)}")
+        return ToolResult.error("data_error", f"no bars of {arguments.market}", _in_reach(context))
     interval = parse_duration(arguments.interval)
     bars = feed.history(arguments.market, interval, context.clock.now_ms(), arguments.count)
     rows = [
@@ -98,11 +97,16 @@ async def get_candles(arguments: Candles, context: ToolContext) -> ToolResult:
 
 async def get_funding(arguments: Funding, context: ToolContext) -> ToolResult:
     if context.feed is None or arguments.market not in context.feed.markets:
-        raise DataError(f"no funding of {arguments.market}", hint=f"this run sees {', '.join(context.markets)}")
+        raise DataError(f"no funding of {arguments.market}", hint=_in_reach(context))
     now = context.clock.now_ms()
     rows = context.feed.funding(arguments.market, now - arguments.hours * DAY_MS // 24, now)
     shown = [{"hour": iso(hour), "rate_pct_per_hour": rate / 1e8} for hour, rate in rows]
     return ToolResult({"market": arguments.market, "positive": "longs pay shorts", "rates": shown})
+
+
+def _in_reach(context: ToolContext) -> str:
+    served = context.feed.markets if context.feed is not None else ()
+    return f"bars are there of {', '.join(served)}" if served else "no bars are there at all: they are imported or fetched first"
 
 
 MARKET_TOOLS = (

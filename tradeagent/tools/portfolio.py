@@ -12,7 +12,7 @@ from tradeagent.execution.exposure import free_margin
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger import notes, trading
 from tradeagent.llm.contract import Tool, ToolResult
-from tradeagent.tools.context import ToolContext
+from tradeagent.tools.context import AgentContext
 from tradeagent.tools.market import Arguments
 
 
@@ -24,7 +24,7 @@ class Recent(Arguments):
     count: int = Field(default=10, ge=1, le=100)
 
 
-def _state(context: ToolContext) -> RiskState:
+def _state(context: AgentContext) -> RiskState:
     with context.ledger.reading() as tx:
         return context.engine.state(tx, Actor.AGENT)
 
@@ -40,11 +40,11 @@ def _account(state: RiskState) -> dict[str, Any]:
     }
 
 
-async def get_account_overview(_arguments: Nothing, context: ToolContext) -> ToolResult:
+async def get_account_overview(_arguments: Nothing, context: AgentContext) -> ToolResult:
     return ToolResult(_account(_state(context)))
 
 
-async def get_portfolio(_arguments: Nothing, context: ToolContext) -> ToolResult:
+async def get_portfolio(_arguments: Nothing, context: AgentContext) -> ToolResult:
     state = _state(context)
     positions = []
     for market in context.markets:
@@ -71,7 +71,7 @@ async def get_portfolio(_arguments: Nothing, context: ToolContext) -> ToolResult
     return ToolResult({"account": _account(state), "positions": positions, "open_orders": orders})
 
 
-async def get_round_trips(arguments: Recent, context: ToolContext) -> ToolResult:
+async def get_round_trips(arguments: Recent, context: AgentContext) -> ToolResult:
     with context.ledger.reading() as tx:
         trips = trading.round_trips_of(tx, deployment=context.deployment, limit=arguments.count)
     rows = [
@@ -91,7 +91,7 @@ async def get_round_trips(arguments: Recent, context: ToolContext) -> ToolResult
     return ToolResult({"round_trips": rows})
 
 
-async def get_usage(_arguments: Nothing, context: ToolContext) -> ToolResult:
+async def get_usage(_arguments: Nothing, context: AgentContext) -> ToolResult:
     with context.ledger.reading() as tx:
         rows = notes.usage_rows(tx, slug=context.slug, since_ms=day_start_ms(context.clock.now_ms()))
     costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]

@@ -8,9 +8,9 @@ from pydantic import Field
 from tradeagent.domain.names import ExitReason, IntentKind, OrderType, Side, Tif, VerdictKind
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.protection import cancel_order as cancel_at_door
-from tradeagent.execution.protection import move_protection
+from tradeagent.execution.protection import move_protection, take_back_entries
 from tradeagent.llm.contract import Tool, ToolResult
-from tradeagent.tools.context import ToolContext
+from tradeagent.tools.context import AgentContext
 from tradeagent.tools.market import Arguments, Market
 
 Amount = Annotated[Decimal, Field(gt=0, allow_inf_nan=False, max_digits=30)]
@@ -61,7 +61,7 @@ class CancelOrder(Arguments):
     reason: Reason
 
 
-def _answer(verdict: Verdict, context: ToolContext) -> ToolResult:
+def _answer(verdict: Verdict, context: AgentContext) -> ToolResult:
     """A verdict as the model sees it: what was refused and what would pass, or what happened."""
     context.notes.verdicts.append(verdict)
     full = verdict.as_dict()
@@ -72,7 +72,7 @@ def _answer(verdict: Verdict, context: ToolContext) -> ToolResult:
     return ToolResult(content, is_error=verdict.kind is VerdictKind.REJECTED)
 
 
-async def propose_order(arguments: ProposeOrder, context: ToolContext) -> ToolResult:
+async def propose_order(arguments: ProposeOrder, context: AgentContext) -> ToolResult:
     proposal = Proposal(
         market=arguments.market,
         side=Side(arguments.side),
@@ -93,7 +93,7 @@ async def propose_order(arguments: ProposeOrder, context: ToolContext) -> ToolRe
     return _answer(await context.engine.submit(proposal, context.actor), context)
 
 
-async def propose_risk_trade(arguments: ProposeRiskTrade, context: ToolContext) -> ToolResult:
+async def propose_risk_trade(arguments: ProposeRiskTrade, context: AgentContext) -> ToolResult:
     proposal = Proposal(
         market=arguments.market,
         side=Side(arguments.side),
@@ -109,11 +109,13 @@ async def propose_risk_trade(arguments: ProposeRiskTrade, context: ToolContext) 
     return _answer(await context.engine.submit(proposal, context.actor), context)
 
 
-async def close_position(arguments: ClosePosition, context: ToolContext) -> ToolResult:
-    held = next(
-        (row.size for row in context.engine.book.rows if (row.market, row.controller_id) == (arguments.market, context.deployment)),
-        Decimal(0),
-    )
+async def close_position(arguments: ClosePosition, context: AgentContext) -> ToolResult:
+    engine, market = context.engine, arguments.market
+    taken_back = await engine.alone(lambda: take_back_entries(engine, market, context.actor))
+    answers = [_answer(verdict, context) for verdict in taken_back]
+    held = engine.book.held_by(market, context.deployment)
+    if held == 0 and answers:
+        return answers[-1]
     if held == 0:
         return ToolResult.error("nothing_held", f"you hold nothing in {arguments.market}", "get_portfolio lists what you hold")
     proposal = Proposal(
@@ -128,7 +130,7 @@ async def close_position(arguments: ClosePosition, context: ToolContext) -> Tool
     return _answer(await context.engine.submit(proposal, context.actor), context)
 
 
-async def modify_protection(arguments: ModifyProtection, context: ToolContext) -> ToolResult:
+async def modify_protection(arguments: ModifyProtection, context: AgentContext) -> ToolResult:
     proposal = Proposal(
         market=arguments.market,
         side=Side.SELL,
@@ -141,7 +143,7 @@ async def modify_protection(arguments: ModifyProtection, context: ToolContext) -
     return _answer(await context.engine.alone(lambda: move_protection(context.engine, proposal, context.actor)), context)
 
 
-async def cancel_order(arguments: CancelOrder, context: ToolContext) -> ToolResult:
+async def cancel_order(arguments: CancelOrder, context: AgentContext) -> ToolResult:
     return _answer(await context.engine.alone(lambda: cancel_at_door(context.engine, arguments.order_id, context.actor)), context)
 
 

@@ -24,7 +24,7 @@ from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.loop import TurnControl
 from tradeagent.llm.usage import Budget, Usage
 from tradeagent.market.feed import MarketFeed
-from tradeagent.tools.context import ToolContext, TurnNotes
+from tradeagent.tools.context import AgentContext, TurnNotes
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.executors import journal_lines, live_lines
 from tradeagent.turns.files import AgentFiles, Written
@@ -167,7 +167,7 @@ class TickEngine:
     async def _turn(self, prompt: Prompt, state: RiskState, barred: bool) -> tuple[TurnResult, TurnNotes]:
         definition = self._s.agent.definition
         written = TurnNotes()
-        context = ToolContext(
+        context = AgentContext(
             actor=Actor.AGENT,
             deployment=self._s.deployment,
             slug=self._s.agent.slug,
