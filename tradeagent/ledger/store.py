@@ -17,8 +17,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tradeagent.domain.errors import BusyError, DataError, Defect, NotFound, TradeAgentError
 from tradeagent.ledger.direct import raw
-from tradeagent.ledger.queue import WriterQueue
 from tradeagent.ledger.minds_schema import metadata
+from tradeagent.ledger.queue import WriterQueue
 from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
 
 LOCK_TIMEOUT_S = 30.0
