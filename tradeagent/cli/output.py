@@ -10,24 +10,27 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from tradeagent.cli import interrupts
 from tradeagent.domain.errors import TradeAgentError
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How to answer: `json` for programs, otherwise text."""
+    """How to answer: `json` for programs, otherwise text; `verbose` says more on stderr."""
 
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
 
     def document(self, data: Any, text: str) -> None:
         """Print the answer: `data` as JSON or `text` for a person."""
-        sys.stdout.write((json.dumps(data, ensure_ascii=False, default=str) if self.json else text.rstrip("\n")) + "\n")
-        sys.stdout.flush()
+        self.line(data, text)
+        interrupts.answered()
 
     def line(self, data: Any, text: str) -> None:
         """One line of a stream."""
-        self.document(data, text)
+        sys.stdout.write((json.dumps(data, ensure_ascii=False, default=str) if self.json else text.rstrip("\n")) + "\n")
+        sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """Narration, on stderr, silent with --quiet or --json."""
@@ -38,7 +41,7 @@ class Output:
 
 def fail(error: TradeAgentError, output: Output) -> int:
     """Print an error in its one shape and give its exit code."""
-    if output.json:
+    if output.json and not interrupts.is_late():
         sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False, default=str) + "\n")
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:

@@ -1,18 +1,20 @@
-"""Progress of long work on stderr, only when a person watches: count, rate and time left."""
+"""Progress of long work on stderr: a line that is rewritten when a person watches, lines of JSON with --json --verbose, else nothing."""
 
+import json
 import sys
 import time
 
 from tradeagent.cli.output import Output
 
-_EVERY_S = 0.1
+_EVERY_S, _JSON_EVERY_S = 0.1, 0.5
 
 
 class Progress:
-    """One line that is rewritten; silent off a terminal, with --json and with --quiet."""
+    """Count, rate and time left of one piece of work."""
 
     def __init__(self, output: Output) -> None:
         self._shown = sys.stderr.isatty() and not output.json and not output.quiet
+        self._told = output.json and output.verbose
         self._begin = time.monotonic()
         self._last = 0.0
         self._total = 0
@@ -24,9 +26,14 @@ class Progress:
     def tick(self, done: int, text: str) -> None:
         """`done` units so far."""
         now = time.monotonic()
-        if not self._shown or now - self._last < _EVERY_S:
+        if not (self._shown or self._told) or now - self._last < (_JSON_EVERY_S if self._told else _EVERY_S):
             return
         self._last = now
+        if self._told:
+            progress = {"name": self._name, "done": done, "total": self._total, "text": text[:60]}
+            sys.stderr.write(json.dumps({"progress": progress}, ensure_ascii=False) + "\n")
+            sys.stderr.flush()
+            return
         rate = done / max(now - self._begin, 1e-6)
         left = f", {(self._total - done) / rate:.0f} s left" if self._total else ""
         of = f"/{self._total}" if self._total else ""

@@ -40,7 +40,7 @@ class Session:
 
     @property
     def output(self) -> Output:
-        return Output(json=self.flags.json or self.flags.jsonl, quiet=self.flags.quiet)
+        return Output(json=self.flags.json or self.flags.jsonl, quiet=self.flags.quiet, verbose=self.flags.verbose)
 
     @cached_property
     def workspace(self) -> "Workspace":
