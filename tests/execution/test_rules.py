@@ -14,11 +14,14 @@ from tradeagent.domain.clock import MINUTE_MS
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.names import Actor, DeploymentState, IntentKind, ReconcilePhase, Rule
 from tradeagent.domain.order import Rejection, RuleCheck
+from tradeagent.domain.session_hours import parse_session_hours
 from tradeagent.execution.caps import largest_size
+from tradeagent.execution.entry_times import EntryTimes
 from tradeagent.execution.planning import Unshapely, plan
 from tradeagent.execution.rules import CHECKS, OF_THE_WHOLE, judge
 from tradeagent.execution.state import RiskState, Spend
 from tradeagent.ledger.trading import NET, PositionRow, Reservation
+from tradeagent.market.event_store import CalendarEvent
 
 D = Decimal
 NewWorld = Callable[..., World]
@@ -89,6 +92,16 @@ class Bound:
     fees: FeeSchedule | None = None
 
 
+def at_hours(text: str) -> Change:
+    return lambda state: replace(state, entry_times=EntryTimes(parse_session_hours(text, "trading.session_hours")))
+
+
+def near_news(ahead_ms: int) -> Change:
+    """A lockout of 15 minutes, and one event so far ahead of the first instant."""
+    event = CalendarEvent("cpi", NOON + ahead_ms, "CPI", 0.9, known=1)
+    return lambda state: replace(state, entry_times=EntryTimes(lockout_min=15, events=(event,)))
+
+
 LOSS = {"size": 1}
 BOUNDS = {
     "lease": Bound(Rule.LEASE, over_state=lambda s: replace(s, token_is_current=False)),
@@ -104,6 +117,24 @@ BOUNDS = {
         Rule.RECONCILING,
         state=lambda s: replace(s, unknown_markets=frozenset({"ETH"})),
         over_state=lambda s: replace(s, unknown_markets=frozenset({"BTC"})),
+    ),
+    "session hours end": Bound(
+        Rule.SESSION_HOURS, state=at_hours("06:00-12:01"), over_state=at_hours("06:00-12:00"), key="trading.session_hours"
+    ),
+    "session hours begin": Bound(
+        Rule.SESSION_HOURS, state=at_hours("12:00-21:00"), over_state=at_hours("12:01-21:00"), key="trading.session_hours"
+    ),
+    "news ahead": Bound(
+        Rule.NEWS_LOCKOUT, state=near_news(15 * MINUTE_MS + 1), over_state=near_news(15 * MINUTE_MS), key="trading.news_lockout_min"
+    ),
+    "news behind": Bound(
+        Rule.NEWS_LOCKOUT, state=near_news(-15 * MINUTE_MS), over_state=near_news(1 - 15 * MINUTE_MS), key="trading.news_lockout_min"
+    ),
+    "unreadable calendar": Bound(
+        Rule.NEWS_LOCKOUT,
+        state=lambda s: replace(s, entry_times=EntryTimes(is_readable=False)),
+        over_state=lambda s: replace(s, entry_times=EntryTimes(lockout_min=1, is_readable=False)),
+        key="trading.news_lockout_min",
     ),
     "freshness": Bound(Rule.FRESHNESS, state=later(3 * 5 * MINUTE_MS + 30_000), over_state=later(1)),
     "price band below": Bound(
@@ -139,8 +170,8 @@ BOUNDS = {
     "reward to risk": Bound(
         Rule.PROTECTION,
         {"min_reward_risk": 2},
-        stated={"size": 1, "stop": 99, "target": 102},
-        over={"target": "101.99"},
+        stated={"size": 1, "stop": 98, "target": 104},
+        over={"target": "103.99"},
         key="min_reward_risk",
     ),
     # 2 × (0.045 % + 0.02 %) of 100 is 0.13; twice that is 0.26
@@ -353,6 +384,9 @@ ENTRY_ONLY_BREACHES: dict[str, Change] = {
     "halted deployment": lambda s: replace(s, deployment_state=DeploymentState.HALTED),
     "paused": lambda s: replace(s, deployment_state=DeploymentState.PAUSED),
     "reconciling": lambda s: replace(s, phase=ReconcilePhase.FAILED, unknown_markets=frozenset({"BTC"})),
+    "closed hours": at_hours("13:00-14:00"),
+    "news": near_news(0),
+    "unreadable calendar": lambda s: replace(s, entry_times=EntryTimes(lockout_min=1, is_readable=False)),
     "stale mark": later(10**9),
     "wild bar": market(bar_range_pct=D(50)),
     "loss and drawdown": risk(cash=D(-5000)),

@@ -253,10 +253,11 @@ def _limit_rows(name: str | None, wallet: str | None) -> list[dict[str, Any]]:
     from tradeagent.cli.agent import load
     from tradeagent.domain.limits import ceiling_of
     from tradeagent.domain.money import plain
+    from tradeagent.execution.usage import entry_time_rows
 
     found = load(name).limits
     ceilings = current.config.section("ceilings", "paper")
-    return [
+    rows = [
         {
             "key": k,
             "value": v if v is None or isinstance(v, bool) else plain(v),
@@ -267,6 +268,7 @@ def _limit_rows(name: str | None, wallet: str | None) -> list[dict[str, Any]]:
         }
         for k, v in found.values.items()
     ]
+    return rows + entry_time_rows(current.config)
 
 
 def _text(value: Any) -> str | None:

@@ -196,6 +196,8 @@ def _way_out(rule: str, detail: dict[str, Any], wallet: str) -> str:
         "PAUSED": "`tradeagent resume` the run on this wallet",
         "HALTED": "`tradeagent clear-halt` the run on this wallet; after a kill, `tradeagent kill --clear`",
         "LOCKOUT": "`tradeagent clear-halt` the run on this wallet",
+        "SESSION_HOURS": "`tradeagent config set trading.session_hours` changes them; none = always",
+        "NEWS_LOCKOUT": "`tradeagent calendar list --min-importance 0.7` shows what is ahead",
         "FRESHNESS": "import newer bars, or place it on a replay: --replay VENUE:MARKET:INTERVAL --at TIME",
         "RECONCILING": "`tradeagent incidents` says what differs",
     }

@@ -38,6 +38,7 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.book import AccountBook
 from tradeagent.execution.caps import largest_size
+from tradeagent.execution.entry_times import EntryTimes
 from tradeagent.execution.intents import Intents
 from tradeagent.execution.orders import fill_dict, is_held, order_dict, order_request, order_rows
 from tradeagent.execution.planning import Plan, Unshapely, plan
@@ -93,6 +94,7 @@ class Setup:
     dry_run: bool = False
     in_thread: bool = True
     wall: Clock | None = None
+    entry_times: EntryTimes = field(default_factory=EntryTimes)
 
 
 class ExecutionEngine:
@@ -115,6 +117,7 @@ class ExecutionEngine:
         self.markets = setup.markets
         self.gate = setup.gate
         self.dry_run = setup.dry_run
+        self.entry_times = setup.entry_times  # the door's owner keeps it current
         self.may_have_executors = True  # until somebody has looked; only who owns the wallet makes new ones
         self.intents = Intents(self.wallet.name, self.token, clock, self.wall, lambda actor: self.terms[actor].scope)
         self.phase = ReconcilePhase.CHECKING
@@ -231,6 +234,7 @@ class ExecutionEngine:
             unknown_markets=trading.unknown_markets(tx, self.wallet.name) if found.has_unknown else frozenset(),
             spend=Spend(found.spent if terms.budget_cap is not None else ZERO, terms.budget_cap),
             live_executors=found.live_executors,
+            entry_times=self.entry_times,
         )
 
     def _admit(self, proposal: Proposal, actor: Actor, *, flipping: bool = False, intent_id: str | None = None) -> Verdict:

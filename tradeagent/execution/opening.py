@@ -12,6 +12,7 @@ from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import Limits, Network, resolve_limits
 from tradeagent.domain.names import Actor, LimitKind, Rule
 from tradeagent.execution.engine import Approve, Costs, ExecutionEngine, Setup, Terms
+from tradeagent.execution.entry_times import EntryCalendar
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, Scope
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.wallets import WalletRow
@@ -52,6 +53,11 @@ class Door:
 
     engine: ExecutionEngine
     paper: PaperBroker
+    calendar: EntryCalendar
+
+    def refresh(self) -> None:
+        """Notice a calendar that changed, before the next admission."""
+        self.engine.entry_times = self.calendar.refresh(self.engine.clock.now_ms())
 
     def close(self) -> None:
         self.paper.close()
@@ -118,6 +124,7 @@ def open_door(
     mode = mode or DoorMode()
     paper = open_paper(workspace, config, wallet.name, clock, durable=mode.durable)
     markets = {symbol: MarketState(known) for symbol, known in instruments_of(config).items()}
+    calendar = EntryCalendar(workspace, config)
     setup = Setup(
         wallet=wallet,
         token=token,
@@ -128,13 +135,14 @@ def open_door(
         dry_run=mode.dry_run,
         in_thread=mode.in_thread,
         wall=mode.wall,
+        entry_times=calendar.refresh(clock.now_ms()),
     )
     broker = RefusingBroker(paper) if mode.dry_run else paper
     engine = ExecutionEngine(ledger, broker, clock, setup)
     for row in engine.book.rows:  # the last marks, so that what is held can be closed without any feed
         if row.mark is not None and row.market in markets:
             markets[row.market] = MarketState(markets[row.market].instrument, row.mark, row.mark_ms or 0)
-    return Door(engine, paper)
+    return Door(engine, paper, calendar)
 
 
 def _terms(config: Config, wallet: WalletRow, tenant: Tenant | None) -> dict[Actor, Terms]:

@@ -15,6 +15,7 @@ from tradeagent.domain.names import Actor, DeploymentState, ExecutorType, HaltRe
 from tradeagent.domain.order import Rejection, RuleCheck
 from tradeagent.execution import caps
 from tradeagent.execution.caps import Cap, shown
+from tradeagent.execution.entry_times import HOURS_KEY, LOCKOUT_KEY, title_of
 from tradeagent.execution.exposure import liquidation_after
 from tradeagent.execution.planning import Plan, round_trip_cost
 from tradeagent.execution.state import RiskState
@@ -88,6 +89,36 @@ def reconciling(plan: Plan, state: RiskState) -> Finding:
     if state.phase is ReconcilePhase.CONSISTENT:
         return PASS
     return _refuse(Rule.RECONCILING, f"ledger and venue are being compared ({state.phase.value})")
+
+
+def session_hours(_plan: Plan, state: RiskState) -> Finding:
+    hours = state.entry_times.hours
+    if hours is None:
+        return PASS
+    now = iso(state.now_ms)
+    if hours.is_open(state.now_ms):
+        return Finding(now, hours.text)
+    message = f"{now} is outside {HOURS_KEY} {hours.text} (UTC); entries open again at {iso(hours.opens_ms(state.now_ms))}"
+    return _refuse(Rule.SESSION_HOURS, message, key=HOURS_KEY, limit=hours.text, value=now)
+
+
+def news_lockout(plan: Plan, state: RiskState) -> Finding:
+    times = state.entry_times
+    if not times.lockout_min:
+        return PASS
+    limit = f"{times.lockout_min} min"
+    if not times.is_readable:
+        message = f"{LOCKOUT_KEY} is {times.lockout_min}, and the calendar cannot be read: `tradeagent doctor` says what to do"
+        return _refuse(Rule.NEWS_LOCKOUT, message, key=LOCKOUT_KEY, limit=limit, value="unreadable")
+    locked = times.event_near(plan.proposal.market, state.now_ms)
+    if locked is None:
+        return Finding(None, limit)
+    event, opens_ms = locked
+    message = (
+        f"{event.kind} at {iso(event.time)} ({title_of(event)}) is within {LOCKOUT_KEY} {times.lockout_min}; "
+        f"entries open again at {iso(opens_ms)}"
+    )
+    return _refuse(Rule.NEWS_LOCKOUT, message, key=LOCKOUT_KEY, limit=limit, value=f"{(event.time - state.now_ms) // MINUTE_MS} min")
 
 
 def freshness(plan: Plan, state: RiskState) -> Finding:
@@ -301,6 +332,8 @@ CHECKS: tuple[tuple[Rule, bool, Check], ...] = (
     (Rule.HALTED, True, halted),
     (Rule.PAUSED, True, paused),
     (Rule.RECONCILING, True, reconciling),
+    (Rule.SESSION_HOURS, True, session_hours),
+    (Rule.NEWS_LOCKOUT, True, news_lockout),
     (Rule.FRESHNESS, True, freshness),
     (Rule.SANITY, True, sanity),
     (Rule.PROTECTION, True, protection),

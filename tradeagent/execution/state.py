@@ -13,6 +13,7 @@ from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import Actor, DeploymentState, OrderType, ReconcilePhase
 from tradeagent.domain.performance import Penalty
 from tradeagent.domain.position import Position
+from tradeagent.execution.entry_times import EntryTimes
 from tradeagent.ledger.trading import NET, OrderRow, PositionRow, Reservation
 from tradeagent.ledger.wallets import RiskRow, WalletRow
 
@@ -81,6 +82,7 @@ class RiskState:
     spend: Spend = field(default_factory=Spend)
     flipping: bool = False
     live_executors: int = 0
+    entry_times: EntryTimes = field(default_factory=EntryTimes)
 
     def once_closed(self, market: str) -> "RiskState":
         """The view of a flip's opening leg: what the caller holds in `market` counts as closed at the mark."""

@@ -8,8 +8,10 @@ from typing import Any
 from tradeagent.domain.limits import LIMITS, Network, Value, ceiling_of
 from tradeagent.domain.money import ZERO
 from tradeagent.execution.caps import shown
+from tradeagent.execution.entry_times import HOURS_KEY, LOCKOUT_KEY
 from tradeagent.execution.exposure import exposed_markets, open_risk, total_open_risk, total_worst_notional, worst_notional
 from tradeagent.execution.state import RiskState
+from tradeagent.workspace.config import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ def limit_usage(state: RiskState, network: Network, ceilings: Mapping[str, Any] 
             ceiling_of(spec.key, network, ceilings),
         )
         for spec in LIMITS
+    ]
+
+
+def entry_time_rows(config: Config) -> list[dict[str, Any]]:
+    """The two settings that say when entries are placed, as rows beside the limits; None is off. Nothing of them is used up."""
+    values = {HOURS_KEY: config.text(HOURS_KEY), LOCKOUT_KEY: str(config.whole(LOCKOUT_KEY) or "") or None}
+    return [
+        {"key": key, "value": value, "used": None, "left": None, "origin": config.origin[tuple(key.split("."))], "ceiling": None}
+        for key, value in values.items()
     ]
 
 

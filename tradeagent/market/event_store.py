@@ -1,11 +1,12 @@
 """News and calendar events in one DuckDB file of the warehouse, each with the moment from which it may be seen.
 
 The file is opened for one short operation at a time under a file lock, so that screens, cron and runners never meet DuckDB's own lock.
-No money and no rule depends on it.
+No money depends on it, and of the rules of risk only the news lockout: it holds its events in memory, and refuses when it cannot read them.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 FILE_NAME = "events.duckdb"
 LOCK_TIMEOUT_S = 15.0
 HIGH_IMPORTANCE = 0.7
+# The source of an event that was found in a headline begins with it.
+FROM_NEWS = "news:"
+Signature = tuple[tuple[str, int, int], ...]
 # Kinds of events and the importance of one that says nothing about its own.
 KINDS: dict[str, float] = {
     "fomc": 1.0,
@@ -84,7 +88,7 @@ class NewsItem:
 class CalendarEvent:
     """Something that happens at `time` (UTC ms). `known` is when we had it, from which on it may be seen; 0 = set by the store.
 
-    One event a kind, hour and set of symbols; importance 0–1, high from 0.7.
+    One event a kind, hour and set of symbols, and a calendar's own beside one that was found in a headline. Importance 0–1, high from 0.7.
     """
 
     kind: str
@@ -134,10 +138,15 @@ class Window:
 
 
 class EventStore:
-    """The store in a warehouse's folder. Cheap to make; every call opens and closes the file. BusyError after 15 s of waiting."""
+    """The store in a warehouse's folder. Cheap to make; every call opens and closes the file. BusyError after `patience_s` of waiting."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, patience_s: float = LOCK_TIMEOUT_S) -> None:
         self._file = root / FILE_NAME
+        self._patience_s = patience_s
+
+    def signature(self) -> Signature:
+        """A value that differs once the file was written, replaced, made or removed."""
+        return tuple((file.name, stat.st_ino, stat.st_mtime_ns) for file, stat in _stats(self._file))
 
     def add_news(self, items: Iterable[NewsItem], now_ms: int) -> Added:
         """Store the items whose (source, external_id) is not there, as ingested now."""
@@ -185,6 +194,17 @@ class EventStore:
         query = f"SELECT {columns} FROM events WHERE {' AND '.join(where)} ORDER BY time, kind LIMIT ?"
         return [_event(row) for row in self._rows(query, [*values, window.limit])]
 
+    def scheduled(self, since_ms: int) -> list[CalendarEvent]:
+        """Events of high importance from `since_ms` on that a calendar or a person wrote, in time order, whenever they became known.
+
+        What was found in headlines is left out: a report of an event comes at any time and says nothing about the next one.
+        """
+        query = (
+            "SELECT kind, time, title, importance, symbols, source, known FROM events "
+            "WHERE time >= ? AND importance >= ? AND NOT starts_with(source, ?) ORDER BY time, kind"
+        )
+        return [_event(row) for row in self._rows(query, [since_ms, HIGH_IMPORTANCE, FROM_NEWS])]
+
     def extract(self, pick: Callable[[NewsItem], CalendarEvent | None]) -> Extracted:
         """Events that `pick` sees in news nobody has looked at yet. The watermark moves with them in one transaction, or not at all."""
         with self._writing() as database:
@@ -224,7 +244,7 @@ class EventStore:
     def _opened(self, *, read_only: bool) -> "Iterator[DuckDBPyConnection]":
         import duckdb
 
-        with fair_lock(self._file.with_name(f".{self._file.name}.lock"), LOCK_TIMEOUT_S):
+        with fair_lock(self._file.with_name(f".{self._file.name}.lock"), self._patience_s):
             try:
                 settings: dict[str, str | bool | int | float | list[str]] = {
                     "memory_limit": "256MB",
@@ -240,6 +260,13 @@ class EventStore:
                     f"{self._file}: news and events cannot be read: {reason}",
                     hint=f"move {self._file} away and fetch and import them again",
                 ) from error
+
+
+def _stats(file: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The file and what of it is not merged yet, where they exist."""
+    for part in (file, file.with_name(f"{file.name}.wal")):
+        with suppress(FileNotFoundError):
+            yield part, part.stat()
 
 
 def _item(row: tuple[Any, ...]) -> NewsItem:
@@ -291,7 +318,8 @@ def _insert_events(database: "DuckDBPyConnection", events: Sequence[CalendarEven
     return _counted(
         database,
         f"INSERT INTO events ({names}) SELECT * FROM (SELECT {given}) g "
-        "WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.kind = g.kind AND e.hour = g.hour AND e.symbols = g.symbols)",
+        "WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.kind = g.kind AND e.hour = g.hour AND e.symbols = g.symbols "
+        f"AND (starts_with(g.source, '{FROM_NEWS}') OR NOT starts_with(e.source, '{FROM_NEWS}')))",
         columns,
     )
 

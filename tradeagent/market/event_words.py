@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from tradeagent.market.event_store import KINDS, CalendarEvent, NewsItem
+from tradeagent.market.event_store import FROM_NEWS, KINDS, CalendarEvent, NewsItem
 from tradeagent.market.instruments import known_markets
 
 MAX_TITLE = 300
@@ -106,4 +106,4 @@ def event_in(item: NewsItem) -> CalendarEvent | None:
     kind = kind_of(item.title)
     if kind is None:
         return None
-    return CalendarEvent(kind, item.published, item.title, KINDS[kind], item.symbols, f"news:{item.source}")
+    return CalendarEvent(kind, item.published, item.title, KINDS[kind], item.symbols, f"{FROM_NEWS}{item.source}")

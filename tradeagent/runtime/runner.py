@@ -219,6 +219,7 @@ class Runner:
         """Move the market to now, booking what it did."""
         if not self._stage.is_replay:
             self._stage.feed.refresh()
+        self._run.door.refresh()
         if not self._stage.is_dry:
             self._run.playback.advance(self._stage.clock.now_ms())
             step_all(self._run.door.engine)

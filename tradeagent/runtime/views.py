@@ -8,7 +8,7 @@ from tradeagent.domain.clock import Clock
 from tradeagent.execution.opening import network_of
 from tradeagent.execution.reading import read_state, tenant_of
 from tradeagent.execution.state import RiskState
-from tradeagent.execution.usage import limit_usage
+from tradeagent.execution.usage import entry_time_rows, limit_usage
 from tradeagent.ledger import runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -40,10 +40,11 @@ def wallet_rows(workspace: Workspace, config: Config, ledger: Ledger, clock: Clo
 
 
 def limits_view(config: Config, tx: Connection, wallet: WalletRow, clock: Clock, deployment: DeploymentRow | None) -> list[dict[str, Any]]:
-    """Each cap of a deployment (or of a person on a wallet): value, used, left, origin, ceiling."""
+    """Each cap of a deployment (or of a person on a wallet): value, used, left, origin, ceiling; then when entries are placed."""
     state = read_state(tx, config, wallet, clock, tenant_of(deployment) if deployment else None)
     network = network_of(wallet)
-    return [use.as_dict() for use in limit_usage(state, network, config.section("ceilings", network))]
+    rows = [use.as_dict() for use in limit_usage(state, network, config.section("ceilings", network))]
+    return rows + entry_time_rows(config)
 
 
 def state_of(config: Config, tx: Connection, clock: Clock, deployment: DeploymentRow) -> RiskState:

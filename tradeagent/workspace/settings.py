@@ -10,11 +10,13 @@ from typing import Any
 from tradeagent.domain.errors import InvalidConfig, InvalidInput, UnknownKey
 from tradeagent.domain.limits import SPECS, parse_limit
 from tradeagent.domain.money import parse_decimal
+from tradeagent.domain.session_hours import EXAMPLE, parse_session_hours
 
 Value = Decimal | int | bool | str | None
 Parser = Callable[[Any, str], Value]
 SECRET_REFERENCE = re.compile(r"(env|keyring):[A-Za-z_][A-Za-z0-9_.@/-]{0,127}")
 MAX_TEXT = 8_000
+MAX_NEWS_LOCKOUT_MIN = 1_440
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ def _web_address(raw: Any, key: str) -> Value:
     raise InvalidConfig(f"{key}: not an http:// or https:// address without user and password", hint="write https://host/path")
 
 
+def _hosts(raw: Any, key: str) -> Value:
+    hosts = [host.strip().lower() for host in raw.split(",") if host.strip()] if isinstance(raw, str) else []
+    wrong = next((host for host in hosts if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*|[0-9a-f:]+", host)), None)
+    if not hosts or wrong is not None:
+        raise InvalidConfig(f"{key}: {wrong or raw!r} is not a host", hint="write names without https:// and path, like docs.example.com")
+    return ", ".join(hosts)
+
+
 def _ledger_url(raw: Any, key: str) -> Value:
     if isinstance(raw, str) and re.match(r"(sqlite|postgresql)(\+[a-z0-9_]+)?://", raw):
         return raw
@@ -112,6 +122,10 @@ def _secret(raw: Any, key: str) -> Value:
         f"{key}: write where the key is kept, not the key",
         hint="write env:NAME (an environment variable) or keyring:NAME, and replace the key if this file was ever shared",
     )
+
+
+def _hours(raw: Any, key: str) -> Value:
+    return parse_session_hours(raw, key).text
 
 
 def _limit(raw: Any, key: str) -> Value:
@@ -141,6 +155,13 @@ SETTINGS: tuple[Setting, ...] = (
         "paper.path", "choice", "adverse", "Path assumed inside a bar: adverse, or nearest extreme first", _choice("adverse", "nearest")
     ),
     Setting(
+        "sandbox.allow_unsafe",
+        "bool",
+        False,
+        "Whether Python algorithms may run where this system cannot lock them up; true trusts every one of them with your files",
+        _yes_no,
+    ),
+    Setting(
         "fills.volume_cap",
         "decimal",
         None,
@@ -150,6 +171,21 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "execution.max_slippage_pct", "decimal", Decimal(1), "Bound of a market order around the mark, %", _decimal("0", "50", above=True)
+    ),
+    Setting(
+        "trading.session_hours",
+        "hours",
+        None,
+        "Hours (UTC) in which entries may be placed, several joined with commas; none = always. Exits always pass",
+        _hours,
+        EXAMPLE,
+    ),
+    Setting(
+        "trading.news_lockout_min",
+        "int",
+        0,
+        "Minutes before and after a high-impact event of the calendar in which no entry is placed; 0 = off",
+        _whole(0, MAX_NEWS_LOCKOUT_MIN),
     ),
     Setting("models.<id>.base_url", "url", None, "Address of the model's server", _web_address, "http://localhost:8000/v1"),
     Setting(
@@ -162,6 +198,22 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("models.<id>.input_price_per_mtok", "decimal", None, "USD per million prompt tokens", _decimal("0", "100000"), "0.5"),
     Setting("models.<id>.output_price_per_mtok", "decimal", None, "USD per million answer tokens", _decimal("0", "100000"), "1.5"),
+    Setting(
+        "model_cache.mode",
+        "choice",
+        "off",
+        "Answers of models kept on disk: off, read, write, read_write, or replay, which never asks a model",
+        _choice("off", "read", "write", "read_write", "replay"),
+    ),
+    Setting("model_cache.max_mb", "int", 256, "Size of that file, MB; the oldest answers leave", _whole(1, 100_000)),
+    Setting(
+        "memory.embedding_model",
+        "text",
+        None,
+        "Model that finds memories by meaning: any LiteLLM embedding id; without one only words are searched",
+        _text,
+        "openai/text-embedding-3-small",
+    ),
     Setting(
         "turn.first_token_timeout_s", "decimal", Decimal(60), "Seconds to wait for a model's first token", _decimal("0", "3600", above=True)
     ),
@@ -194,6 +246,22 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the Tiingo key is kept: env:NAME, never the key; without it that source is off",
         _secret,
         "env:TIINGO_KEY",
+    ),
+    Setting(
+        "social.feeds.<name>",
+        "url",
+        None,
+        "An RSS or Atom feed of people talking, which the assistant may search; without one it has none",
+        _web_address,
+        "https://example.com/markets.rss",
+    ),
+    Setting(
+        "web.allowed_hosts",
+        "text",
+        None,
+        "Hosts whose pages the assistant may read, separated by commas; without it none",
+        _hosts,
+        "docs.example.com, example.org",
     ),
     Setting(
         "calendar.sources.<name>",

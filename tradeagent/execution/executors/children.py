@@ -64,7 +64,7 @@ class Child:
 
     @property
     def may_pass_later(self) -> bool:
-        """Whether what refused it goes by itself: a pause, a comparison, a stale or wild bar."""
+        """Whether what refused it goes by itself: a pause, a comparison, the hour, the news, a stale or wild bar."""
         return self.intent is not None and self.intent["rule"] in PASSING
 
     def leg(self, name: str) -> OrderRow | None:

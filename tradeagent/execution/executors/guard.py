@@ -18,7 +18,7 @@ _CLOSED_BY = {
 
 def guard(work: Work, reference: Decimal, stop: Decimal | None, target: Decimal | None) -> None:
     """Keep `stop` and `target` in place for all that is held; trailing is measured from `reference`. May begin the end."""
-    if _is_late(work):
+    if is_late(work):
         work.end(CloseType.TIME_LIMIT, exit_reason=ExitReason.TIME_LIMIT)
         return
     trailed = _trailed(work, reference)
@@ -39,7 +39,8 @@ def how_it_closed(work: Work) -> CloseType:
     return CloseType.TRAILING_STOP if close_type is CloseType.STOP_LOSS and work.state.get("trails") else close_type
 
 
-def _is_late(work: Work) -> bool:
+def is_late(work: Work) -> bool:
+    """Whether the time limit is over; it counts from the creation."""
     limit = work.layout.get("time_limit_s")
     return limit is not None and work.elapsed_ms >= limit * 1000
 

@@ -6,7 +6,7 @@ from tradeagent.domain.money import ZERO, limit_price
 from tradeagent.domain.names import CloseType, OrderType
 from tradeagent.execution.executors.arithmetic import barrier_price
 from tradeagent.execution.executors.design import Design, amounts, mark_of, on_grid, trailing_layout
-from tradeagent.execution.executors.guard import guard, how_it_closed
+from tradeagent.execution.executors.guard import guard, how_it_closed, is_late
 from tradeagent.execution.executors.specs import PositionSpec
 from tradeagent.execution.executors.work import ENTRY_PAUSE_MS, Work
 from tradeagent.execution.state import MarketState
@@ -50,13 +50,9 @@ def step(work: Work) -> None:
 
 
 def _enter(work: Work) -> None:
-    entry, limit_s = work.child("entry"), work.layout.get("time_limit_s")
+    entry = work.child("entry")
     if entry is None:
-        if work.is_waiting:
-            return
-        price = work.level("price")
-        kind = OrderType.MARKET if price is None else OrderType.LIMIT
-        work.place("entry", Decimal(work.layout["size"]), type=kind, price=price, stop=work.level("stop"), target=work.level("target"))
+        _send(work)
     elif entry.refusal and entry.may_pass_later:
         work.save(entry, blocked_until=work.now_ms + ENTRY_PAUSE_MS)
     elif entry.refusal:
@@ -66,9 +62,19 @@ def _enter(work: Work) -> None:
     elif entry.is_live:
         if work.held:
             guard(work, Decimal(work.layout["entry"]), work.level("stop"), None)
-        elif limit_s is not None and work.elapsed_ms >= limit_s * 1000:
+        elif is_late(work):
             work.end(CloseType.TIME_LIMIT)
     elif entry.filled:
         work.save(entry, entered=True)
     else:
         work.end(CloseType.EARLY_STOP, "the entry ended without a fill", keep=True)
+
+
+def _send(work: Work) -> None:
+    """Send the entry, unless it waits after a refusal; one that waited past its time is not made any more."""
+    if is_late(work):
+        work.end(CloseType.TIME_LIMIT)
+    elif not work.is_waiting:
+        price = work.level("price")
+        kind = OrderType.MARKET if price is None else OrderType.LIMIT
+        work.place("entry", Decimal(work.layout["size"]), type=kind, price=price, stop=work.level("stop"), target=work.level("target"))
