@@ -20,6 +20,7 @@ NAMES = (
     "reconcile",
     "ledger_size",
     "prompt",
+    "memory_search",
     "venue",
     "csv_import",
     "optimiser",

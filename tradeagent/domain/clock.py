@@ -10,9 +10,12 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from tradeagent.domain.errors import InvalidInput
+
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+_MS_DIGITS = 12
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -94,6 +97,11 @@ def ulid(now_ms: int, entropy: int) -> str:
     return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def ulid_ms(identifier: str) -> int:
+    """UTC milliseconds at which a `ulid` was made. Raises ValueError for anything else."""
+    return sum(_CROCKFORD.index(letter) << 5 * place for place, letter in enumerate(reversed(identifier[:10])))
+
+
 def to_datetime(ms: int) -> datetime:
     """UTC milliseconds → aware datetime."""
     return datetime.fromtimestamp(ms / 1000, tz=UTC)
@@ -102,6 +110,17 @@ def to_datetime(ms: int) -> datetime:
 def to_ms(moment: datetime) -> int:
     """Aware datetime → UTC milliseconds."""
     return round(moment.timestamp() * 1000)
+
+
+def parse_instant(text: str, field: str) -> int:
+    """An ISO-8601 date or time, UTC unless it says otherwise, or integer milliseconds → UTC ms. InvalidInput names the field."""
+    try:
+        if text.isascii() and text.isdigit() and len(text) >= _MS_DIGITS:
+            return to_ms(to_datetime(int(text)))
+        moment = datetime.fromisoformat(text)
+        return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError, OSError):
+        raise InvalidInput(f"{field}: {text[:40]!r} is not a time", hint="write 2025-03-15 or 2025-03-15T12:00Z") from None
 
 
 def iso(ms: int | None) -> str | None:

@@ -1,10 +1,11 @@
-"""Making a workspace: the folders, a documented config.yml, the example agents, and an empty ledger."""
+"""Making a workspace: the folders, a documented config.yml, the example agents and skills, and an empty ledger."""
 
 import importlib.resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from tradeagent.assistant.skills import shipped as shipped_skills
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.ledger.store import create_ledger
 from tradeagent.workspace.config_text import render_example
@@ -19,7 +20,8 @@ def init_workspace(root: Path) -> dict[str, Any]:
     workspace = Workspace(root)
     made: list[str] = []
     try:
-        for folder in (root, workspace.agents_dir, workspace.sessions_dir, workspace.state_dir, workspace.locks_dir, workspace.threads_dir):
+        kept = (workspace.agents_dir, workspace.skills_dir, workspace.sessions_dir)
+        for folder in (root, *kept, workspace.state_dir, workspace.locks_dir, workspace.threads_dir):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(root, error) from error
@@ -27,6 +29,8 @@ def init_workspace(root: Path) -> dict[str, Any]:
         made.append(workspace.config_file.name)
     shipped = sorted((agent for agent in examples().iterdir() if agent.is_dir()), key=lambda agent: agent.name)
     made += [f"{workspace.agents_dir.name}/{agent.name}" for agent in shipped if _copy(agent, workspace.agents_dir / agent.name)]
+    skills = ((workspace.skills_dir / skill.name, skill.read_text(encoding="utf-8")) for skill in shipped_skills())
+    made += [f"{workspace.skills_dir.name}/{file.name}" for file, text in skills if write_new(file, text, durable=True)]
     if not workspace.ledger_file.exists():
         create_ledger(workspace.ledger_file).close()
         workspace.state_dir.chmod(0o700)

@@ -43,7 +43,7 @@ class Conflict:
 
 def content_hash(text: str | bytes) -> str:
     """SHA-256 of the bytes as stored (UTF-8), hex."""
-    return hashlib.sha256(_encode(text)).hexdigest()
+    return hashlib.sha256(encode(text)).hexdigest()
 
 
 def read_text(path: Path) -> str:
@@ -86,8 +86,8 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool) -> None:
     `durable` = two fsyncs (file, directory); False in replay and simulation. Raises UserError with code `disk_full` or
     `read_only`, DataError for any other trouble of the disk; the message names the file.
     """
-    with _disk_errors(path):
-        temporary = _write_temporary(path, _encode(content), durable)
+    with disk_errors(path):
+        temporary = _write_temporary(path, encode(content), durable)
         try:
             Path(temporary).replace(path)
         except BaseException:
@@ -98,8 +98,8 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool) -> None:
 
 def write_new(path: Path, content: str, *, durable: bool) -> bool:
     """Create the file with this text; False when one of that name exists already (the existing one is untouched)."""
-    with _disk_errors(path):
-        temporary = _write_temporary(path, _encode(content), durable)
+    with disk_errors(path):
+        temporary = _write_temporary(path, encode(content), durable)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -112,15 +112,15 @@ def write_new(path: Path, content: str, *, durable: bool) -> bool:
 
 def append_text(path: Path, text: str, *, durable: bool) -> None:
     """Add whole lines at the end of a file, made when missing; a torn last line of an earlier crash is closed first."""
-    with _disk_errors(path):
+    with disk_errors(path):
         is_new = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            _write_all(descriptor, (b"\n" if torn else b"") + _encode(text))
+            write_all(descriptor, (b"\n" if torn else b"") + encode(text))
             if durable:
-                _sync(descriptor)
+                sync_file(descriptor)
         finally:
             os.close(descriptor)
         if is_new:
@@ -128,11 +128,11 @@ def append_text(path: Path, text: str, *, durable: bool) -> None:
 
 
 def append_raw(path: Path, text: str) -> None:
-    """Add text just as it is, in the middle of a line too, not durable; the file is made when missing."""
-    with _disk_errors(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    """Add text just as it is, in the middle of a line too, not durable; the file is made when missing, a link at the path refused."""
+    with disk_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
-            _write_all(descriptor, _encode(text))
+            write_all(descriptor, encode(text))
         finally:
             os.close(descriptor)
 
@@ -158,8 +158,8 @@ def try_replace(path: Path, expected_hash: str | None, new_text: str, *, durable
         return _NO_IDENTITY if write_new(path, new_text, durable=durable) else None
     if (known is None or identity(path) != known) and _hash_of(path) != expected_hash:
         return None
-    with _disk_errors(path):
-        temporary = _write_temporary(path, _encode(new_text), durable)
+    with disk_errors(path):
+        temporary = _write_temporary(path, encode(new_text), durable)
         try:
             written = identity(Path(temporary))
             swapped = _exchange_checked(temporary, path, expected_hash, new_text)
@@ -204,9 +204,9 @@ def _write_temporary(path: Path, data: bytes, durable: bool) -> str:
         try:
             with suppress(FileNotFoundError):
                 os.fchmod(descriptor, path.stat().st_mode & 0o777)
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             if durable:
-                _sync(descriptor)
+                sync_file(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:
@@ -225,13 +225,15 @@ def _open_temporary(path: Path) -> tuple[str, int]:
             continue
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Every byte, however many the system takes at once."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def _sync(descriptor: int) -> None:
+def sync_file(descriptor: int) -> None:
+    """Put an open file, or an open folder, on stable storage."""
     os.fsync(descriptor)
     if sys.platform == "darwin":
         import fcntl
@@ -244,7 +246,7 @@ def sync_directory(directory: Path, *, durable: bool) -> None:
     """Put the names in a directory on stable storage; nothing when not `durable`. Raises the disk errors of `write_atomic`."""
     if not durable:
         return
-    with _disk_errors(directory):
+    with disk_errors(directory):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -273,7 +275,8 @@ def _hash_of(path: Path) -> str | None:
         return None
 
 
-def _encode(text: str | bytes) -> bytes:
+def encode(text: str | bytes) -> bytes:
+    """The bytes as they are stored: UTF-8, and bytes that were read as something else unchanged."""
     if isinstance(text, bytes):
         return text
     try:
@@ -288,7 +291,8 @@ def _decode(data: bytes) -> str:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of a write into what `disk_error` says of it."""
     try:
         yield
     except OSError as error:

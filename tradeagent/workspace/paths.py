@@ -38,6 +38,10 @@ class Workspace:
         return self.root / "routines"
 
     @property
+    def skills_dir(self) -> Path:
+        return self.root / "skills"
+
+    @property
     def state_dir(self) -> Path:
         return self.root / "state"
 
@@ -52,6 +56,10 @@ class Workspace:
     @property
     def threads_dir(self) -> Path:
         return self.state_dir / "threads"
+
+    @property
+    def model_cache_file(self) -> Path:
+        return self.state_dir / "model_cache.sqlite"
 
     @property
     def locks_dir(self) -> Path:

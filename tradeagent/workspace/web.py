@@ -5,14 +5,16 @@ It blocks: from asynchronous code call it in a worker thread. Models and signed 
 
 import asyncio
 import email.utils
+import ipaddress
 import json
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from tradeagent.domain.clock import Clock, to_ms
-from tradeagent.domain.errors import VenueError
+from tradeagent.domain.errors import RefusedError, VenueError
 
 if TYPE_CHECKING:
     import httpx
@@ -44,6 +46,46 @@ class Reply:
     attempts: int
 
 
+class Reach:
+    """The hosts that may be asked, at every hop of a redirect. A name that leads to this machine or a private net is refused; such an
+    address is asked only when it is listed itself."""
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    def require(self, url: str) -> None:
+        """RefusedError `host_not_allowed` unless `url` may be asked."""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        if parts.scheme not in ("http", "https") or host not in self._hosts:
+            raise RefusedError(
+                f"url: {_host(url)} is not on the list of hosts that may be read",
+                hint="only the user can add it: tradeagent config set web.allowed_hosts HOST,HOST",
+                code="host_not_allowed",
+            )
+        if not _is_address(host) and not all(address.is_global for address in _addresses(host)):
+            raise RefusedError(
+                f"url: {_host(url)} leads to a private address", hint="the user may list the address itself", code="host_not_allowed"
+            )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Where a name leads; nothing when it leads nowhere, which the connection will say."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
+
+
 class _Failed(Exception):
     """One attempt went wrong in a way that trying again may mend."""
 
@@ -53,12 +95,14 @@ class _Failed(Exception):
 
 
 class Web:
-    """One host's or several hosts' answers. Raises VenueError with `hint`; waits and chance come from the clock."""
+    """One host's or several hosts' answers. Raises VenueError with `hint`; waits and chance come from the clock. `reach` limits where
+    it goes; without it anywhere."""
 
-    def __init__(self, clock: Clock, hint: str, patience: Patience | None = None) -> None:
+    def __init__(self, clock: Clock, hint: str, patience: Patience | None = None, reach: Reach | None = None) -> None:
         self._clock = clock
         self._hint = hint
         self._patience = patience or Patience()
+        self._reach = reach
         self._clients: dict[bool, httpx.Client] = {}
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Reply:
@@ -129,8 +173,13 @@ class Web:
                 max_redirects=_MAX_REDIRECTS,
                 trust_env=not is_near,
                 headers={"User-Agent": "tradeagent"},
+                event_hooks={"request": [self._check]},
             )
         return self._clients[is_near]
+
+    def _check(self, request: "httpx.Request") -> None:
+        if self._reach is not None:
+            self._reach.require(str(request.url))
 
     def _pause(self, attempt: int) -> float:
         longest = min(self._patience.backoff_s * 2.0 ** (attempt - 1), self._patience.longest_wait_s)

@@ -1,4 +1,4 @@
-"""The transcript of a thread: a markdown file that grows while the model speaks, and that every screen tails."""
+"""The transcript of a conversation: a markdown file that grows while a model speaks, and that every screen tails."""
 
 import re
 from pathlib import Path
@@ -23,8 +23,7 @@ class Transcript:
 
     def say(self, text: str) -> None:
         """Add a model's words. A line of theirs that would read as ours, a tool's answer or a tick's heading, is quoted."""
-        shown = _OURS.sub(r"\1\\\2", "\n" + text if self._at_line_start else text)
-        self.add(shown[1:] if self._at_line_start else shown)
+        self.add(as_said(text) if self._at_line_start else _OURS.sub(r"\1\\\2", text))
 
     def add(self, text: str) -> None:
         """Add text; it is on disk within 50 ms of more text coming, or at the next flush."""
@@ -40,3 +39,8 @@ class Transcript:
             self._waiting.clear()
             append_raw(self._file, text)
             self._last_write = self._clock.monotonic()
+
+
+def as_said(text: str) -> str:
+    """Somebody's words from the beginning of a line, those lines quoted that would read as ours."""
+    return _OURS.sub(r"\1\\\2", f"\n{text}")[1:]
