@@ -22,7 +22,7 @@ HOUR = 3_600_000
 BOUNDS = Bounds(*map(Decimal, ("180", "30", "1", "20", "0.95", "0.3", "14")))
 GOOD: dict[str, Any] = {
     "id": "B1",
-    "data": {"first": "2025-01-01T00:00:00Z", "last": "2025-06-30T00:00:00Z"},
+    "data": {"interval": "1h", "first": "2025-01-01T00:00:00Z", "last": "2025-06-29T23:00:00Z"},
     "trades_count": 30,
     "metrics": {"sharpe": 1.01, "max_drawdown_pct": 19.99},
     "honesty": {"deflated_sharpe": 0.95, "trials": 2, "pbo": 0.3, "notes": {}, "costs_x2": {"total_return_pct": 0.01}},
@@ -56,7 +56,7 @@ def test_what_meets_every_bound_passes_and_shows_its_figures() -> None:
 @pytest.mark.parametrize(
     ("gate", "path", "value"),
     [
-        ("backtest_days", "data.last", "2025-06-29T23:00:00Z"),
+        ("backtest_days", "data.last", "2025-06-29T22:00:00Z"),
         ("trades", "trades_count", 29),
         ("sharpe", "metrics.sharpe", 1.0),
         ("sharpe", "metrics.sharpe", None),

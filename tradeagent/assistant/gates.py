@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import DAY_MS, parse_instant
 from tradeagent.domain.money import ZERO, plain
 from tradeagent.domain.names import DeploymentState, SuggestionState
@@ -113,7 +114,8 @@ def _of_backtest(document: Mapping[str, Any] | None, bounds: Bounds) -> Iterator
         yield Gate("backtest", False, None, "stored", "", note)
         return
     source, metrics, honesty, data = f"backtest {document['id']}", document["metrics"], document["honesty"], document["data"]
-    days = (parse_instant(data["last"], "last") - parse_instant(data["first"], "first")) / DAY_MS
+    opens = parse_instant(data["last"], "last") - parse_instant(data["first"], "first")
+    days = (opens + parse_duration(data["interval"])) / DAY_MS
     yield _least("backtest_days", days, bounds.min_days, source, f"{data['first'][:10]} to {data['last'][:10]}")
     yield _least("trades", document["trades_count"], bounds.min_trades, source)
     yield _above("sharpe", metrics["sharpe"], bounds.min_sharpe, source)
