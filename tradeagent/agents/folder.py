@@ -52,8 +52,8 @@ class Agent:
 
     @property
     def payload(self) -> str:
-        """Canonical JSON of the version: the two files as they are, so that a restore gives them back to the letter."""
-        return json.dumps({"agent_md": self.agent_text, "config_yml": self.config_text}, sort_keys=True, separators=(",", ":"))
+        """The version that these files make."""
+        return payload_of(self.agent_text, self.config_text)
 
     @property
     def payload_hash(self) -> str:
@@ -74,22 +74,25 @@ def load_agent(folder: Path, known: Known) -> Agent:
 
     Raises NotFound, UnknownKey or InvalidConfig (file, line, field, nearest key, fix), InvalidInput for a folder name that is no slug.
     """
+    return parse_agent(folder, *read_texts(folder), known)
+
+
+def read_texts(folder: Path) -> tuple[str, str]:
+    """agent.md and config.yml as they are, unchecked; an absent config.yml is empty. Raises NotFound, BusyError, DataError."""
     check_slug(folder.name, "agent folder")
     try:
         agent_text = read_settled(folder / DEFINITION_NAME)
     except (FileNotFoundError, NotADirectoryError):
         raise _not_found(folder) from None
     try:
-        config_text = read_settled(folder / CONFIG_NAME)
+        return agent_text, read_settled(folder / CONFIG_NAME)
     except FileNotFoundError:
-        config_text = ""
-    return parse_agent(folder, agent_text, config_text, known)
+        return agent_text, ""
 
 
 def agent_of_payload(folder: Path, payload: str, known: Known) -> Agent:
     """The agent as it was when a version was made; errors as `load_agent`, naming the files of `folder`."""
-    texts = json.loads(payload)
-    return parse_agent(folder, texts["agent_md"], texts["config_yml"], known)
+    return parse_agent(folder, *texts_of(payload), known)
 
 
 def parse_agent(folder: Path, agent_text: str, config_text: str, known: Known) -> Agent:
@@ -157,7 +160,7 @@ def parse_config(key: str, raw: Any, current: Mapping[str, Scalar]) -> Scalar:
 
     Raises UnknownKey for a key that `configs` does not have, InvalidConfig for a limit (user-only) or another type.
     """
-    if key in SPECS or key == "limits":
+    if key in SPECS or key.partition(".")[0] == "limits":
         raise InvalidConfig(f"{key} is a limit: only the user changes it", hint="edit `limits` in agent.md yourself", details={"key": key})
     if key not in current:
         raise UnknownKey(
@@ -167,6 +170,25 @@ def parse_config(key: str, raw: Any, current: Mapping[str, Scalar]) -> Scalar:
     if not isinstance(raw, (str, int, Decimal, bool)) or _kind(raw) != _kind(now):
         raise InvalidConfig(f"{key}: {raw!r} is not a {_kind(now)}", hint=f"write {key}: {now}", details={"key": key})
     return raw
+
+
+def cap_over(key: str, value: Scalar, limits: Limits) -> Decimal | None:
+    """The limit of a config's own name that a value exceeds: `risk_per_trade_pct` has `max_risk_per_trade_pct`. None when it is fine."""
+    cap = limits.number(f"max_{key}") if f"max_{key}" in SPECS else None
+    if cap is None or isinstance(value, (bool, str)):
+        return None
+    return cap if value > cap else None
+
+
+def payload_of(agent_text: str, config_text: str) -> str:
+    """Canonical JSON of a version: the two files as they are, so that a restore gives them back to the letter."""
+    return json.dumps({"agent_md": agent_text, "config_yml": config_text}, sort_keys=True, separators=(",", ":"))
+
+
+def texts_of(payload: str) -> tuple[str, str]:
+    """agent.md and config.yml of a version."""
+    texts = json.loads(payload)
+    return texts["agent_md"], texts["config_yml"]
 
 
 def _kind(value: Scalar) -> str:
@@ -231,8 +253,8 @@ def _check_under_limits(configs: Mapping[str, Scalar], limits: Limits, front: Fr
     """A config never exceeds the limit of its name: `risk_per_trade_pct` stays within `max_risk_per_trade_pct`."""
     problems = []
     for key, value in configs.items():
-        cap = limits.number(f"max_{key}") if f"max_{key}" in SPECS else None
-        if cap is not None and isinstance(value, (int, Decimal)) and not isinstance(value, bool) and value > cap:
+        cap = cap_over(key, value, limits)
+        if cap is not None:
             where = "" if front.head.values.get("configs", {}).get(key) == value else f" (from {folder / CONFIG_NAME})"
             problems.append(
                 Problem(("configs", key), f"configs.{key}: {value}{where} is above limits.max_{key} {cap}", f"write at most {cap}")

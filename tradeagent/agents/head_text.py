@@ -21,14 +21,15 @@ def head_lines(facts: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return _flow(value)
+    return flow_text(value)
 
 
-def _flow(value: Any) -> str:
+def flow_text(value: Any) -> str:
+    """A value as JSON flow, on one line: texts are quoted."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_text(str(key))}: {_flow(below)}" for key, below in value.items()) + "}"
+        return "{" + ", ".join(f"{_text(str(key))}: {flow_text(below)}" for key, below in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_flow(below) for below in value) + "]"
+        return "[" + ", ".join(flow_text(below) for below in value) + "]"
     if isinstance(value, Decimal):
         return f"{value:f}"
     return _text(value) if isinstance(value, str) else json.dumps(value)

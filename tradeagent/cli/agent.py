@@ -97,19 +97,6 @@ def validate(agent: Slug) -> None:
     session().output.document(data, "\n".join([f"{found.slug} is fine", *(f"warning: {line}" for line in warnings)]))
 
 
-@app.command()
-def versions(agent: Slug) -> None:
-    """Every version that was used, newest first; a hand edit becomes a version when it is next used."""
-    from tradeagent.domain.clock import iso
-    from tradeagent.ledger import notes
-
-    slug = load(agent).slug
-    with session().ledger.reading() as tx:
-        rows = [{**row, "created_at": iso(row.pop("created_ms"))} for row in notes.versions(tx, slug)]
-    empty = f"no version yet: the first run makes one, `tradeagent run {slug} --mode dry-run`"
-    session().output.document(rows, table(rows, ["version", "created_at", "payload_hash", "note"], right=("version",), empty=empty))
-
-
 def load(slug: str) -> "Agent":
     """An agent of this workspace, checked."""
     from tradeagent.agents.folder import load_agent

@@ -4,6 +4,7 @@ import typer
 
 from tradeagent.cli import (
     agent,
+    agent_changes,
     algo,
     approval,
     backtest,
@@ -15,16 +16,23 @@ from tradeagent.cli import (
     cv,
     data,
     exchange,
+    export,
+    jobs,
     kill,
     market,
+    memory,
     news,
     optimize,
     play,
     read,
+    replay,
     run,
+    sessions,
+    skills,
     start,
     trade,
     wallet,
+    watchlist,
 )
 
 _EPILOG = (
@@ -42,11 +50,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-for register in (start.register, run.register, control.register, kill.register, read.register, trade.register, complete.register):
-    register(app)
+for group in (start, run, control, kill, read, replay, export, trade, complete):
+    group.register(app)
+agent_changes.register(agent.app)
+replay.register_compare(agent.app)
 app.add_typer(agent.app, name="agent")
 app.add_typer(approval.app, name="approval")
 app.add_typer(wallet.app, name="wallet")
+app.add_typer(watchlist.app, name="watchlist")
 app.add_typer(data.app, name="data")
 app.add_typer(market.app, name="market")
 app.add_typer(news.app, name="news")
@@ -56,6 +67,10 @@ app.add_typer(algo.app, name="algo")
 app.add_typer(backtest.app, name="backtest")
 app.add_typer(optimize.app, name="optimize")
 app.add_typer(cv.app, name="cv")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(memory.app, name="memory")
+app.add_typer(skills.app, name="skills")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(config.app, name="config")
 app.add_typer(exchange.app, name="exchange")
 app.add_typer(trade.position_app, name="position")

@@ -1,6 +1,7 @@
 """Shell completion: names of what is in the workspace, and the script that a shell sources."""
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -86,6 +87,43 @@ def studies(incomplete: str) -> list[str]:
     """Searches and validations, newest first."""
     found = _from_ledger("SELECT id FROM studies ORDER BY time_ms DESC, id DESC LIMIT 200")
     return [name for name in found if name.startswith(incomplete)]
+
+
+def suggestions(incomplete: str) -> list[str]:
+    """Open suggestions of agents, newest first."""
+    found = _from_ledger("SELECT id FROM suggestions WHERE state = 'open' ORDER BY created_ms DESC LIMIT 200")
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def notes(incomplete: str) -> list[str]:
+    """Notes of the assistant."""
+    from tradeagent.assistant.memory import Memory
+
+    return _named(incomplete, lambda: [entry.path for entry in Memory(session().workspace, session().clock).notes().entries])
+
+
+def skills(incomplete: str) -> list[str]:
+    """Skills of the workspace."""
+    from tradeagent.assistant.skills import Skills
+
+    return _named(incomplete, lambda: Skills(session().workspace).names())
+
+
+def sessions(incomplete: str) -> list[str]:
+    """Conversations, the one used last first, after the word `last`."""
+    from tradeagent.assistant.sessions import LAST, Sessions
+
+    return _named(incomplete, lambda: [LAST, *(settings.id for settings in Sessions(session().workspace, session().clock).all())])
+
+
+def _named(incomplete: str, names: Callable[[], list[str]]) -> list[str]:
+    """Names that begin so; none when they cannot be read, since a key press is no place for an error."""
+    from tradeagent.domain.errors import TradeAgentError
+
+    try:
+        return [name for name in names() if name.startswith(incomplete)]
+    except TradeAgentError:
+        return []
 
 
 def _from_ledger(query: str) -> list[str]:

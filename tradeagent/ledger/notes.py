@@ -134,9 +134,9 @@ def save_version(tx: Connection, slug: str, payload: str, payload_hash: str, not
     return int(version)
 
 
-def versions(tx: Connection, slug: str) -> list[dict[str, Any]]:
-    """Newest first, without payloads."""
-    columns = [column for column in agent_versions.c if column.name != "payload"]
+def versions(tx: Connection, slug: str, *, with_payload: bool = False) -> list[dict[str, Any]]:
+    """Newest first."""
+    columns = [column for column in agent_versions.c if with_payload or column.name != "payload"]
     query = select(*columns).where(agent_versions.c.slug == slug).order_by(agent_versions.c.version.desc())
     return [dict(row._mapping) for row in tx.execute(query)]
 
@@ -145,9 +145,27 @@ def add_usage(tx: Connection, values: dict[str, Any]) -> None:
     """Record what a turn used, and add its known cost to the day's running total."""
     _ADD_USAGE.one(tx, values)
     if values["cost_usd"]:
-        day_ms = day_start_ms(values["time_ms"])
-        spent = {"slug": values["slug"], "day_ms": day_ms, "cost_usd": spent_on(tx, values["slug"], day_ms) + values["cost_usd"]}
-        tx.execute(upsert(llm_spend).values(**spent).on_conflict_do_update(index_elements=["slug", "day_ms"], set_=spent))
+        _add_spend(tx, values)
+
+
+def grow_usage(tx: Connection, values: dict[str, Any]) -> None:
+    """Record one more call of a turn, named by its start, who it is of, and the model: the turn stays one row."""
+    named = [llm_usage.c[key] == values[key] for key in ("time_ms", "slug", "turn_kind", "model")]
+    row = tx.execute(select(llm_usage).where(*named).limit(1)).first()
+    if row is None:
+        add_usage(tx, values)
+        return
+    cost = None if row.cost_usd is None or values["cost_usd"] is None else row.cost_usd + values["cost_usd"]
+    counts = {key: row._mapping[key] + values[key] for key in ("calls", "tokens_in", "tokens_out")}
+    tx.execute(update(llm_usage).where(llm_usage.c.seq == row.seq).values(**counts, cost_usd=cost))
+    if values["cost_usd"]:
+        _add_spend(tx, values)
+
+
+def _add_spend(tx: Connection, values: dict[str, Any]) -> None:
+    day_ms = day_start_ms(values["time_ms"])
+    spent = {"slug": values["slug"], "day_ms": day_ms, "cost_usd": spent_on(tx, values["slug"], day_ms) + values["cost_usd"]}
+    tx.execute(upsert(llm_spend).values(**spent).on_conflict_do_update(index_elements=["slug", "day_ms"], set_=spent))
 
 
 def spent_on(tx: Connection, slug: str, day_ms: int) -> Decimal:

@@ -1,63 +1,58 @@
-"""Putting a run together: agent, version, wallet, lease, door, feed, model and files, each opened once and closed together."""
+"""Putting an agent's run together: agent, version, wallet, lease, door, feed, model and files, each opened once and closed together."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tradeagent.agents.folder import Agent, Known, load_agent
+from tradeagent.agents.folder import Agent, Known
 from tradeagent.agents.sessions import Session, create_session, experiment_id, reserve_experiment
 from tradeagent.domain.bars import parse_duration
-from tradeagent.domain.clock import Clock, SimulatedClock, iso
+from tradeagent.domain.clock import SimulatedClock, iso
 from tradeagent.domain.errors import InvalidInput
-from tradeagent.domain.names import DeploymentState, KillPolicy, ReconcilePhase, RunMode
+from tradeagent.domain.names import DeploymentState, KillPolicy, RunMode
 from tradeagent.execution.opening import Door, DoorMode, Tenant, instruments_of, open_door
 from tradeagent.execution.playback import Playback
 from tradeagent.execution.reading import limits_out
-from tradeagent.execution.recover import recover
 from tradeagent.ledger import notes, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
-from tradeagent.ledger.store import Ledger, open_ledger
-from tradeagent.ledger.wallets import REPLAY, WALL, WalletRow
+from tradeagent.ledger.store import Ledger
+from tradeagent.ledger.wallets import WalletRow
 from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.gateway import open_model
 from tradeagent.llm.offline.policies import POLICIES
-from tradeagent.llm.settings import model_settings
+from tradeagent.llm.settings import ModelSettings, model_settings
 from tradeagent.market.feed import WarehouseFeed
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
+from tradeagent.runtime.agent_mind import AgentMind
 from tradeagent.runtime.approvals import approver, nobody_watches
-from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, take_over
+from tradeagent.runtime.ground import Ground, Place, end_of_failed_start, ledger_for, started
+from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, settled_agent, take_over
 from tradeagent.runtime.sources import feed_for
-from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 from tradeagent.tools.registry import known_names
 from tradeagent.turns.files import AgentFiles
 from tradeagent.turns.record import Baseline, Header
 from tradeagent.turns.tick import TickEngine, TickSetup
-from tradeagent.turns.transcript import Transcript
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.latch import arm
-from tradeagent.workspace.paths import Workspace
+from tradeagent.workspace.transcript import Transcript
+
+__all__ = ["BASE_INTERVALS", "Place", "Run", "RunRequest", "Stage", "assembled", "known_to_agents", "turn_limits"]
 
 BASE_INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The workspace a run happens in."""
-
-    workspace: Workspace
-    config: Config
-    ledger: Ledger
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run as a person asked for it. Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest imported bars."""
+    """A run as a person asked for it. Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest imported bars.
+
+    One that `is_deployed` belongs on its wallet until it is stopped: `tradeagent up` starts it again.
+    """
 
     slug: str
     mode: RunMode
@@ -69,30 +64,16 @@ class RunRequest:
     speed: Decimal = Decimal(1)
     max_ticks: int | None = None
     seed: int = 0
+    is_deployed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What a run stands on: its place, the checked agent, the wallet, the feed, the clock that it lives by, the instant of its first tick,
-    and its ledger connection."""
+class Stage(Ground):
+    """What an agent's run stands on: the ground, what was asked, the checked agent and its model."""
 
-    place: Place
     request: RunRequest
     agent: Agent
-    wallet: WalletRow
-    feed: WarehouseFeed
-    clock: Clock
-    start_ms: int
-    ledger: Ledger
     model: Model
-
-    @property
-    def is_replay(self) -> bool:
-        return self.request.replay is not None
-
-    @property
-    def is_dry(self) -> bool:
-        return self.request.mode is RunMode.DRY_RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +88,7 @@ class Run:
     files: AgentFiles
     playback: Playback
     baseline: Baseline
+    mind: AgentMind
 
 
 def known_to_agents(config: Config) -> Known:
@@ -124,16 +106,17 @@ def known_to_agents(config: Config) -> Known:
 def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
     """Open everything a run needs, and close it again. Errors are the person's, and name what to change."""
     with ExitStack() as stack:
-        agent = load_agent(place.workspace.agent_dir(request.slug), known_to_agents(place.config))
-        model = open_model(agent.definition.model, model_settings(place.config, os.environ, agent.definition.fallback_models))
-        ledger = _ledger_for(place, request, stack)
+        folder = place.workspace.agent_dir(request.slug)
+        agent = settled_agent(place.ledger, place.clock, folder, known_to_agents(place.config))
+        model = open_model(agent.definition.model, _model_settings(place, agent))
+        ledger = ledger_for(place, request.replay, stack)
         feed = feed_for(Warehouse(place.workspace.warehouse_dir), agent, request.replay, instruments_of(place.config))
         wallet = _wallet_for(place, request, ledger)
         at = _wallet_instant(ledger, wallet)
         start = _start_of(place, request, agent, feed, at)
         begin = start if at is None or request.mode is RunMode.DRY_RUN else min(at, start)
         clock = place.clock if request.replay is None else SimulatedClock(begin, request.seed)
-        stage = Stage(place, request, agent, wallet, feed, clock, start, ledger, model)
+        stage = Stage(place, request, wallet, feed, clock, start, ledger, agent, model)
         token = 0
         if not stage.is_dry:
             asked_ms = place.clock.now_ms()
@@ -143,7 +126,7 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
             repair(place.workspace, ledger, place.clock, agent, wallet.name, _files_of(stage))
             drop_commands(ledger, place.clock, wallet.name, asked_ms)
         session, row = _deployment_for(stage)
-        stack.callback(_end_of_failed_start, ledger, row.id)
+        stack.callback(end_of_failed_start, ledger, row.id)
         if token:
             adopt_directives(ledger, place.clock, agent.slug, row.id)
             with ledger.transaction(durable=False) as tx:
@@ -151,22 +134,23 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
             arm(place.workspace.kill_dir, wallet.name, KillPolicy(agent.definition.on_kill_switch))
         door = _door_for(stage, row, token)
         stack.callback(door.close)
-        playback = _started(stage, door)
+        playback = started(stage, door)
         book = door.engine.book
         baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
         files = _files_of(stage)(session)
         if not stage.is_dry:
-            take_over(door.engine, row, files)
-        yield Run(stage, row, session, door, _ticks(stage, row, session, door, files, baseline), files, playback, baseline)
+            take_over(door.engine, row, files.note)
+        ticks = _ticks(stage, row, session, door, files, baseline)
+        keep = place.config.whole("snapshots.keep")
+        mind = AgentMind(agent, row.id, ledger, session, ticks, files, keep, not stage.is_replay)
+        yield Run(stage, row, session, door, ticks, files, playback, baseline, mind)
 
 
-def _ledger_for(place: Place, request: RunRequest, stack: ExitStack) -> Ledger:
-    """A replay writes the workspace ledger on its own connection without waiting for the disk."""
-    if request.replay is None:
-        return place.ledger
-    ledger = open_ledger(place.workspace.ledger_file, durable=False)
-    stack.callback(ledger.close)
-    return ledger
+def _model_settings(place: Place, agent: Agent) -> ModelSettings:
+    """What the configuration says about the agent's models; an `acp:` agent gets this workspace's tools from a child of ours."""
+    tools = (sys.executable, "-m", "tradeagent", "mcp", "serve", "--workspace", str(place.workspace.root))
+    cache_file = place.workspace.model_cache_file
+    return model_settings(place.config, os.environ, agent.definition.fallback_models, cache_file=cache_file, acp_server=tools)
 
 
 def _wallet_for(place: Place, request: RunRequest, ledger: Ledger) -> WalletRow:
@@ -246,7 +230,14 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
         model=agent.definition.model,
         markets=list(agent.definition.markets),
         limits=limits_out(agent.limits),
-        source={"replay": request.replay, "speed": str(request.speed)},
+        source={
+            "replay": request.replay,
+            "speed": str(request.speed),
+            "to_ms": request.to_ms,
+            "max_ticks": request.max_ticks,
+            "seed": request.seed,
+            "deployed": request.is_deployed,
+        },
         equity_start=equity,
         ticks=0,
         failures=0,
@@ -261,14 +252,6 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
     with stage.ledger.transaction() as tx:
         runs.add_deployment(tx, row)
     return session, row
-
-
-def _end_of_failed_start(ledger: Ledger, deployment: str) -> None:
-    """A run that ended without its runner saying why did not start: its row must not claim to run."""
-    with ledger.transaction(durable=False) as tx:
-        row = runs.find_deployment(tx, deployment)
-        if row is not None and row.state == DeploymentState.RUNNING.value and row.ended_ms is None:
-            runs.update_deployment(tx, deployment, state=DeploymentState.ERROR.value, stopped_because=StopReason.FAILED.value)
 
 
 def _files_of(stage: Stage) -> Callable[[Session | None], AgentFiles]:
@@ -316,29 +299,20 @@ def _door_for(stage: Stage, row: DeploymentRow, token: int) -> Door:
     return open_door(place.workspace, place.config, stage.ledger, stage.wallet, stage.clock, token=token, tenant=tenant, mode=mode)
 
 
-def _started(stage: Stage, door: Door) -> Playback:
-    """Compare ledger and venue, then show the door the market as of now."""
-    move = stage.clock.advance_to if isinstance(stage.clock, SimulatedClock) else _stand_still
-    playback = Playback(door.engine, door.paper, stage.feed, move)
-    if stage.is_dry:
-        door.engine.phase = ReconcilePhase.CONSISTENT
-        playback.look(stage.clock.now_ms())
-        return playback
-    recover(door.engine)
-    playback.start(stage.clock.now_ms(), REPLAY if stage.is_replay else WALL)
-    if isinstance(stage.clock, SimulatedClock):
-        playback.advance(stage.start_ms)
-        stage.clock.advance_to(stage.start_ms)
-    return playback
-
-
-def _stand_still(_now_ms: int) -> None:
-    """The wall clock moves by itself."""
+def turn_limits(agent: Agent, config: Config) -> TurnLimits:
+    """Bounds of one turn of an agent: its own budget and timeout, the workspace's timers."""
+    definition = agent.definition
+    return TurnLimits(
+        max_tool_calls=definition.budget.max_tool_calls_per_turn,
+        max_tokens=definition.budget.max_tokens_per_turn,
+        deadline_s=definition.timeout_ms / 1000,
+        first_token_timeout_s=float(config.decimal("turn.first_token_timeout_s")),
+        idle_timeout_s=float(config.decimal("turn.idle_timeout_s")),
+    )
 
 
 def _ticks(stage: Stage, row: DeploymentRow, session: Session | None, door: Door, files: AgentFiles, baseline: Baseline) -> TickEngine:
     agent, config, request = stage.agent, stage.place.config, stage.request
-    definition = agent.definition
     setup = TickSetup(
         agent=agent,
         deployment=row.id,
@@ -351,15 +325,10 @@ def _ticks(stage: Stage, row: DeploymentRow, session: Session | None, door: Door
         transcript=Transcript(
             stage.place.workspace.threads_dir / f"{row.id}.md", stage.clock, live=not stage.is_replay or request.speed > 0
         ),
-        limits=TurnLimits(
-            max_tool_calls=definition.budget.max_tool_calls_per_turn,
-            max_tokens=definition.budget.max_tokens_per_turn,
-            deadline_s=definition.timeout_ms / 1000,
-            first_token_timeout_s=float(config.decimal("turn.first_token_timeout_s")),
-            idle_timeout_s=float(config.decimal("turn.idle_timeout_s")),
-        ),
-        header=Header(row.id, request.mode, definition.model, agent.agent_hash, agent.config_hash, session is not None, row.number),
+        limits=turn_limits(agent, config),
+        header=Header(row.id, request.mode, agent.definition.model, agent.agent_hash, agent.config_hash, session is not None, row.number),
         baseline=baseline,
         portfolio_strategy=config.text("portfolio_strategy") or "",
+        venue_url=None if stage.is_replay else config.text("hyperliquid.url"),
     )
     return TickEngine(setup, stage.feed)

@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tradeagent.agents.folder import Agent
+from sqlalchemy import Connection
+
+from tradeagent.agents.folder import Agent, Known, load_agent
 from tradeagent.agents.sessions import Session, SessionStatus, list_sessions, read_status, write_status
 from tradeagent.agents.snapshots import list_snapshots
+from tradeagent.agents.suggestions import settle_open
+from tradeagent.agents.versions import finish_restore
 from tradeagent.domain.clock import Clock, iso
 from tradeagent.domain.errors import InvalidConfig
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode
+from tradeagent.domain.names import Actor, CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.executors.desk import adopt
 from tradeagent.execution.state import MANUAL_CONTROLLER, belongs_to
@@ -35,7 +39,7 @@ def repair(
 ) -> list[str]:
     """Finish the files of every run of this agent that has no process any more; their ids. The caller owns `wallet`."""
     with ledger.reading() as tx:
-        left = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.state in _LIVE and row.ended_ms is None]
+        left = [row for row in _runs_of(tx, agent) if row.state in _LIVE and row.ended_ms is None]
     # A dry run owns no wallet and leaves nothing to finish; a run on another wallet may be alive.
     left = [row for row in left if row.mode != RunMode.DRY_RUN and (row.wallet == wallet or not is_held(workspace, row.wallet))]
     sessions = {session.agent_id: session for session in list_sessions(agent.folder)}
@@ -44,7 +48,7 @@ def repair(
             _finish_files(ledger, row, sessions[row.id], files(sessions[row.id]), clock)
         _mark_interrupted(ledger, row, clock)
     with ledger.reading() as tx:
-        over = [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if _is_over(row) and row.id in sessions]
+        over = [row for row in _runs_of(tx, agent) if _is_over(row) and row.id in sessions]
         troubled = {row.id for row in over if notes.has_incident(tx, IncidentCode.TICK_FAILED, row.id)}
     for row in over:
         if row.id in troubled:
@@ -52,6 +56,19 @@ def repair(
         _tell(sessions[row.id], row)
     _sweep(agent.folder)
     return [row.id for row in left]
+
+
+def _runs_of(tx: Connection, agent: Agent) -> list[DeploymentRow]:
+    """The newest runs of an agent; an algo may have its name."""
+    return [row for row in runs.all_deployments(tx, slug=agent.slug, limit=50) if row.kind == Actor.AGENT.value]
+
+
+def settled_agent(ledger: Ledger, clock: Clock, folder: Path, known: Known) -> Agent:
+    """The agent, once what a person's command on its files was killed in is finished: a restore, an approval. Errors as `load_agent`."""
+    finish_restore(ledger, clock, folder)
+    agent = load_agent(folder, known)
+    settle_open(ledger, clock, agent)
+    return agent
 
 
 def _is_over(row: DeploymentRow) -> bool:
@@ -165,10 +182,10 @@ def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:
         notes.open_incident(tx, clock.new_id(), incident, now)
 
 
-def take_over(engine: ExecutionEngine, deployment: DeploymentRow, files: AgentFiles) -> None:
-    """Give a new run the inventory that ended runs of the same agent left, with its stops, and say so; name what nobody manages."""
+def take_over(engine: ExecutionEngine, deployment: DeploymentRow, tell: Callable[[str, int, str], None]) -> None:
+    """Give a new run the inventory that ended runs of the same agent or algo left, with its stops, and say so; name what nobody manages."""
     now, wallet = engine.clock.now_ms(), engine.wallet.name
-    earlier = re.compile(rf"{re.escape(deployment.slug)}_e?\d+")
+    earlier = re.compile(rf"{re.escape(deployment.slug)}_[ae]?\d+")
     with engine.ledger.reading() as tx:
         runs_before = [row.id for row in runs.all_deployments(tx, slug=deployment.slug)]
     adopted = adopt(engine, runs_before, deployment.id)
@@ -187,6 +204,6 @@ def take_over(engine: ExecutionEngine, deployment: DeploymentRow, files: AgentFi
         engine.book.flush(tx)
     for row in left:
         if earlier.fullmatch(row.controller_id):
-            files.note("taken_over", now, f"{row.market} {plain(row.size)} from {row.controller_id}, with its stop and target")
+            tell("taken_over", now, f"{row.market} {plain(row.size)} from {row.controller_id}, with its stop and target")
     if adopted:
-        files.note("taken_over", now, f"executors {', '.join(adopted)} go on")
+        tell("taken_over", now, f"executors {', '.join(adopted)} go on")

@@ -1,25 +1,16 @@
 """The workspace at a glance, from the ledger file alone and without loading what trades: this is what cron and shells ask most."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from tradeagent.domain.clock import Clock, iso
 from tradeagent.domain.money import ZERO, plain
-from tradeagent.domain.names import DeploymentState, HaltReason, ReconcilePhase, RunMode
+from tradeagent.domain.names import HaltReason, ReconcilePhase, RunMode
 from tradeagent.ledger.glance import LedgerGlance, RunGlance, glance
-from tradeagent.runtime.lease import boot_id, is_held
+from tradeagent.workspace.claims import live_state
 from tradeagent.workspace.latch import is_latched
 from tradeagent.workspace.paths import Workspace
 
-
-class Claim(Protocol):
-    """What a deployment's row says of itself."""
-
-    @property
-    def state(self) -> str: ...
-    @property
-    def wallet(self) -> str: ...
-    @property
-    def boot_id(self) -> str: ...
+__all__ = ["live_state", "status_view"]
 
 
 def status_view(workspace: Workspace, clock: Clock) -> dict[str, Any]:
@@ -67,13 +58,3 @@ def _status_row(seen: LedgerGlance, workspace: Workspace, clock: Clock, row: Run
         "incidents": seen.incidents.get(row.id, 0),
         "stopped_because": row.stopped_because,
     }
-
-
-def live_state(workspace: Workspace, row: Claim) -> DeploymentState:
-    """The state as it is: a row that says running, without a process behind it, is `interrupted`."""
-    state = DeploymentState(row.state)
-    if state.is_live and is_latched(workspace.kill_dir, row.wallet):
-        return DeploymentState.HALTED
-    if state.is_live and state is not DeploymentState.HALTED and (row.boot_id != boot_id() or not is_held(workspace, row.wallet)):
-        return DeploymentState.INTERRUPTED
-    return state

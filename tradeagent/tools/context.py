@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tradeagent.agents.suggestions import SuggestionBox
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.names import Actor
 from tradeagent.domain.order import Verdict
@@ -40,6 +41,10 @@ class ToolContext:
     ledger: Ledger
     feed: MarketFeed | None
 
+    def venue(self) -> str | None:
+        """Where the venue may be asked about this moment; None when this turn's clock is not the wall's."""
+        return None
+
     def mark(self, market: str) -> tuple[Decimal, int] | None:
         """Newest known price of a market and its instant (UTC ms): here the close of its newest bar."""
         now = self.clock.now_ms()
@@ -51,7 +56,7 @@ class ToolContext:
 
 @dataclass(frozen=True, slots=True)
 class AgentContext(ToolContext):
-    """One turn of an agent: its own wallet, markets and folder. No tool argument names another."""
+    """One turn of an agent: its own wallet, markets and folder. No tool argument names another. `venue_url` is None in a replay."""
 
     deployment: str
     slug: str
@@ -59,6 +64,11 @@ class AgentContext(ToolContext):
     engine: ExecutionEngine
     notes: TurnNotes
     read_journal: Callable[[], str]
+    suggestions: SuggestionBox | None = None
+    venue_url: str | None = None
+
+    def venue(self) -> str | None:
+        return self.venue_url
 
     def mark(self, market: str) -> tuple[Decimal, int] | None:
         state = self.engine.markets.get(market)

@@ -12,11 +12,12 @@ from tradeagent.domain.bars import interval_text, parse_duration
 from tradeagent.domain.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from tradeagent.domain.errors import DataError
 from tradeagent.domain.limits import LIMITS
-from tradeagent.domain.names import Direction, OrderType, RunMode, Side
+from tradeagent.domain.names import Direction, OrderType, RunMode, Side, SuggestionState
 from tradeagent.execution.exposure import free_margin, total_worst_notional
 from tradeagent.execution.state import RiskState
 from tradeagent.execution.usage import used_limits
 from tradeagent.ledger import trading
+from tradeagent.ledger.suggestions import SuggestionRow
 from tradeagent.market.feed import MarketFeed
 from tradeagent.turns import prompt_inputs as p
 from tradeagent.turns.snapshot import active_trade
@@ -49,11 +50,13 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the ledger remembers of this run: rejections by rule in the last hour, the newest round trips, and its live executors."""
+    """What the ledger remembers of this run: rejections by rule in the last hour, the newest round trips, its live executors, and
+    what the user answered to its suggestions since it was last told."""
 
     rejections: Mapping[str, int]
     trips: tuple[p.TripLine, ...]
     executors: tuple[p.ExecutorLine, ...] = ()
+    answers: tuple[SuggestionRow, ...] = ()
 
 
 class HistoryReader:
@@ -107,6 +110,7 @@ def prompt_inputs(
         providers=_providers(state, history, feed, definition.markets, occasion),
         market=p.MarketContext(bars=_bars(agent, feed, occasion.now_ms)),
         memory=_memory(agent, history, remembered),
+        answers=tuple(map(_answer, history.answers)),
         directives=occasion.directives,
     )
 
@@ -202,6 +206,12 @@ def _memory(agent: Agent, history: History, remembered: Remembered) -> p.Memory:
         trips=history.trips,
         canvas=remembered.canvas or {},
     )
+
+
+def _answer(row: SuggestionRow) -> str:
+    """The user's answer to one suggestion, in a sentence."""
+    when = " and is in force from the next run" if row.state == SuggestionState.APPROVED.value else ""
+    return f"{row.key} {row.old} → {row.new}: {row.state}{when}{f' ({row.note})' if row.note else ''}"
 
 
 def _trip(trip: Mapping[str, Any]) -> p.TripLine:

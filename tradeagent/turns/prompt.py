@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tradeagent.llm.untrusted import free_text, one_line, quoted, untrusted
 from tradeagent.turns.prompt_inputs import Listed, PromptInputs
 from tradeagent.turns.prompt_rules import PRODUCT_RULES, mode_rules
 from tradeagent.turns.prompt_sections import (
@@ -21,7 +22,7 @@ from tradeagent.turns.prompt_sections import (
     tick_lines,
     trip_line,
 )
-from tradeagent.turns.prompt_text import cut_head, cut_oldest, enveloped, free_text, one_line, quoted
+from tradeagent.turns.prompt_text import cut_head, cut_oldest
 
 _EVENT_TOKENS = 300
 _NEWS_TOKENS = 700
@@ -129,7 +130,7 @@ def _learnings(inputs: PromptInputs, budget: int) -> _Cut:
     if not inputs.memory.learnings.strip():
         return "", 0
     kept, cut = cut_head(free_text(inputs.memory.learnings), budget - 24)
-    return f"## Learnings\n{enveloped('learnings.md', kept, len(kept))}", cut
+    return f"## Learnings\n{untrusted('learnings.md', kept, len(kept))}", cut
 
 
 def _decisions(inputs: PromptInputs, budget: int) -> _Cut:
@@ -169,6 +170,7 @@ _LAYERS: Mapping[str, tuple[int, _Renderer]] = {
     "reflection": (500, lambda i, budget: _slots("Reflection", i.memory.reflection, _REFLECTION_SLOT_CHARACTERS, budget)),
     "pinned_notes": (400, lambda i, budget: _section("Pinned notes of the user", free_text(i.memory.pinned), budget)),
     "canvas": (1_250, lambda i, budget: _slots("Canvas", i.memory.canvas, _CANVAS_SLOT_CHARACTERS, budget)),
+    "answers": (200, lambda i, budget: _section("Answers to your suggestions", "\n".join(f"- {one_line(a)}" for a in i.answers), budget)),
     "directives": (400, lambda i, budget: _section("User directives", "\n".join(f"- {one_line(d)}" for d in i.directives), budget)),
     "alert": (500, _alert),
 }

@@ -216,7 +216,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class PromptInputs:
-    """All layers' material. `strategy` and `config` are key → value text; `directives` are the user's, shown once."""
+    """All layers' material. `strategy` and `config` are key → value text; `answers` (to its suggestions) and `directives` are the
+    user's, shown once."""
 
     tick: TickInfo
     body: str
@@ -230,5 +231,6 @@ class PromptInputs:
     providers: Providers = field(default_factory=Providers)
     market: MarketContext = field(default_factory=MarketContext)
     memory: Memory = field(default_factory=Memory)
+    answers: tuple[str, ...] = ()
     directives: tuple[str, ...] = ()
     alert: AlertPayload | None = None

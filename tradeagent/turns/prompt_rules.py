@@ -27,6 +27,7 @@ _MODES = {
     RunMode.RUN_ONCE: "Single run: orders are real on this wallet and there is no next tick, so leave nothing that needs you.",
     RunMode.LOOP: "Orders are real on this wallet's broker.",
 }
+ENTRIES_BARRED = "Entries are barred ("
 _COPILOT = "Copilot: a person approves each entry within 120 s, else it is declined. Exits and protection need no approval."
 
 
@@ -36,5 +37,5 @@ def mode_rules(tick: TickInfo) -> str:
     if tick.approval == "copilot":
         lines.append(_COPILOT)
     if tick.entries_barred:
-        lines.append(f"Entries are barred ({tick.entries_barred}): manage or close what is open; entry tools are not available.")
+        lines.append(f"{ENTRIES_BARRED}{tick.entries_barred}): manage or close what is open; entry tools are not available.")
     return "\n".join(f"- {line}" for line in lines)

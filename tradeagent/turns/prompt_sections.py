@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 
+from tradeagent.llm.untrusted import one_line, quoted, untrusted
 from tradeagent.turns.prompt_inputs import (
     AccountLine,
     BarsTable,
@@ -19,7 +20,7 @@ from tradeagent.turns.prompt_inputs import (
     TickInfo,
     TripLine,
 )
-from tradeagent.turns.prompt_text import Value, cut_oldest, enveloped, one_line, quoted, record, signed, stamp, value_text
+from tradeagent.turns.prompt_text import Value, cut_oldest, record, signed, stamp, value_text
 
 BARS_HEADER = "time,open,high,low,close,volume"
 _NEWS_CHARACTERS = 400
@@ -152,7 +153,7 @@ def decision_line(line: DecisionLine) -> str:
 def outside(items: tuple[OutsideText, ...]) -> list[str]:
     """One envelope per item, the time in front of the text."""
     return [
-        enveloped(item.origin, f"{stamp(item.at_ms)} {item.text}" if item.at_ms is not None else item.text, _NEWS_CHARACTERS)
+        untrusted(item.origin, f"{stamp(item.at_ms)} {item.text}" if item.at_ms is not None else item.text, _NEWS_CHARACTERS)
         for item in items
     ]
 

@@ -3,56 +3,18 @@
 The line grammar is documented where it is read back, in `tradeagent.llm.offline.context`.
 """
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
 from tradeagent.domain.clock import to_datetime
 from tradeagent.domain.money import plain
+from tradeagent.llm.untrusted import one_line, quoted
 
 CHARACTERS_PER_TOKEN = 4
 _NOTE_RESERVE = 48
-_HEADING = re.compile(r"^[ \t]{0,3}#{1,2}(?=\s)", re.MULTILINE)
-_ENVELOPE = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
-_CUT_MARK = re.compile(r"^\[cut", re.MULTILINE)
-_BARE = re.compile(r"[^\s\"=\\]+")
-# control characters but newline and tab, soft hyphen, zero-width, bidirectional controls, line separators, tags, byte order mark
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 
 Value = str | int | Decimal | bool | None
-
-
-def visible(text: str) -> str:
-    """The text without control, zero-width and direction-changing characters; carriage returns become newlines."""
-    return _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-@lru_cache(maxsize=512)
-def free_text(text: str) -> str:
-    """A person's or agent's text that cannot open a section, an envelope or a cut note of the prompt: headings move to `###`."""
-    harmless = _HEADING.sub("###", visible(text).strip())
-    return _CUT_MARK.sub("(cut", _ENVELOPE.sub("‹", harmless))
-
-
-@lru_cache(maxsize=1024)
-def one_line(text: str) -> str:
-    """Free text on one line."""
-    return " ".join(free_text(text).split())
-
-
-def enveloped(origin: str, text: str, limit: int) -> str:
-    """Outside text between tags that name its origin, at most `limit` characters, unable to close them early."""
-    shown = free_text(text[:limit])
-    if len(text) > limit:
-        shown += f"… ({len(text) - limit} characters more)"
-    return f"<untrusted origin={quoted(one_line(origin)[:60])}>\n{shown}\n</untrusted>"
-
-
-def quoted(text: str) -> str:
-    """A record's value: bare when it has no blanks or quotes, else a JSON string."""
-    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def value_text(value: Value, missing: str = "unknown") -> str:

@@ -13,16 +13,17 @@ from sqlalchemy import Connection
 
 from tradeagent.agents.folder import Agent
 from tradeagent.agents.journal_lines import ExecutorLine
+from tradeagent.agents.suggestions import SuggestionBox
 from tradeagent.domain.clock import Clock, age_text, minute_text
 from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
 from tradeagent.execution.state import RiskState
-from tradeagent.ledger import events, executors, notes, runs, trading
+from tradeagent.ledger import events, executors, notes, runs, suggestions, trading
 from tradeagent.ledger.store import Ledger
 from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.loop import TurnControl
-from tradeagent.llm.usage import Budget, Usage
+from tradeagent.llm.usage import Budget, Usage, by_model
 from tradeagent.market.feed import MarketFeed
 from tradeagent.tools.context import AgentContext, TurnNotes
 from tradeagent.tools.registry import tools_for
@@ -31,13 +32,13 @@ from tradeagent.turns.files import AgentFiles, Written
 from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs
 from tradeagent.turns.prompt import Prompt, build_prompt
 from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
-from tradeagent.turns.transcript import Transcript
 from tradeagent.turns.turn import TurnResult, TurnSetup, converse
+from tradeagent.workspace.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
 class TickSetup:
-    """Everything one agent's ticks share."""
+    """Everything one agent's ticks share. `venue_url` is where market data of this moment is read, None in a replay."""
 
     agent: Agent
     deployment: str
@@ -52,6 +53,15 @@ class TickSetup:
     header: Header
     baseline: Baseline
     portfolio_strategy: str = ""
+    venue_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What of the user's words a tick's prompt has shown, by id: directives, and answers to suggestions."""
+
+    directives: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +123,8 @@ class TickEngine:
             base = replace(base, directives=texts)
             occasion = Occasion(self._s.deployment, self._s.mode, number, started, interval_ms, entries_barred(state) or "", texts)
             record = await self._ask(base, state, history, occasion, timings)
-        ids = [row["id"] for row in directives] if block is None else []
-        await self._s.engine.alone(lambda: self._persist(record, ids, next_ms))
+        told = Told(tuple(row["id"] for row in directives), tuple(row.id for row in history.answers)) if block is None else Told()
+        await self._s.engine.alone(lambda: self._persist(record, told, next_ms))
         return record
 
     async def _ask(self, base: TickRecord, state: RiskState, history: History, occasion: Occasion, timings: Timings) -> TickRecord:
@@ -122,7 +132,7 @@ class TickEngine:
         with timings.step("prompt"):
             prompt = await self._s.engine.alone(lambda: self._prompt(state, history, occasion))
         with timings.step("turn"):
-            turn, written = await self._turn(prompt, state, bool(occasion.entries_barred))
+            turn, written = await self._turn(prompt, state, occasion)
         after = state
         if written.verdicts:
             with timings.step("look"):
@@ -154,7 +164,8 @@ class TickEngine:
     def _read(self, tx: Connection, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
         engine, directives = self._s.engine, runs.waiting_directives(tx, self._s.deployment)
         state, history = engine.state(tx, Actor.AGENT), self._history.read(tx, started, engine.book.risk.activity_cursor)
-        return state, directives, replace(history, executors=live_lines(tx, state))
+        answers = tuple(suggestions.untold(tx, self._s.agent.slug))
+        return state, directives, replace(history, executors=live_lines(tx, state), answers=answers)
 
     def _look(self) -> RiskState:
         with self._s.ledger.reading() as tx:
@@ -164,7 +175,7 @@ class TickEngine:
         remembered = self._s.files.remembered()
         return build_prompt(prompt_inputs(self._s.agent, state, history, self.feed, occasion, remembered, self._s.portfolio_strategy))
 
-    async def _turn(self, prompt: Prompt, state: RiskState, barred: bool) -> tuple[TurnResult, TurnNotes]:
+    async def _turn(self, prompt: Prompt, state: RiskState, occasion: Occasion) -> tuple[TurnResult, TurnNotes]:
         definition = self._s.agent.definition
         written = TurnNotes()
         context = AgentContext(
@@ -178,23 +189,29 @@ class TickEngine:
             feed=self.feed,
             notes=written,
             read_journal=self._s.files.journal_text,
+            suggestions=self._box(occasion.number),
+            venue_url=self._s.venue_url,
         )
-        tools = tools_for(definition.tools or (), entries_barred=barred)
+        tools = tools_for(definition.tools or (), entries_barred=bool(occasion.entries_barred))
         self._recorded_spend = state.spend.used
         budget = Budget(definition.budget.max_cost_per_day_usd, self._spent, self._pending_usage.append)
         setup = TurnSetup(self._s.model, tools, self._s.limits, TurnControl(budget))
         return await converse(prompt, setup, context, self._s.clock, self._s.transcript), written
 
+    def _box(self, tick: int) -> SuggestionBox:
+        keeps = self._s.mode is not RunMode.DRY_RUN
+        return SuggestionBox(self._s.agent, self._s.ledger, self._s.clock, self._s.deployment, tick, keeps)
+
     def _spent(self) -> Decimal:
         """Recorded spend of the agent on this real day plus what this turn has used, USD."""
         return self._recorded_spend + sum((usage.cost_usd or Decimal(0) for usage in self._pending_usage), Decimal(0))
 
-    def _persist(self, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
+    def _persist(self, record: TickRecord, told: Told, next_ms: int | None) -> None:
         """One ledger transaction, then the files rendered from the same record."""
         if self._s.mode is not RunMode.DRY_RUN:
             with self._s.engine.transaction() as tx:
                 record = replace(record, executors=self._executors(tx))
-                self._write(tx, record, directive_ids, next_ms)
+                self._write(tx, record, told, next_ms)
         else:
             with self._s.ledger.transaction() as tx:
                 self._write_usage(tx, record)
@@ -209,7 +226,7 @@ class TickEngine:
         rows = executors.of_deployment(tx, self._s.deployment, ended_since_ms=since_ms)
         return journal_lines(tx, self._s.engine.state(tx, Actor.AGENT), rows) if rows else ()
 
-    def _write(self, tx: Connection, record: TickRecord, directive_ids: Sequence[str], next_ms: int | None) -> None:
+    def _write(self, tx: Connection, record: TickRecord, told: Told, next_ms: int | None) -> None:
         engine, deployment, now = self._s.engine, self._s.deployment, self._s.clock.now_ms()
         engine.book.point(tx, now)
         engine.book.flush(tx)
@@ -224,7 +241,8 @@ class TickEngine:
         )
         runs.update_deployment(tx, deployment, ticks=record.number, last_tick_ms=record.started_ms, next_tick_ms=next_ms, failures=0)
         runs.beat(tx, engine.wallet.name, engine.token, now)
-        runs.deliver_directives(tx, list(directive_ids), record.number)
+        runs.deliver_directives(tx, list(told.directives), record.number)
+        suggestions.tell(tx, told.answers, now)
         self._write_usage(tx, record)
         events.append_all(tx, self._events(record, now))
         self._write_incidents(tx, record, now)
@@ -250,20 +268,10 @@ class TickEngine:
     def _write_usage(self, tx: Connection, record: TickRecord) -> None:
         if record.state is TickState.BLOCKED:
             return
-        notes.add_usage(
-            tx,
-            {
-                "time_ms": self._s.engine.wall.now_ms(),
-                "slug": self._s.agent.slug,
-                "deployment": self._s.deployment,
-                "turn_kind": "tick",
-                "model": self._s.model.id,
-                "calls": max(1, len(self._pending_usage)),
-                "tokens_in": sum(usage.tokens_in for usage in self._pending_usage),
-                "tokens_out": sum(usage.tokens_out for usage in self._pending_usage),
-                "cost_usd": _total_cost(self._pending_usage),
-            },
-        )
+        for model, (calls, used) in by_model(self._pending_usage, self._s.model.id).items():
+            values = {"slug": self._s.agent.slug, "deployment": self._s.deployment, "turn_kind": "tick", "model": model, "calls": calls}
+            counted = {"tokens_in": used.tokens_in, "tokens_out": used.tokens_out, "cost_usd": used.cost_usd}
+            notes.add_usage(tx, {"time_ms": self._s.engine.wall.now_ms(), **values, **counted})
 
     def _write_incidents(self, tx: Connection, record: TickRecord, now: int) -> None:
         codes = {
@@ -361,8 +369,3 @@ def _stale(state: RiskState, markets: Sequence[str]) -> str:
             return ""
         reasons.append(f"the newest {market} bar closed {age_text(age)} ago")
     return "; ".join(reasons)
-
-
-def _total_cost(usages: Sequence[Usage]) -> Decimal | None:
-    costs = [usage.cost_usd for usage in usages]
-    return None if any(cost is None for cost in costs) else sum((cost for cost in costs if cost is not None), Decimal(0))

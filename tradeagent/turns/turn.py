@@ -23,7 +23,7 @@ from tradeagent.llm.usage import Usage
 from tradeagent.tools.context import ToolContext
 from tradeagent.tools.registry import permit_for
 from tradeagent.turns.prompt import Prompt
-from tradeagent.turns.transcript import Transcript
+from tradeagent.workspace.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
