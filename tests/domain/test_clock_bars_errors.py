@@ -21,6 +21,7 @@ from tradeagent.domain.clock import (
     to_datetime,
     to_ms,
     ulid,
+    ulid_ms,
 )
 from tradeagent.domain.errors import InvalidInput
 
@@ -65,6 +66,25 @@ async def test_a_simulated_clock_moves_only_forward_and_never_waits() -> None:
     assert clock.new_id() != clock.new_id() and clock.monotonic() <= clock.monotonic()
 
 
+async def test_sleeping_in_simulated_time_only_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    await SimulatedClock(0).sleep(3600)
+    assert slept == [0]
+
+
+@pytest.mark.parametrize("clock", [SimulatedClock(1_767_787_200_000), SystemClock()], ids=["simulated", "system"])
+def test_chance_never_touches_the_time_of_an_identifier_and_fills_the_rest(clock: SimulatedClock | SystemClock) -> None:
+    before, made, after = clock.now_ms(), [clock.new_id() for _ in range(300)], clock.now_ms()
+    assert all(before <= ulid_ms(each) <= after for each in made)
+    assert {each[10] for each in made} > set("0Z"), "the first five of the eighty bits take every value"
+    assert {each[-1] for each in made} > set("0Z"), "and so do the last"
+
+
 async def test_the_system_clock_reads_the_wall() -> None:
     clock = SystemClock(seed=3)
     before = clock.now_ms()
@@ -79,6 +99,13 @@ async def test_the_system_clock_reads_the_wall() -> None:
 def test_durations_survive_their_text(count: int, unit: str) -> None:
     ms = parse_duration(f"{count}{unit}")
     assert parse_duration(interval_text(ms)) == ms and len(interval_text(ms)) <= len(f"{count}{unit}")
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("1s", 1_000), ("90s", 90_000), ("5m", 300_000), ("4h", 14_400_000), ("1d", 86_400_000), ("2w", 1_209_600_000)]
+)
+def test_a_duration_in_milliseconds(text: str, ms: int) -> None:
+    assert parse_duration(text) == ms == parse_duration(interval_text(ms))
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "0m", "-1m", "5 m", "1.5h", "5M", "5mm"])

@@ -65,6 +65,11 @@ def test_a_wiped_account_starts_again_at_one() -> None:
     assert nav.flow(D(2), D(-5)).units == 0
 
 
+def test_what_an_account_without_units_still_has_belongs_to_the_next_deposit() -> None:
+    assert Nav().flow(Decimal(100), Decimal(5)) == Nav(Decimal(105))
+    assert Nav().flow(Decimal(-5), Decimal(5)) == Nav(Decimal(0))
+
+
 def test_rebasing_makes_now_the_peak() -> None:
     nav = Nav().flow(D(100), D(0)).sample(D(200)).rebased(D(120))
     assert nav.drawdown(D(120)) == 0 and nav.drawdown(D(60)) == D("0.5")

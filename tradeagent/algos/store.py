@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tradeagent.algos import catalogue
 from tradeagent.algos.checks import python_problem
@@ -11,6 +12,7 @@ from tradeagent.algos.expressions import near
 from tradeagent.algos.parse import NAME, parse_algo
 from tradeagent.algos.sides import DEFAULT_SIZING
 from tradeagent.algos.spec import AlgoSpec, Directions, EntryRule, SideRules
+from tradeagent.domain.bars import interval_text
 from tradeagent.domain.errors import InvalidConfig, InvalidInput, NotFound
 from tradeagent.ledger import algos as rows
 from tradeagent.ledger.algos import AlgoRow
@@ -113,6 +115,30 @@ def read_text(path: Path) -> str:
         raise NotFound(f"no file {path}", hint="check the path; `tradeagent algo list` shows saved algos") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"{path} cannot be read as text: {error}", hint="give a .yml or .py file") from error
+
+
+def kind_of(found: StoredAlgo) -> str:
+    """saved, built_in, template or file."""
+    if found.version is not None:
+        return "saved"
+    if found.spec.text == catalogue.texts().get(found.name):
+        return "built_in" if found.name in catalogue.BUILT_INS else "template"
+    return "file"
+
+
+def summary(found: StoredAlgo, kind: str) -> dict[str, Any]:
+    """An algo in one row, as lists show it."""
+    spec = found.spec
+    return {
+        "name": found.name,
+        "kind": kind,
+        "version": found.version,
+        "hash": found.hash,
+        "market": spec.market or None,
+        "interval": interval_text(spec.interval_ms) if spec.interval_ms else None,
+        "direction": spec.direction.value,
+        "description": catalogue.description(spec.text),
+    }
 
 
 def names_of(ledger: Ledger) -> Iterable[str]:

@@ -1,6 +1,6 @@
 """`algo`: strategies written as YAML or Python, their versions, and what they say about stored bars."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ Algo = Annotated[str, typer.Argument(help="saved name, NAME@VERSION, built-in, o
 Market = Annotated[str | None, typer.Option("--market", "-m", help="market, like BTC; the algo's own when it names one")]
 Interval = Annotated[str | None, typer.Option("--interval", "-i", help="bar interval, like 5m; the algo's own when it names one")]
 Param = Annotated[list[str] | None, typer.Option("--param", "-p", help="a parameter of the algo, NAME=VALUE; repeat")]
+UnsafePython = Annotated[bool, typer.Option("--unsafe-python", help="let a Python algo run where this system cannot lock it up")]
 Venue = Annotated[str, typer.Option(help="venue of the stored bars")]
 
 
@@ -31,7 +32,7 @@ Venue = Annotated[str, typer.Option(help="venue of the stored bars")]
 def list_() -> None:
     """Every algo: saved ones with their newest version, then built-ins, which run by name, and templates, which are copied."""
     from tradeagent.algos import catalogue
-    from tradeagent.algos.store import built_in, find
+    from tradeagent.algos.store import built_in, find, summary
     from tradeagent.domain.errors import TradeAgentError
     from tradeagent.ledger import algos as saved
 
@@ -40,11 +41,11 @@ def list_() -> None:
     rows: list[dict[str, Any]] = []
     for name in names:
         try:
-            rows.append(_row(find(session().ledger, name), "saved"))
+            rows.append(summary(find(session().ledger, name), "saved"))
         except TradeAgentError as error:
             rows.append({"name": name, "kind": "saved", "version": None, "description": f"broken: {error.message}"})
-    rows += [_row(built_in(name), "built_in") for name in catalogue.BUILT_INS]
-    rows += [_row(built_in(name), "template") for name in catalogue.TEMPLATES]
+    rows += [summary(built_in(name), "built_in") for name in catalogue.BUILT_INS]
+    rows += [summary(built_in(name), "template") for name in catalogue.TEMPLATES]
     hint = "" if names else "\n\nnone saved yet: `tradeagent algo new NAME --template sma_cross`"
     columns = ["name", "kind", "version", "market", "interval", "direction", "description"]
     session().output.document(rows, table(rows, columns, right=("version",)) + hint)
@@ -56,13 +57,13 @@ def show(
 ) -> None:
     """One algo: where it is from, its parameters with their ranges, and its text."""
     from tradeagent.algos.params import params_of
-    from tradeagent.algos.store import find
+    from tradeagent.algos.store import find, kind_of, summary
     from tradeagent.cli.algo_text import param_row
 
     found = find(session().ledger, algo)
     spec = found.spec
     params = [] if spec.python else [param_row(name, str(value), spec.params.get(name)) for name, value in params_of(spec).items()]
-    data = {**_row(found, _kind(found)), "lineage": found.lineage, "hash": found.hash, "params": params, "text": spec.text}
+    data = {**summary(found, kind_of(found)), "lineage": found.lineage, "hash": found.hash, "params": params, "text": spec.text}
     if text:
         session().output.document(data, spec.text)
         return
@@ -83,7 +84,7 @@ def new(
     Example: tradeagent algo new my_cross --template sma_cross
     """
     from tradeagent.algos import catalogue
-    from tradeagent.algos.store import check_name, from_file, save
+    from tradeagent.algos.store import check_name, from_file, save, summary
     from tradeagent.domain.errors import InvalidInput
 
     session().workspace.require_writable()
@@ -102,7 +103,7 @@ def new(
         kept = save(session().ledger, name, written.spec.text, now_ms, note=note, kind=kind, lineage=written.lineage)
     text = f"saved {kept.name}@{kept.version}\nnext: tradeagent backtest run {kept.name} --market BTC --interval 5m"
     text += f"\nto change it: tradeagent algo show {kept.name} --text > {kept.name}.yml, edit, tradeagent algo new {kept.name} --from it"
-    session().output.document(_row(kept, "saved") | {"lineage": kept.lineage}, text)
+    session().output.document(summary(kept, "saved") | {"lineage": kept.lineage}, text)
 
 
 @app.command()
@@ -110,12 +111,12 @@ def validate(algo: Algo) -> None:
     """Check an algo: every error names line, field and fix. Exit 2 when it cannot run."""
     from tradeagent.algos.checks import warnings_of
     from tradeagent.algos.evaluate import warmup_of
-    from tradeagent.algos.store import find
+    from tradeagent.algos.store import find, kind_of, summary
 
     found = find(session().ledger, algo)
     spec = found.spec
     warnings = warnings_of(spec)
-    data = {"ok": True, **_row(found, _kind(found)), "warmup_bars": warmup_of(spec), "params": list(spec.params), "warnings": warnings}
+    data = {"ok": True, **summary(found, kind_of(found)), "warmup_bars": warmup_of(spec), "params": list(spec.params), "warnings": warnings}
     text = "\n".join([f"{found.name} is fine", *(f"warning: {line}" for line in warnings)])
     session().output.document(data, text)
 
@@ -150,24 +151,30 @@ def explore(
     to: Annotated[str | None, typer.Option("--to", help="last bar has closed by this time")] = None,
     param: Param = None,
     values: Annotated[Path | None, typer.Option("--values", help="also write bars and indicators, a .parquet file")] = None,
+    unsafe_python: UnsafePython = False,
     venue: Venue = "hyperliquid",
 ) -> None:
     """How often each condition of an algo is true on stored bars, near misses, and which condition stood in the way."""
     from tradeagent.algos.explore import explore as explored
     from tradeagent.algos.explore import write_values
+    from tradeagent.algos.store import kind_of, summary
     from tradeagent.cli.algo_text import explored as told_text
     from tradeagent.domain.clock import iso
     from tradeagent.research.backtest import require_enough
+    from tradeagent.research.result import unsafe_warnings
 
-    loaded = _loaded(algo, {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to}, param or [])
+    loaded = _loaded(
+        algo, {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to}, param or [], unsafe_python=unsafe_python
+    )
     bars, spec = loaded.evaluator.bars, loaded.spec
     require_enough(session().warehouse, loaded.setup, spec, bars)
-    head = _row(loaded.stored, _kind(loaded.stored)) | {"market": spec.market, "interval": loaded.data.interval}
+    head = summary(loaded.stored, kind_of(loaded.stored)) | {"market": spec.market, "interval": loaded.data.interval}
     head |= {"first": iso(int(bars.time[0])), "last": iso(int(bars.time[-1])), "fingerprint": loaded.data.fingerprint}
     told = explored(loaded.evaluator, spec)
     columns = write_values(values, loaded.evaluator, spec) if values else []
+    warnings = unsafe_warnings(loaded.evaluator)
     data = {**head, **told, "lookahead": loaded.lookahead, "values": {"file": str(values), "columns": columns} if values else None}
-    session().output.document(data, told_text(head, told, values))
+    session().output.document(data | {"warnings": warnings}, _noted(told_text(head, told, values), warnings))
 
 
 @app.command()
@@ -177,6 +184,7 @@ def probe(
     interval: Interval = None,
     param: Param = None,
     limits: Annotated[str, typer.Option(help="agent | algo | engine | manual | FILE: whose limits judge the entry")] = "algo",
+    unsafe_python: UnsafePython = False,
     venue: Venue = "hyperliquid",
 ) -> None:
     """What an algo says about the newest stored bar: direction, confidence, levels, reasons, and what the limits would say."""
@@ -184,9 +192,12 @@ def probe(
     from tradeagent.cli.algo_text import probed
     from tradeagent.research.backtest import terms_of
     from tradeagent.research.limits_impact import resolve
+    from tradeagent.research.result import unsafe_warnings
 
     allowed = resolve(limits)
-    loaded = _loaded(algo, {"venue": venue, "market": market, "interval": interval, "from": None, "to": None}, param or [])
+    loaded = _loaded(
+        algo, {"venue": venue, "market": market, "interval": interval, "from": None, "to": None}, param or [], unsafe_python=unsafe_python
+    )
     bars, spec = loaded.evaluator.bars, loaded.spec
     analysis = analyse(loaded.evaluator, spec)
     entry = None
@@ -196,8 +207,13 @@ def probe(
         entry = entry_now(loaded.evaluator, spec, loaded.instrument, analysis, terms_of(spec), allowed)
     age_s = (session().clock.now_ms() - int(bars.time[-1]) - bars.interval_ms) // 1000
     head = {"algo": loaded.stored.name, "version": loaded.stored.version, "market": spec.market, "interval": loaded.data.interval}
-    data = {**head, "age_s": age_s, **analysis.as_dict(), "limits_kind": limits, "order": entry}
-    session().output.document(data, probed(data))
+    warnings = unsafe_warnings(loaded.evaluator)
+    data = {**head, "age_s": age_s, **analysis.as_dict(), "limits_kind": limits, "order": entry, "warnings": warnings}
+    session().output.document(data, _noted(probed(data), warnings))
+
+
+def _noted(text: str, warnings: list[dict[str, Any]]) -> str:
+    return "\n".join([text, *(f"note: {warning['message']}" for warning in warnings)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +229,7 @@ class _OnBars:
     lookahead: dict[str, Any]
 
 
-def _loaded(algo: str, place: "dict[str, str | None]", params: list[str]) -> _OnBars:
+def _loaded(algo: str, place: "dict[str, str | None]", params: list[str], *, unsafe_python: bool) -> _OnBars:
     """Errors name the flag."""
     from tradeagent.algos.evaluate import Evaluator
     from tradeagent.algos.store import find
@@ -234,7 +250,7 @@ def _loaded(algo: str, place: "dict[str, str | None]", params: list[str]) -> _On
     require_usable_interval(current.warehouse, place["venue"] or "", market, interval_ms)
     setup = Setup(place["venue"] or "", market, interval_ms, from_ms, to_ms, params_text(params, stored.spec))
     known = current.instrument(setup.venue, market)
-    spec = spec_for(stored, setup)
+    spec = replace(spec_for(stored, setup), may_run_unlocked=unsafe_python or current.config.flag("sandbox.allow_unsafe"))
     bars, data = columns(current.warehouse, setup.key, from_ms, to_ms, known)
     if not len(bars):
         raise DataError(f"{setup.key.text}: no bar in that span", hint="tradeagent data list")
@@ -247,35 +263,8 @@ def _lookahead(spec: "AlgoSpec", bars: "Bars") -> dict[str, Any]:
         from tradeagent.algos.evaluate import python_params
         from tradeagent.algos.sandbox import require_no_lookahead
 
-        require_no_lookahead(spec.python, bars, python_params(spec))
+        require_no_lookahead(spec.python, bars, python_params(spec), allow_unsafe=spec.may_run_unlocked)
         return {"ok": True}
     from tradeagent.research.lookahead import check
 
     return check(bars, spec).as_dict()
-
-
-def _row(found: "StoredAlgo", kind: str) -> dict[str, Any]:
-    from tradeagent.algos.catalogue import description
-    from tradeagent.domain.bars import interval_text
-
-    spec = found.spec
-    return {
-        "name": found.name,
-        "kind": kind,
-        "version": found.version,
-        "hash": found.hash,
-        "market": spec.market or None,
-        "interval": interval_text(spec.interval_ms) if spec.interval_ms else None,
-        "direction": spec.direction.value,
-        "description": description(spec.text),
-    }
-
-
-def _kind(found: "StoredAlgo") -> str:
-    from tradeagent.algos import catalogue
-
-    if found.version is not None:
-        return "saved"
-    if found.spec.text == catalogue.texts().get(found.name):
-        return "built_in" if found.name in catalogue.BUILT_INS else "template"
-    return "file"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tradeagent.agents.folder import Agent, Known
+from tradeagent.agents.folder import Agent
 from tradeagent.agents.sessions import Session, create_session, experiment_id, reserve_experiment
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import SimulatedClock, iso
@@ -34,7 +34,7 @@ from tradeagent.runtime.ground import Ground, Place, end_of_failed_start, ledger
 from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, settled_agent, take_over
 from tradeagent.runtime.sources import feed_for
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
-from tradeagent.tools.registry import known_names
+from tradeagent.tools.known import BASE_INTERVALS, known_to_agents
 from tradeagent.turns.files import AgentFiles
 from tradeagent.turns.record import Baseline, Header
 from tradeagent.turns.tick import TickEngine, TickSetup
@@ -43,9 +43,6 @@ from tradeagent.workspace.latch import arm
 from tradeagent.workspace.transcript import Transcript
 
 __all__ = ["BASE_INTERVALS", "Place", "Run", "RunRequest", "Stage", "assembled", "known_to_agents", "turn_limits"]
-
-BASE_INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
-
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
@@ -89,17 +86,6 @@ class Run:
     playback: Playback
     baseline: Baseline
     mind: AgentMind
-
-
-def known_to_agents(config: Config) -> Known:
-    """What an agent.md may name in this workspace."""
-    return Known(
-        tools=known_names(),
-        offline_policies=POLICIES,
-        intervals=BASE_INTERVALS,
-        markets=frozenset(instruments_of(config)),
-        ceilings=config.section("ceilings", "paper"),
-    )
 
 
 @contextmanager

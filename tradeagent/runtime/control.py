@@ -12,7 +12,7 @@ from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.halts import clear_halt, close_market, flatten, reopen
 from tradeagent.execution.orders import proposal_dict
-from tradeagent.execution.protection import cancel_entries, cancel_order
+from tradeagent.execution.protection import cancel_entries, cancel_order, take_back_entries
 from tradeagent.execution.reading import tenant_of
 from tradeagent.execution.reconcile import reconcile
 from tradeagent.execution.repairs import naked
@@ -23,6 +23,7 @@ from tradeagent.ledger.store import Ledger
 from tradeagent.runtime.lease import is_held
 from tradeagent.runtime.proposals import proposal_in
 from tradeagent.runtime.status import live_state
+from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import owned_door
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.paths import Workspace
@@ -124,8 +125,11 @@ def _without_runner(desk: Desk, deployment: DeploymentRow, kind: CommandKind, pa
         elif kind is CommandKind.STOP:
             result["cancelled"] = _stopped(door.engine, deployment.id)
     ended = DeploymentState.STOPPED if state in (DeploymentState.INTERRUPTED, DeploymentState.HALTED) else state
+    values: dict[str, Any] = {"state": ended.value}
+    if kind in (CommandKind.STOP, CommandKind.FLATTEN):  # nobody starts it again
+        values |= {"stopped_because": StopReason.COMMAND.value, "ended_ms": deployment.ended_ms or desk.clock.now_ms()}
     with desk.ledger.transaction() as tx:
-        runs.update_deployment(tx, deployment.id, state=ended.value)
+        runs.update_deployment(tx, deployment.id, **values)
     return {"deployment": deployment.id, "command": kind.value, "state": CommandState.DONE.value, "deployment_state": ended.value, **result}
 
 
@@ -140,9 +144,10 @@ def execute_proposal(engine: ExecutionEngine, proposal: Proposal) -> Verdict:
     if proposal.order_id is not None:
         return cancel_order(engine, proposal.order_id, Actor.MANUAL)
     if proposal.whole_position:
-        if proposal.market not in engine.book.held_markets:
-            return Verdict(VerdictKind.NOOP, message=f"nothing is held in {proposal.market}")
-        return close_market(engine, proposal.market, Actor.MANUAL, ExitReason.MANUAL)
+        taken_back = take_back_entries(engine, proposal.market, Actor.MANUAL)
+        if proposal.market in engine.book.held_markets:
+            return close_market(engine, proposal.market, Actor.MANUAL, ExitReason.MANUAL)
+        return taken_back[-1] if taken_back else Verdict(VerdictKind.NOOP, message=f"nothing is held in {proposal.market}")
     return engine.submit_now(proposal, Actor.MANUAL)
 
 

@@ -13,10 +13,10 @@ from tradeagent.ledger.trading import NET, positions_of
 from tradeagent.ledger.wallets import REPLAY, WALL, RiskRow
 from tradeagent.market.feed import WarehouseFeed
 from tradeagent.market.replay import ReplaySource, parse_replay
+from tradeagent.market.stored_feed import finest
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime.control import Desk, execute_proposal, submit
 from tradeagent.runtime.lease import is_held
-from tradeagent.runtime.sources import finest
 from tradeagent.runtime.wallets import owned_door
 
 

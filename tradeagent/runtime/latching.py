@@ -9,7 +9,7 @@ from tradeagent.ledger.glance import glance
 from tradeagent.workspace import latch
 from tradeagent.workspace.paths import Workspace
 
-_NUMBERED = re.compile(r"(.+?)_e?\d+")
+_NUMBERED = re.compile(r"(.+?)_[ae]?\d+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@ from tradeagent.domain.money import plain
 from tradeagent.domain.names import Rule, RunMode
 from tradeagent.ledger import notes, trading
 from tradeagent.runtime.assembly import Run
+from tradeagent.runtime.ground import R, Runnable
 from tradeagent.runtime.runner import Tally
 from tradeagent.runtime.stops import StopReason
-from tradeagent.turns.record import TickState
+from tradeagent.turns.record import Baseline, TickRecord, TickState
 
 
-def run_report(run: Run, tally: Tally, why: StopReason) -> dict[str, Any]:
-    """The document of a run. `realised_pnl` is gross and `funding` positive = paid, so the parts add up to the change of equity."""
-    book, base, row, stage = run.door.engine.book, run.baseline, run.row, run.stage
+def run_report(run: Run, tally: Tally[TickRecord], why: StopReason) -> dict[str, Any]:
+    """The document of an agent's run."""
+    row, stage = run.row, run.stage
     with stage.ledger.reading() as tx:
         calls, tokens, cost = notes.usage_totals(tx, row.id)
-        trips = trading.count_round_trips(tx, row.id)
     blocked = tally.last if tally.last is not None and tally.last.state is TickState.BLOCKED else None
     return {
         "mode": row.mode,
@@ -35,15 +35,7 @@ def run_report(run: Run, tally: Tally, why: StopReason) -> dict[str, Any]:
         "proposals": tally.proposals,
         "executed": tally.executed,
         "rejected": dict(tally.rejected),
-        "round_trips": trips,
-        "equity_start": plain(base.equity),
-        "equity_end": plain(book.equity()),
-        "realised_pnl": plain(book.risk.realised - base.realised),
-        "unrealised_pnl": plain(book.unrealised()),
-        "fees": plain(book.risk.fees - base.fees),
-        "funding": plain(book.risk.funding - base.funding),
-        "flows": plain(book.risk.flows - base.flows),
-        "open_positions": len(book.held_markets),
+        **account_part(run, run.baseline),
         "model": {
             "id": row.model,
             "rule_based": row.model.startswith("offline/"),
@@ -56,7 +48,25 @@ def run_report(run: Run, tally: Tally, why: StopReason) -> dict[str, Any]:
     }
 
 
-def _failure(tally: Tally) -> dict[str, str] | None:
+def account_part(run: Runnable[R], base: Baseline) -> dict[str, Any]:
+    """What a run made. `realised_pnl` is gross and `funding` positive = paid, so the parts add up to the change of equity."""
+    book = run.door.engine.book
+    with run.stage.ledger.reading() as tx:
+        trips = trading.count_round_trips(tx, run.row.id)
+    return {
+        "round_trips": trips,
+        "equity_start": plain(base.equity),
+        "equity_end": plain(book.equity()),
+        "realised_pnl": plain(book.risk.realised - base.realised),
+        "unrealised_pnl": plain(book.unrealised()),
+        "fees": plain(book.risk.fees - base.fees),
+        "funding": plain(book.risk.funding - base.funding),
+        "flows": plain(book.risk.flows - base.flows),
+        "open_positions": len(book.held_markets),
+    }
+
+
+def _failure(tally: Tally[TickRecord]) -> dict[str, str] | None:
     """Why the newest tick came to nothing: the model's fault, or an error of the tick itself."""
     last = tally.last
     if tally.failures_in_row:
@@ -66,7 +76,7 @@ def _failure(tally: Tally) -> dict[str, str] | None:
     return None
 
 
-def _would_have(tally: Tally) -> list[dict[str, Any]]:
+def _would_have(tally: Tally[TickRecord]) -> list[dict[str, Any]]:
     """The orders that a dry run would have sent."""
     snapshot = tally.last.snapshot if tally.last is not None else None
     calls = [json.loads(call.result) for call in snapshot.tool_calls if Rule.DRY_RUN in call.verdict] if snapshot else []
@@ -79,7 +89,7 @@ def _files(run: Run) -> dict[str, str | None]:
     return {"journal": None, "snapshots": str(run.files.experiment_file) if run.files.experiment_file else None}
 
 
-def exit_code(run: Run, tally: Tally, why: StopReason) -> int:
+def exit_code(run: Runnable[R], tally: Tally[R], why: StopReason) -> int:
     """0, or 3 when the only tick of an experiment was blocked, 1 when it failed, 130 after Ctrl-C."""
     if why is StopReason.INTERRUPTED:
         return 130

@@ -7,9 +7,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
-from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.errors import Defect, RefusedError, TradeAgentError
 from tradeagent.domain.money import plain
@@ -31,13 +30,12 @@ from tradeagent.execution.halts import note_kill
 from tradeagent.execution.protection import cancel_entries
 from tradeagent.execution.reconcile import reconcile
 from tradeagent.ledger import events, notes, runs
-from tradeagent.runtime.assembly import Run
 from tradeagent.runtime.checks import keep_consistent
 from tradeagent.runtime.control import execute_row, failure
-from tradeagent.runtime.repair import write_session_status
-from tradeagent.runtime.schedule import NextMark, schedule_of
+from tradeagent.runtime.ground import R, Runnable
+from tradeagent.runtime.schedule import NextMark
 from tradeagent.runtime.stops import StopReason
-from tradeagent.turns.record import TickRecord, TickState
+from tradeagent.turns.record import TickState
 
 COMMAND_POLL_S = 0.05
 LOOK_EVERY_S = 1.0
@@ -46,7 +44,7 @@ PRUNE_EVERY = 50
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(Generic[R]):
     """What a run did, for its report."""
 
     ticks: int = 0
@@ -55,11 +53,11 @@ class Tally:
     proposals: int = 0
     executed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    last: TickRecord | None = None
+    last: R | None = None
     error: str = ""
     lateness_ms: list[int] = field(default_factory=list)
 
-    def count(self, record: TickRecord) -> None:
+    def count(self, record: R) -> None:
         """Add a tick that was recorded."""
         self.last = record
         self.failures_in_row = 0
@@ -71,18 +69,19 @@ class Tally:
                 self.rejected[rule or "venue"] += 1
 
 
-class Runner:
+class Runner(Generic[R]):
     """Drives one assembled run to its end. `on_tick` is told every record."""
 
-    def __init__(self, run: Run, on_tick: Callable[[TickRecord], None] | None = None) -> None:
+    def __init__(self, run: Runnable[R], on_tick: Callable[[R], None] | None = None) -> None:
         self._run = run
         self._stage = run.stage
+        self._mind = run.mind
         self._on_tick = on_tick
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._why: StopReason | None = None
         self._defect = ""
-        self.tally = Tally()
+        self.tally: Tally[R] = Tally(ticks=run.row.ticks)
 
     def interrupt(self) -> None:
         """Ctrl-C or SIGTERM: finish the tick that runs, then end."""
@@ -98,7 +97,7 @@ class Runner:
             if self._stage.request.mode is RunMode.LOOP:
                 await self._loop()
             else:
-                await self._one_tick(1, self._interval(), None)
+                await self._one_tick(self.tally.ticks + 1, None)
                 self._end(StopReason.ONE_TICK)
         finally:
             for task in beside:
@@ -125,26 +124,24 @@ class Runner:
         """Whether a person waits for this one tick."""
         return self._stage.request.mode is not RunMode.LOOP
 
-    def _interval(self) -> int:
-        return self._stage.agent.definition.interval_ms or parse_duration("1m")
-
     async def _loop(self) -> None:
-        clock, request = self._stage.clock, self._stage.request
-        first = clock.now_ms()
-        after: NextMark = schedule_of(self._stage.agent.definition, first)
-        most = request.max_ticks if request.max_ticks is not None else self._stage.agent.definition.max_ticks
+        first = self._mind.first_mark(self._stage.clock.now_ms())
+        after: NextMark = self._mind.marks(first)
+        asked = self._stage.request.max_ticks
+        most = asked if asked is not None else self._mind.max_ticks
         mark = first
         while not self._stop.is_set():
+            if self._is_past_the_end(mark):
+                self._end(StopReason.END_OF_DATA)
+                break
             await self._reach(mark)
             if self._stop.is_set():
                 break
-            await self._one_tick(self.tally.ticks + 1, self._interval(), after(mark))
+            await self._one_tick(self.tally.ticks + 1, after(mark))
             if most and self.tally.ticks >= most:
                 self._end(StopReason.MAX_TICKS)
                 break
             mark = self._next(mark, after)
-            if self._is_past_the_end(mark):
-                self._end(StopReason.END_OF_DATA)
 
     def _next(self, mark: int, after: NextMark) -> int:
         """The next mark that is still ahead; marks that a long tick overran are skipped, and said."""
@@ -177,6 +174,9 @@ class Runner:
             await self._wait(min(ahead / 1000, LOOK_EVERY_S))
             if mark - clock.now_ms() > LOOK_EVERY_S * 1000:
                 await self._look()
+        while not self._mind.is_ready(mark) and not self._stop.is_set():
+            await self._wait(LOOK_EVERY_S)
+            await self._look()
         self.tally.lateness_ms.append(max(0, clock.now_ms() - mark))
 
     async def _look(self) -> None:
@@ -193,12 +193,12 @@ class Runner:
         except TimeoutError:
             return
 
-    async def _one_tick(self, number: int, interval_ms: int, next_mark: int | None) -> None:
+    async def _one_tick(self, number: int, next_mark: int | None) -> None:
         """One tick with everything that may go wrong in it; a failed tick is recorded and the loop goes on."""
         self.tally.ticks = number
         try:
             await self._run.door.engine.alone(self._advance)
-            record = await self._run.ticks.tick(number, interval_ms, next_mark)
+            record = await self._mind.tick(number, self._mind.interval_ms, next_mark)
         except TradeAgentError as error:
             await self._failed(number, error.message)
             if self._is_experiment:
@@ -211,7 +211,7 @@ class Runner:
             return
         self.tally.count(record)
         if record.number % PRUNE_EVERY == 0:
-            await self._run.door.engine.alone(lambda: self._prune(record.number))
+            await self._run.door.engine.alone(lambda: self._mind.prune(record.number))
         if self._on_tick is not None:
             self._on_tick(record)
 
@@ -225,13 +225,6 @@ class Runner:
             step_all(self._run.door.engine)
             if self._stage.is_replay and self._run.door.engine.is_unresolved:
                 reconcile(self._run.door.engine, routine=True)
-
-    def _prune(self, number: int) -> None:
-        """Forget the file images of ticks whose snapshots are gone."""
-        keep = self._stage.place.config.whole("snapshots.keep")
-        if keep and number > keep:
-            with self._stage.ledger.transaction(durable=False) as tx:
-                runs.drop_old_records(tx, self._run.row.id, number - keep)
 
     async def _failed(self, number: int, message: str) -> None:
         """A tick that raised: an incident and a journal line; five in a row pause the deployment."""
@@ -248,9 +241,9 @@ class Runner:
             if paused:
                 values["state"] = DeploymentState.PAUSED.value
             runs.update_deployment(tx, row.id, **values)
-        self._run.files.note("error", now, f"tick {number} failed", message)
+        self._mind.note("error", now, f"tick {number} failed", message)
         if paused:
-            self._run.files.note("paused", now, f"{MAX_FAILURES} ticks in a row failed", "resume when the cause is gone")
+            self._mind.note("paused", now, f"{MAX_FAILURES} ticks in a row failed", "resume when the cause is gone")
 
     async def _keep_consistent(self) -> None:
         """Compare with the venue by the wall clock, whatever the tick is doing; a replay does it when an answer was lost."""
@@ -283,7 +276,7 @@ class Runner:
         if is_new or engine.news():
             note_kill(engine)
         if is_new:
-            self._run.files.note("halted", self._stage.clock.now_ms(), "killed by a person", "`tradeagent kill --clear` undoes it")
+            self._mind.note("halted", self._stage.clock.now_ms(), "killed by a person", "`tradeagent kill --clear` undoes it")
 
     async def _execute(self, row: dict[str, Any]) -> None:
         """Acknowledge, do, answer; on the wallet's own turn, so that nothing else of this run happens in between."""
@@ -301,7 +294,7 @@ class Runner:
 
     def _answer(self, row: dict[str, Any], result: dict[str, Any]) -> None:
         self._set_command(row, CommandState.DONE, done_ms=self._stage.place.clock.now_ms(), result=result)
-        self._run.files.note("command", self._stage.clock.now_ms(), f"{row['kind']} by a person", "; ".join(result.get("rebased", [])))
+        self._mind.note("command", self._stage.clock.now_ms(), f"{row['kind']} by a person", "; ".join(result.get("rebased", [])))
 
     def _change(self, kind: CommandKind) -> dict[str, Any]:
         """What a command changes in the run itself."""
@@ -367,10 +360,7 @@ class Runner:
         self._tell()
 
     def _tell(self) -> None:
-        """Copy the ledger's word on this run to its session folder, for people."""
-        if self._run.session is not None:
-            with self._stage.ledger.reading() as tx:
-                row = runs.get_deployment(tx, self._run.row.id)
-            if self.tally.last is not None and row.ended_ms is not None:
-                self._run.files.close(self.tally.last, row.state)
-            write_session_status(self._run.session, row, durable=not self._stage.is_replay)
+        """Show the ledger's word on this run to its mind."""
+        with self._stage.ledger.reading() as tx:
+            row = runs.get_deployment(tx, self._run.row.id)
+        self._mind.tell(row, self.tally.last)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 
 from tradeagent.agents.folder import Agent
-from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.instrument import Instrument
 from tradeagent.market.feed import WarehouseFeed
-from tradeagent.market.instruments import HYPERLIQUID
-from tradeagent.market.replay import ReplaySource, parse_replay
-from tradeagent.market.series import SeriesKey
+from tradeagent.market.replay import parse_replay
+from tradeagent.market.stored_feed import finest
 from tradeagent.market.warehouse import Warehouse
 
 
@@ -31,16 +29,3 @@ def feed_for(warehouse: Warehouse, agent: Agent, replay: str | None, instruments
             hint=f"add it: --replay {replay},{sources[0].venue}:{missing[0]}:{replay.rpartition(':')[2]}",
         )
     return WarehouseFeed(warehouse, sources, instruments)
-
-
-def finest(warehouse: Warehouse, market: str) -> ReplaySource:
-    """The imported bars of a market that reach furthest, the finest interval first; `hyperliquid:M:5m` when there are none."""
-    stored = [key for key in warehouse.series_keys() if key.market == market and not key.funding and key.venue == HYPERLIQUID]
-    key = min(stored, key=lambda found: _rank(found, warehouse), default=SeriesKey(HYPERLIQUID, market, parse_duration("5m")))
-    return ReplaySource(key.venue, key.market, key.interval_ms)
-
-
-def _rank(key: SeriesKey, warehouse: Warehouse) -> tuple[int, int]:
-    """Newest month first, then the finest interval."""
-    newest = max((path.stem for path in warehouse.files(key)), default="0000-00")
-    return -int(newest.replace("-", "")), key.interval_ms

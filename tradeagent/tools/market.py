@@ -5,13 +5,15 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tradeagent.domain.bars import interval_text, parse_duration
-from tradeagent.domain.clock import DAY_MS, iso
+from tradeagent.domain.clock import DAY_MS, HOUR_MS, iso
 from tradeagent.domain.errors import DataError
 from tradeagent.domain.money import plain
 from tradeagent.execution.opening import HYPERLIQUID
 from tradeagent.llm.contract import Tool, ToolResult
 from tradeagent.market.instruments import instrument, known_markets
+from tradeagent.market.stored_feed import StoredFeed
 from tradeagent.tools.context import ToolContext
+from tradeagent.tools.desk import DeskContext
 
 MAX_CANDLES = 500
 Market = Annotated[str, Field(min_length=1, max_length=40, description="market name, like BTC")]
@@ -43,9 +45,10 @@ class Funding(Arguments):
 
 
 async def search_markets(arguments: Search, context: ToolContext) -> ToolResult:
-    names = [name for name in known_markets() if arguments.query.upper() in name.upper()][:20]
-    found = [instrument(HYPERLIQUID, name) for name in names]
     served = context.feed.markets if context.feed is not None else ()
+    extra = context.catalogue if isinstance(context, DeskContext) else {}
+    names = [name for name in dict.fromkeys((*known_markets(), *extra)) if arguments.query.upper() in name.upper()][:20]
+    found = [instrument(HYPERLIQUID, name, extra) for name in names]
     rows = [{"market": m.symbol, "max_leverage": m.max_leverage, "size_step": f"{m.lot:f}", "has_bars": m.symbol in served} for m in found]
     return ToolResult({"markets": rows})
 
@@ -77,6 +80,7 @@ async def get_ticker(arguments: OneMarket, context: ToolContext) -> ToolResult:
             "low_24h_usdc": float(day.low.min()),
             "volume_24h_base": round(float(day.volume.sum()), 4),
             "as_of": iso(int(day.close_ms[-1])),
+            **_labelled(context, arguments.market),
         }
     )
 
@@ -92,16 +96,27 @@ async def get_candles(arguments: Candles, context: ToolContext) -> ToolResult:
         for ts, o, h, low, c, v in zip(bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume, strict=True)
     ]
     columns = ["open_time", "open", "high", "low", "close", "volume_base"]
-    return ToolResult({"market": arguments.market, "interval": interval_text(interval), "columns": columns, "rows": rows})
+    named = {"market": arguments.market, "interval": interval_text(interval), **_labelled(context, arguments.market)}
+    return ToolResult({**named, "columns": columns, "rows": rows})
 
 
 async def get_funding(arguments: Funding, context: ToolContext) -> ToolResult:
     if context.feed is None or arguments.market not in context.feed.markets:
         raise DataError(f"no funding of {arguments.market}", hint=_in_reach(context))
     now = context.clock.now_ms()
-    rows = context.feed.funding(arguments.market, now - arguments.hours * DAY_MS // 24, now)
+    span = arguments.hours * HOUR_MS
+    rows = context.feed.funding(arguments.market, now - span, now)
+    newest = context.feed.newest_close(arguments.market, now)
+    if not rows and newest is not None:  # the stored data ends earlier
+        rows = context.feed.funding(arguments.market, newest - span, newest)
     shown = [{"hour": iso(hour), "rate_pct_per_hour": rate / 1e8} for hour, rate in rows]
     return ToolResult({"market": arguments.market, "positive": "longs pay shorts", "rates": shown})
+
+
+def _labelled(context: ToolContext, market: str) -> dict[str, str]:
+    """Bars that are not of Hyperliquid say whose they are."""
+    venue = context.feed.venue_of(market) if isinstance(context.feed, StoredFeed) else HYPERLIQUID
+    return {} if venue == HYPERLIQUID else {"bars_of": venue}
 
 
 def _in_reach(context: ToolContext) -> str:

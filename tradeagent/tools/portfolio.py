@@ -1,5 +1,6 @@
 """Tools of family portfolio: the agent's own account, positions, trades and model spend."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from tradeagent.execution.caps import shown
 from tradeagent.execution.exposure import free_margin
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger import notes, trading
+from tradeagent.ledger.trading import OrderRow, PositionRow
 from tradeagent.llm.contract import Tool, ToolResult
 from tradeagent.tools.context import AgentContext
 from tradeagent.tools.market import Arguments
@@ -29,7 +31,8 @@ def _state(context: AgentContext) -> RiskState:
         return context.engine.state(tx, Actor.AGENT)
 
 
-def _account(state: RiskState) -> dict[str, Any]:
+def account_figures(state: RiskState) -> dict[str, Any]:
+    """Equity, margin, the day and drawdown of one wallet, USDC and percent."""
     return {
         "equity_usdc": plain(state.equity),
         "cash_usdc": plain(state.risk.cash),
@@ -41,54 +44,56 @@ def _account(state: RiskState) -> dict[str, Any]:
 
 
 async def get_account_overview(_arguments: Nothing, context: AgentContext) -> ToolResult:
-    return ToolResult(_account(_state(context)))
+    return ToolResult(account_figures(_state(context)))
 
 
 async def get_portfolio(_arguments: Nothing, context: AgentContext) -> ToolResult:
     state = _state(context)
-    positions = []
-    for market in context.markets:
-        row = state.row(market, state.scope.controller_id)
-        if row is None or not row.size:
-            continue
-        liquidation = state.account.liquidation_price(market)
-        mark = state.mark(market)
-        positions.append(
-            {
-                "market": market,
-                "size_base": plain(row.size),
-                "entry_usdc": shown(row.cost / row.size),
-                "mark_usdc": None if mark is None else plain(mark),
-                "unrealised_usdc": None if mark is None else plain(row.size * mark - row.cost),
-                "stops": [plain(trigger) for trigger, _ in state.stops(market)],
-                "liquidation_usdc": shown(liquidation) if liquidation else "unreachable",
-            }
-        )
-    own = [o for o in state.orders if o.controller_id == state.scope.controller_id]
-    orders = [
-        {"order_id": str(o.oid), "market": o.market, "side": o.side, "type": o.type, "leg": o.leg, "size_base": plain(o.size)} for o in own
-    ]
-    return ToolResult({"account": _account(state), "positions": positions, "open_orders": orders})
+    held = [row for market in context.markets if (row := state.row(market, state.scope.controller_id)) is not None and row.size]
+    positions = [position_row(state, row) for row in held]
+    orders = [order_row(order) for order in state.orders if order.controller_id == state.scope.controller_id]
+    return ToolResult({"account": account_figures(state), "positions": positions, "open_orders": orders})
+
+
+def position_row(state: RiskState, row: PositionRow) -> dict[str, Any]:
+    """What one controller holds in a market."""
+    liquidation, mark = state.account.liquidation_price(row.market), state.mark(row.market)
+    return {
+        "market": row.market,
+        "size_base": plain(row.size),
+        "entry_usdc": shown(row.cost / row.size),
+        "mark_usdc": None if mark is None else plain(mark),
+        "unrealised_usdc": None if mark is None else plain(row.size * mark - row.cost),
+        "stops": [plain(trigger) for trigger, _ in state.stops(row.market)],
+        "liquidation_usdc": shown(liquidation) if liquidation else "unreachable",
+    }
+
+
+def order_row(order: OrderRow) -> dict[str, Any]:
+    """A live order."""
+    named = {"order_id": str(order.oid), "market": order.market, "side": order.side, "type": order.type, "leg": order.leg}
+    return {**named, "size_base": plain(order.size)}
 
 
 async def get_round_trips(arguments: Recent, context: AgentContext) -> ToolResult:
     with context.ledger.reading() as tx:
         trips = trading.round_trips_of(tx, deployment=context.deployment, limit=arguments.count)
-    rows = [
-        {
-            "market": t["market"],
-            "direction": t["direction"],
-            "opened": iso(t["opened_ms"]),
-            "closed": iso(t["closed_ms"]),
-            "entry_usdc": shown(t["entry_price"]),
-            "exit_usdc": shown(t["exit_price"]),
-            "net_pnl_usdc": plain(t["pnl"]),
-            "r": None if t["r_multiple"] is None else f"{t['r_multiple']:.2f}",
-            "exit_reason": t["exit_reason"],
-        }
-        for t in trips
-    ]
-    return ToolResult({"round_trips": rows})
+    return ToolResult({"round_trips": [trip_row(trip) for trip in trips]})
+
+
+def trip_row(trip: Mapping[str, Any]) -> dict[str, Any]:
+    """A closed trade, flat to flat."""
+    return {
+        "market": trip["market"],
+        "direction": trip["direction"],
+        "opened": iso(trip["opened_ms"]),
+        "closed": iso(trip["closed_ms"]),
+        "entry_usdc": shown(trip["entry_price"]),
+        "exit_usdc": shown(trip["exit_price"]),
+        "net_pnl_usdc": plain(trip["pnl"]),
+        "r": None if trip["r_multiple"] is None else f"{trip['r_multiple']:.2f}",
+        "exit_reason": trip["exit_reason"],
+    }
 
 
 async def get_usage(_arguments: Nothing, context: AgentContext) -> ToolResult:

@@ -1,0 +1,166 @@
+"""What every run stands on, an agent's or an algo's: workspace, wallet, feed, clock and ledger, and how it starts on them."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from tradeagent.domain.clock import Clock, SimulatedClock
+from tradeagent.domain.names import DeploymentState, ReconcilePhase, RunMode
+from tradeagent.execution.opening import Door
+from tradeagent.execution.playback import Playback
+from tradeagent.execution.recover import recover
+from tradeagent.ledger import runs
+from tradeagent.ledger.runs import DeploymentRow
+from tradeagent.ledger.store import Ledger, open_ledger
+from tradeagent.ledger.wallets import REPLAY, WALL, WalletRow
+from tradeagent.market.feed import WarehouseFeed
+from tradeagent.runtime.schedule import NextMark
+from tradeagent.runtime.stops import StopReason
+from tradeagent.turns.record import TickState
+from tradeagent.workspace.config import Config
+from tradeagent.workspace.paths import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The workspace a run happens in."""
+
+    workspace: Workspace
+    config: Config
+    ledger: Ledger
+    clock: Clock
+
+
+class Pace(Protocol):
+    """How a run was asked to go. Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest stored bars."""
+
+    @property
+    def mode(self) -> RunMode: ...
+    @property
+    def replay(self) -> str | None: ...
+    @property
+    def to_ms(self) -> int | None: ...
+    @property
+    def speed(self) -> Decimal: ...
+    @property
+    def max_ticks(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The place, the wallet, the feed, the clock that the run lives by, the instant of its first tick, and its ledger connection."""
+
+    place: Place
+    request: Pace
+    wallet: WalletRow
+    feed: WarehouseFeed
+    clock: Clock
+    start_ms: int
+    ledger: Ledger
+
+    @property
+    def is_replay(self) -> bool:
+        return self.request.replay is not None
+
+    @property
+    def is_dry(self) -> bool:
+        return self.request.mode is RunMode.DRY_RUN
+
+
+class Record(Protocol):
+    """What a tick came to, as a runner counts it; `verdicts` are (verdict, rule)."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> TickState: ...
+    @property
+    def verdicts(self) -> tuple[tuple[str, str | None], ...]: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Mind(Protocol[R]):
+    """What a runner asks at each mark, and tells what happened in between: an agent's tick, or a step of an algo."""
+
+    @property
+    def interval_ms(self) -> int: ...
+
+    @property
+    def max_ticks(self) -> int:
+        """Ticks after which it has done its work; 0 = no end."""
+
+    def first_mark(self, now_ms: int) -> int: ...
+
+    def marks(self, first_ms: int) -> NextMark: ...
+
+    def is_ready(self, mark_ms: int) -> bool:
+        """Whether a mark that has come can be ticked at; asked of runs by the wall clock."""
+
+    async def tick(self, number: int, interval_ms: int, next_ms: int | None) -> R: ...
+
+    def prune(self, number: int) -> None:
+        """Forget what only recent ticks need."""
+
+    def note(self, mark: str, now_ms: int, text: str, reason: str = "") -> None:
+        """Something happened between ticks."""
+
+    def tell(self, row: DeploymentRow, last: R | None) -> None:
+        """The ledger's word on the run has changed."""
+
+
+class Runnable(Protocol[R]):
+    """An assembled run, whoever decides in it."""
+
+    @property
+    def stage(self) -> Ground: ...
+    @property
+    def row(self) -> DeploymentRow: ...
+    @property
+    def door(self) -> Door: ...
+    @property
+    def playback(self) -> Playback: ...
+    @property
+    def mind(self) -> Mind[R]: ...
+
+
+def ledger_for(place: Place, replay: str | None, stack: ExitStack) -> Ledger:
+    """A replay writes the workspace ledger on its own connection without waiting for the disk."""
+    if replay is None:
+        return place.ledger
+    ledger = open_ledger(place.workspace.ledger_file, durable=False)
+    stack.callback(ledger.close)
+    return ledger
+
+
+def started(ground: Ground, door: Door) -> Playback:
+    """Compare ledger and venue, then show the door the market as of now."""
+    move = ground.clock.advance_to if isinstance(ground.clock, SimulatedClock) else _stand_still
+    playback = Playback(door.engine, door.paper, ground.feed, move)
+    if ground.is_dry:
+        door.engine.phase = ReconcilePhase.CONSISTENT
+        playback.look(ground.clock.now_ms())
+        return playback
+    recover(door.engine)
+    playback.start(ground.clock.now_ms(), REPLAY if ground.is_replay else WALL)
+    if isinstance(ground.clock, SimulatedClock):
+        playback.advance(ground.start_ms)
+        ground.clock.advance_to(ground.start_ms)
+    return playback
+
+
+def _stand_still(_now_ms: int) -> None:
+    """The wall clock moves by itself."""
+
+
+def end_of_failed_start(ledger: Ledger, deployment: str) -> None:
+    """A run that ended without its runner saying why did not start: its row must not claim to run."""
+    with ledger.transaction(durable=False) as tx:
+        row = runs.find_deployment(tx, deployment)
+        if row is not None and row.state in _STARTING and row.ended_ms is None:
+            runs.update_deployment(tx, deployment, state=DeploymentState.ERROR.value, stopped_because=StopReason.FAILED.value)
+
+
+_STARTING = (DeploymentState.PROVISIONING.value, DeploymentState.RUNNING.value)

@@ -1,0 +1,55 @@
+"""`find_tools`: the long tail. A turn at the desk shows few tools; this one adds a family of them to the conversation."""
+
+from pydantic import Field
+
+from tradeagent.llm.contract import Tool, ToolResult
+from tradeagent.tools.desk import DeskContext
+from tradeagent.tools.market import Arguments
+
+
+class FindTools(Arguments):
+    query: str = Field(max_length=100, description="a family's name, or words of what you want to do")
+
+
+async def find_tools(arguments: FindTools, context: DeskContext) -> ToolResult:
+    from tradeagent.tools.registry import DESK, DESK_FAMILIES  # the registry lists this tool
+
+    families = {family: ", ".join(names) for family, names in DESK_FAMILIES.items()}
+    words = arguments.query.lower().replace("_", " ").split()
+    family = _best(words, {name: [DESK[each] for each in names] for name, names in DESK_FAMILIES.items()})
+    if family is None:
+        hint = f"name one of the families: {', '.join(families)}"
+        return ToolResult.error("not_found", f"query: no tool is about {arguments.query!r}", hint)
+    if family in context.loaded:
+        context.loaded.remove(family)
+    context.loaded.append(family)
+    tools = [{"tool": name, "does": DESK[name].description} for name in DESK_FAMILIES[family]]
+    return ToolResult(
+        {"loaded": family, "tools": tools, "other_families": {key: value for key, value in families.items() if key != family}}
+    )
+
+
+def _best(words: list[str], families: dict[str, list[Tool]]) -> str | None:
+    """The family whose name is a word, else the one of the tool that holds most words; None when no tool holds any."""
+    named = next((family for family in families if family in words), None)
+    if named is not None:
+        return named
+    scored = [
+        (sum((3 if word in tool.name else 1) for word in words if word in tool.name or word in tool.description.lower()), family)
+        for family, tools in families.items()
+        for tool in tools
+    ]
+    score, family = max(scored, key=lambda found: found[0], default=(0, ""))
+    return family if score else None
+
+
+FIND_TOOLS = (
+    Tool(
+        "find_tools",
+        "Add a family of tools to this conversation; say a family or what you want to do.",
+        FindTools,
+        "tools",
+        "read",
+        find_tools,
+    ),
+)
