@@ -5,14 +5,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hands import fills_at_most
 from world import AGENT, NOON, STEP, WALLET, World, proposal
 
 from tradeagent.brokers.protocol import Activity, CashFlow
 from tradeagent.domain.clock import DAY_MS, HOUR_MS
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import VenueError
-from tradeagent.domain.names import Actor, ExitReason, IntentKind, IntentState, Rule, VerdictKind
+from tradeagent.domain.names import Actor, ExecutorType, ExitReason, IntentKind, IntentState, Rule, VerdictKind
 from tradeagent.domain.order import OrderReport, OrderRequest
+from tradeagent.execution.executors.admission import Order, create_now
+from tradeagent.execution.executors.specs import parse_spec
+from tradeagent.execution.exposure import free_margin, open_risk
 from tradeagent.ledger import events, notes, runs, trading
 
 D = Decimal
@@ -65,6 +69,22 @@ def test_a_shapeless_proposal_is_refused_with_words(name: str, new_world: NewWor
     assert verdict.rule is Rule.SHAPE
     assert verdict.rejection is not None and verdict.rejection.message
     assert verdict.checks[0].rule is Rule.SHAPE and not verdict.checks[0].ok
+
+
+@pytest.mark.parametrize(
+    ("side", "stated"),
+    [
+        ("buy", {"type": "limit", "price": "0.0004"}),
+        ("sell", {"type": "take_profit_market", "trigger": "0.0004", "reduce_only": True}),
+    ],
+)
+def test_a_price_that_rounds_to_nothing_is_none(side: str, stated: dict[str, Any], new_world: NewWorld) -> None:
+    world = new_world()
+    if "reduce_only" in stated:
+        world.submit(size=1)
+    verdict = world.submit(side, size=100_000, **stated)
+    assert verdict.rule is Rule.SHAPE and verdict.rejection is not None
+    assert verdict.rejection.message.endswith("rounds to 0.000, which is not a price")
 
 
 def test_exactly_ten_usdc_is_enough(new_world: NewWorld) -> None:
@@ -277,6 +297,21 @@ def test_a_persons_limits_and_an_agents_limits_count_one_wallet(new_world: NewWo
     assert world.manual(size=10).kind is EXECUTED
 
 
+def test_the_size_of_a_deployment_is_its_own_with_its_executors_and_nobody_elses(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_position_size_quote": 500, "max_single_order_quote": None})
+    world.manual(size=9)
+    world.manual(market="ETH", size=4)
+    assert world.submit(size=2).kind is EXECUTED, "what a person holds is not the agent's"
+    order = Order(
+        ExecutorType.ORDER, parse_spec(ExecutorType.ORDER, {"market": "ETH", "side": "buy", "amount": "2", "strategy": "market"}), ""
+    )
+    assert create_now(world.engine, order, Actor.AGENT)[1] is not None
+    refused = world.submit(size="2.001")
+    assert refused.rejection is not None
+    assert (refused.rule, refused.rejection.value, refused.rejection.max_ok) == (Rule.POSITION_CAP, "500.1", "2")
+    assert world.submit(size=2).kind is EXECUTED, "equal passes"
+
+
 def test_resting_entries_of_both_sides_count_at_their_worst(new_world: NewWorld) -> None:
     world = new_world(limits={"max_position_pct": 20, "max_single_order_quote": 2000})
     assert world.submit(size="19.8", type="limit", price=99).kind is EXECUTED
@@ -286,12 +321,105 @@ def test_resting_entries_of_both_sides_count_at_their_worst(new_world: NewWorld)
     assert refused.rule is Rule.POSITION_CAP and refused.rejection is not None and refused.rejection.max_ok == "0.801"
 
 
+def test_an_entry_counts_once_in_its_market_however_many_fills_it_takes(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_positions_per_market": 2})
+    fills_at_most(world, 2)
+    assert world.submit(size=4, type="limit", price=99).kind is EXECUTED
+    world.play(BTC=("100", "100", "98", "99"))
+    fills_at_most(world, 2)
+    world.play(BTC=("99", "99", "98", "99"))
+    fills_at_most(world, None)
+    assert (world.held(), len(world.fills())) == (4, 2)
+    assert world.submit(size=1).kind is EXECUTED, "the second"
+    world.play()
+    refused = world.submit(size=1)
+    assert refused.rejection is not None
+    assert (refused.rule, refused.rejection.limit_key) == (Rule.OPEN_POSITIONS, "max_positions_per_market")
+    assert world.close().kind is EXECUTED
+    world.play()
+    assert world.submit(size=1).kind is EXECUTED, "a flat market begins anew"
+
+
+def test_entries_that_rest_take_their_margin_from_what_is_free(new_world: NewWorld) -> None:
+    world = new_world(cash=1_000, limits={"max_leverage": 10})
+    assert free_margin(world.state()) == 1_000
+    assert world.submit(size=20, type="limit", price=90).kind is EXECUTED
+    assert world.submit("sell", "ETH", size=10, type="limit", price=55).kind is EXECUTED
+    assert free_margin(world.state()) == 1_000 - 20 * 90 / D(10) - 10 * 55 / D(10)
+
+
 def test_many_orders_just_under_the_single_cap_stop_at_the_position_cap(new_world: NewWorld) -> None:
     world = new_world(default_limits=True, limits={"max_positions_per_market": 20, "max_market_risk_pct": 100, "max_daily_trades": 100})
     accepted = 0
     for _ in range(20):
         accepted += world.submit(size="0.99", stop=99).kind is EXECUTED
     assert accepted == 5 and world.held() * 100 <= 500
+
+
+@pytest.mark.parametrize(("side", "sign"), [("buy", 1), ("sell", -1)])
+def test_open_risk_is_what_is_lost_at_the_stops_and_all_of_what_has_none(side: str, sign: int, new_world: NewWorld) -> None:
+    world = new_world(cash=2_000)
+    assert world.submit(side, size=10, leverage=10).kind is EXECUTED
+    assert open_risk(world.state(), "BTC") == 1_000, "nothing stops it"
+    other = "sell" if sign > 0 else "buy"
+    world.submit(other, size=4, type="stop_market", trigger=100 - 5 * sign, reduce_only=True)
+    assert open_risk(world.state(), "BTC") == 4 * 5 + 600
+    world.submit(other, size=3, type="stop_market", trigger=100 - 2 * sign, reduce_only=True)
+    assert open_risk(world.state(), "BTC") == 4 * 5 + 3 * 2 + 300
+    world.play(BTC=100 + 3 * sign)
+    assert open_risk(world.state(), "BTC") == 4 * 5 + 3 * 2 + 3 * (100 + 3 * sign), "the bare part at the mark"
+    world.submit(other, size=3, type="stop_market", trigger=100 + sign, reduce_only=True)
+    assert open_risk(world.state(), "BTC") == 4 * 5 + 3 * 2, "a stop past the entry risks nothing"
+    assert open_risk(world.state(), "ETH") == 0
+    poor = new_world(cash=100)
+    poor.submit(side, size=10, leverage=20)
+    assert open_risk(poor.state(), "BTC") == 100, "no more than there is"
+
+
+def test_the_feed_tells_how_a_position_opens_changes_and_closes(new_world: NewWorld) -> None:
+    world = new_world()
+    for side, size in (("buy", 2), ("buy", 1), ("sell", 2), ("sell", 1)):
+        assert world.submit(side, size=size, reduce_only=side == "sell").kind is EXECUTED
+    with world.ledger.reading() as tx:
+        kinds = ["position.opened", "position.changed", "position.closed"]
+        found = events.read(tx, wallet=WALLET, kinds=kinds, limit=100)
+    assert [(event["kind"], event["data"]["size"]) for event in found] == [
+        ("position.opened", "2"),
+        ("position.changed", "3"),
+        ("position.changed", "1"),
+        ("position.closed", "0"),
+    ]
+    assert {(event["subject"], event["deployment"], event["data"]["price"]) for event in found} == {("BTC", AGENT, "100")}
+
+
+def test_the_feed_tells_a_refusal_with_the_rule_its_limit_and_what_would_pass(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_single_order_quote": 100})
+    verdict = world.submit(size=2)
+    with world.ledger.reading() as tx:
+        [event] = events.read(tx, wallet=WALLET, kinds=["proposal.rejected"], limit=100)
+    assert event["subject"] == verdict.intent_id and (event["actor"], event["deployment"]) == ("agent", AGENT)
+    told = {key: event["data"][key] for key in ("market", "side", "rule", "limit_key", "limit", "value", "max_ok")}
+    assert told == {
+        "market": "BTC",
+        "side": "buy",
+        "rule": "SINGLE_ORDER",
+        "limit_key": "max_single_order_quote",
+        "limit": "100",
+        "value": "200",
+        "max_ok": "1",
+    }
+
+
+@pytest.mark.parametrize(("stop", "warns"), [("99.742", False), ("99.743", True), ("98", False), ("100.25", True), ("100.26", False)])
+def test_a_stop_nearer_than_twice_the_round_trip_cost_is_warned_about(stop: str, warns: bool, new_world: NewWorld) -> None:
+    """2 × (0.045 % + 0.0195 %) of 100 is 0.129; twice that 0.258."""
+    world = new_world(dry_run=True, fees=FeeSchedule(D("0.00045"), D(0)), slippage_bps=D("1.95"))
+    order = world.submit("buy" if D(stop) < 100 else "sell", size=1, stop=stop).order or {}
+    words = f"stop distance {abs(100 - D(stop))} is under 2 × the round-trip cost 0.129"
+    assert order["warnings"] == ([words] if warns else [])
+    strict = new_world(dry_run=True, fees=FeeSchedule(D("0.00045"), D(0)), slippage_bps=D("1.95"), limits={"min_stop_to_cost": 2})
+    judged = strict.submit("buy" if D(stop) < 100 else "sell", size=1, stop=stop)
+    assert judged.rule is (Rule.PROTECTION if warns else Rule.DRY_RUN), "where the limit is on, it is a rule"
 
 
 def test_a_waiting_entrys_stop_does_not_cover_what_is_held_without_one(new_world: NewWorld) -> None:
@@ -474,6 +602,7 @@ def test_funding_is_paid_at_the_hour_and_split_by_inventory(new_world: NewWorld)
     world.manual(size=1)
     world.play_many(13)
     assert world.engine.book.risk.funding == D("0.004") and world.equity == D(10_000) - D("0.004")
+    assert world.engine.book.net("BTC").funding == D("0.004"), "what the open position has paid so far"
     world.close()
     world.close(actor=Actor.MANUAL)
     assert {t["controller_id"]: t["funding"] for t in world.trips()} == {AGENT: D("0.003"), "manual": D("0.001")}

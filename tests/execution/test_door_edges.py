@@ -344,6 +344,16 @@ def test_a_part_too_small_for_an_order_without_any_stop_to_join_is_left(new_worl
 # --- the kill's own half ----------------------------------------------------------------------------------------------------
 
 
+class Fast(SimulatedClock):
+    """Simulated time in which sleeping passes."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance_to(self.now_ms() + round(seconds * 1000))
+
+    def monotonic(self) -> float:
+        return self.now_ms() / 1000
+
+
 async def test_a_kill_of_an_account_that_nobody_made_has_nothing_to_do(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     config = load_config(workspace.config_file, {})
@@ -379,12 +389,23 @@ async def test_a_kill_goes_on_past_an_order_that_is_gone_and_a_venue_that_is_sil
         world.paper.cancel(cloid)
         raise RefusedError("Order was never placed, already canceled, or filled.", code="venue_rejected")
 
-    class Fast(SimulatedClock):
-        async def sleep(self, seconds: float) -> None:
-            self.advance_to(self.now_ms() + round(seconds * 1000))
-
     wiped = await wipe(Broken(world.paper, account=account, cancel=cancel), KillPolicy.FLATTEN_ALL, Fast(world.now))
     assert (wiped.flat, wiped.cancelled, [(one.market, one.size) for one in wiped.closed]) == (True, 0, [("BTC", D(1))])
+
+
+async def test_one_order_that_the_venue_will_not_cancel_does_not_keep_a_kill_from_the_others(new_world: NewWorld) -> None:
+    world = new_world()
+    for price in (80, 85, 90):
+        world.submit(size=1, type="limit", price=price)
+    stuck = min(order.cloid for order in world.orders())
+
+    def cancel(cloid: str) -> OrderReport:
+        if cloid == stuck:
+            raise RefusedError("not today", code="venue_rejected")
+        return world.paper.cancel(cloid)
+
+    wiped = await wipe(Broken(world.paper, cancel=cancel), KillPolicy.CANCEL_ONLY, Fast(world.now))
+    assert (world.paper.account().open_cloids, wiped.cancelled) == ({stuck}, 2)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------------

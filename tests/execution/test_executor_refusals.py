@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hands import at_venue, fills_at_most
+from pydantic import ValidationError
 from test_executors import BARRIERS, ask, end, reserved, row_of, start
 from world import AGENT, STEP, World, deployment_row
 
@@ -18,7 +19,7 @@ from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.executors.admission import Order, create
 from tradeagent.execution.executors.desk import adopt, end_all, figures_of, step_all, stop
 from tradeagent.execution.executors.records import figures, terms_for
-from tradeagent.execution.executors.specs import parse_spec
+from tradeagent.execution.executors.specs import GridSpec, TwapSpec, parse_spec
 from tradeagent.execution.executors.work import ENTRY_PAUSE_MS, Work
 from tradeagent.execution.protection import cancel_order
 from tradeagent.execution.reading import limits_out
@@ -424,6 +425,52 @@ def test_a_time_limit_is_a_leap_year_at_most() -> None:
     assert parse_spec(ExecutorType.POSITION, fields(31_622_400))
     with pytest.raises(InvalidInput, match="time_limit_s"):
         parse_spec(ExecutorType.POSITION, fields(31_622_401))
+
+
+POSITION = {"market": "BTC", "side": "buy", "amount": "1", "barriers": {"stop_loss": "0.02"}}
+GRID = {"market": "BTC", "side": "buy", **ENTERING["grid"]}
+TWAP = {"market": "BTC", "side": "buy", "total_amount_quote": "100", "duration_s": 90_000, "interval_s": 300}
+DCA = {"market": "BTC", "side": "buy"}
+
+
+def rungs(count: int) -> dict[str, Any]:
+    return {**DCA, "prices": [str(100 - n) for n in range(count)], "amounts_quote": ["50"] * count}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits", "beyond", "word"),
+    [
+        ("position", {**POSITION, "amount": "9" * 30}, {**POSITION, "amount": "9" * 31}, "amount"),
+        ("position", {**POSITION, "amount": "1e-9"}, {**POSITION, "amount": "0"}, "amount"),
+        ("position", POSITION, {**POSITION, "amount": "Infinity"}, "amount"),
+        ("position", {**POSITION, "market": "M" * 40}, {**POSITION, "market": "M" * 41}, "market"),
+        ("position", {**POSITION, "market": "M"}, {**POSITION, "market": ""}, "market"),
+        ("position", POSITION, {**POSITION, "surprise": 1}, "surprise"),
+        ("grid", {**GRID, "take_profit": "0.9999"}, {**GRID, "take_profit": "1"}, "take_profit"),
+        ("grid", {**GRID, "take_profit": "0.0001"}, {**GRID, "take_profit": "0"}, "take_profit"),
+        ("grid", {**GRID, "take_profit": "0." + "1" * 20}, {**GRID, "take_profit": "0." + "1" * 21}, "take_profit"),
+        ("grid", {**GRID, "max_open_orders": 50}, {**GRID, "max_open_orders": 51}, "max_open_orders"),
+        ("grid", {**GRID, "max_open_orders": 1}, {**GRID, "max_open_orders": 0}, "max_open_orders"),
+        ("twap", {**TWAP, "interval_s": 86_400}, {**TWAP, "interval_s": 86_401}, "interval_s"),
+        ("twap", {**TWAP, "interval_s": 30}, {**TWAP, "interval_s": 29}, "interval_s"),
+        ("twap", {**TWAP, "duration_s": 300}, {**TWAP, "duration_s": 299}, "interval_s"),
+        ("dca", rungs(20), rungs(21), "20"),
+    ],
+)
+def test_the_smallest_step_beyond_a_bound_of_a_field_is_refused(kind: str, fits: dict[str, Any], beyond: dict[str, Any], word: str) -> None:
+    made = parse_spec(ExecutorType(kind), fits)
+    with pytest.raises(InvalidInput) as caught:
+        parse_spec(ExecutorType(kind), beyond)
+    assert word in f"{caught.value.message} {caught.value.hint} {caught.value.details}"
+    with pytest.raises(ValidationError):
+        made.market = "ETH"  # type: ignore[misc]  # a specification is a value
+
+
+def test_what_a_grid_leaves_open_has_the_documented_values() -> None:
+    made = parse_spec(ExecutorType.GRID, GRID)
+    assert isinstance(made, GridSpec)
+    assert (made.min_spread, made.min_order_quote, made.max_open_orders) == (D("0.0005"), 12, 5)
+    assert not TwapSpec.model_validate(TWAP).reduce_only
 
 
 def test_an_executor_that_only_closes_is_made_when_no_other_may_be(new_world: NewWorld) -> None:

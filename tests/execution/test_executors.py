@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from world import AGENT, WALLET, World
+from world import AGENT, NOON, WALLET, World
 
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import InvalidInput, NotFound, RefusedError, VenueError
@@ -102,6 +102,20 @@ def test_an_entry_that_waits_is_cancelled_at_the_time_limit(new_world: NewWorld)
     world.play()
     assert end(world, made) == ("terminated", "time_limit")
     assert world.orders() == [] and row_of(world, made).volume_quote == 0
+
+
+@pytest.mark.parametrize("kind", ["position", "dca"])
+def test_an_entry_that_waits_is_left_until_its_time_is_over_to_the_last_millisecond(new_world: NewWorld, kind: str) -> None:
+    world = new_world()
+    if kind == "position":
+        made = start(world, "position", amount="1", entry_price="95", barriers={**BARRIERS, "time_limit_s": 200})
+    else:
+        made = dca(world, time_limit_s=200)
+    for after, status in ((1_000, "active"), (199_999, "active"), (200_000, "terminated")):
+        world.clock.advance_to(NOON + after)
+        step_all(world.engine)
+        assert end(world, made)[0] == status, after
+    assert (end(world, made)[1], world.orders()) == ("time_limit", [])
 
 
 def test_a_trailing_stop_follows_the_best_price_passed_and_only_tightens(new_world: NewWorld) -> None:
@@ -298,8 +312,9 @@ def dca(world: World, **fields: Any) -> str:
     return start(world, "dca", **stated)
 
 
-def test_a_dca_rests_every_entry_and_its_barriers_follow_the_average(new_world: NewWorld) -> None:
-    world = new_world()
+@pytest.mark.parametrize("only_tighter", [False, True])
+def test_a_dca_rests_every_entry_and_its_barriers_follow_the_average(new_world: NewWorld, only_tighter: bool) -> None:
+    world = new_world(limits={"require_stops": only_tighter})
     made = dca(world)
     assert sorted(o.price for o in world.orders(leg="entry") if o.price) == [D(97), D(98), D(99)] and reserved(world) == 0
     world.play(BTC=("100", "100", "98.5", "98.6"))
@@ -350,6 +365,16 @@ def test_a_grid_rests_its_nearest_levels_and_reserves_the_rest(new_world: NewWor
     grid(world)
     assert sorted(o.price for o in world.orders(leg="entry") if o.price) == [D(94), D(96), D(98)]
     assert reserved(world) == D("0.222") + D("0.217")
+
+
+def test_a_grid_never_rests_more_orders_than_it_may(new_world: NewWorld) -> None:
+    world = new_world()
+    grid(world, total_amount_quote="200", max_open_orders=2)
+    seen = [len(world.orders(leg="entry"))]
+    for close in ("99", "97.5", "97.3", "95.7", "97", "99", "100", "98.5"):
+        world.play(BTC=close)
+        seen.append(len(world.orders(leg="entry")))
+    assert max(seen) == 2 and seen[0] == 2 and world.fills()
 
 
 def test_a_level_takes_its_profit_and_enters_again(new_world: NewWorld) -> None:
@@ -493,12 +518,49 @@ def test_the_stop_that_limits_require_may_be_any_executors_own(new_world: NewWor
         assert [row.state.get("refusal") for row in executors.live(tx, WALLET)] == [None] * 4
 
 
+def test_the_target_that_limits_require_is_each_levels_own_in_a_grid_and_asked_of_the_others(new_world: NewWorld) -> None:
+    world = new_world(limits={"require_stops": True, "require_targets": True})
+    grid(world)
+    assert len(world.orders(leg="entry")) == 3
+    for kind, fields in (
+        ("position", {"amount": "1", "barriers": {"stop_loss": "0.02"}}),
+        ("twap", {"total_amount_quote": "100", "duration_s": 1200, "interval_s": 300, "stop": "90"}),
+        ("dca", {"amounts_quote": ["99"], "prices": ["99"], "stop_loss": "0.05"}),
+    ):
+        refused, row = ask(world, kind, **fields)
+        assert row is None and refused.rejection is not None, kind
+        assert (refused.rule, refused.rejection.limit_key) == (Rule.PROTECTION, "require_targets"), kind
+    assert world.held("BTC", f"{AGENT}/{start(world, 'position', amount='1', barriers=BARRIERS)}") == 1
+    dca(world)
+    assert len(world.orders(leg="entry")) == 6, "its orders carry a stop, and its target follows the average"
+
+
 def test_the_other_side_of_a_market_that_is_held_is_refused(new_world: NewWorld) -> None:
     world = new_world()
     world.submit(quote="100")
     verdict, row = ask(world, "position", side="sell", amount="1", barriers=BARRIERS)
     assert row is None and verdict.rule is Rule.SHAPE and verdict.rejection is not None
     assert "other side of BTC" in verdict.rejection.message
+
+
+def test_half_a_coin_on_its_own_side_is_joined_by_an_executor(new_world: NewWorld) -> None:
+    world = new_world()
+    for market, side in (("BTC", "buy"), ("ETH", "sell")):
+        world.submit(side, market, size="0.5")
+        start(world, "position", market=market, side=side, amount="1", barriers=BARRIERS)
+        other = "sell" if side == "buy" else "buy"
+        assert ask(world, "position", market=market, side=other, amount="1", barriers=BARRIERS)[0].rule is Rule.SHAPE
+
+
+@pytest.mark.parametrize(("other", "is_refused"), [("BTC", True), ("ETH", False)])
+def test_an_executor_that_waits_on_the_other_side_bars_its_market_and_no_other(new_world: NewWorld, other: str, is_refused: bool) -> None:
+    world = new_world()
+    waiting = start(world, "position", market=other, amount="2", entry_price=str(world.price(other) * D("0.9")), barriers=BARRIERS)
+    verdict, row = ask(world, "position", side="sell", amount="1", barriers=BARRIERS)
+    assert (row is None) is is_refused
+    if is_refused:
+        assert verdict.rejection is not None and verdict.rejection.message.startswith(f"{waiting} is on the other side of BTC")
+    assert ask(world, "position", market=other, amount="1", barriers=BARRIERS)[1] is not None, "the same side may be joined"
 
 
 def test_a_market_without_a_price_takes_no_executor(new_world: NewWorld) -> None:
@@ -512,6 +574,8 @@ def test_a_child_below_the_minimum_refuses_the_whole_with_its_numbers(new_world:
     verdict, row = ask(world, "twap", total_amount_quote="39.9", duration_s=1200, interval_s=300)
     assert row is None and verdict.rule is Rule.SHAPE and verdict.rejection is not None
     assert "each of 4 slices is 0.099 BTC at 100 after rounding down = 9.9 USDC, below the minimum of 10" in verdict.rejection.message
+    last_is_larger, row = ask(world, "twap", total_amount_quote="19.999999", duration_s=600, interval_s=300)
+    assert row is None and last_is_larger.rule is Rule.SHAPE, "9.999999 and 10"
     with world.ledger.reading() as tx:
         assert executors.live(tx, WALLET) == []
 

@@ -1,16 +1,18 @@
 """Losses, drawdowns, lockouts and what a person's word re-bases; deposits that hide nothing; nights the runner slept through."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hands import tamper
 from world import AGENT, NOON, STEP, WALLET, World
 
 from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import RefusedError, VenueError
 from tradeagent.domain.names import Actor, ExitReason, HaltReason, Rule, VerdictKind
-from tradeagent.execution.halts import clear_halt, flatten, judge_marks, note_kill, reopen
+from tradeagent.execution.halts import clear_halt, flatten, judge_marks, killed_incident, note_kill, reopen
 from tradeagent.ledger import events, notes, runs
 from tradeagent.workspace.latch import clear_latch, set_latch
 
@@ -132,6 +134,17 @@ def test_clearing_rebases_everything_that_is_breached(new_world: NewWorld) -> No
     assert len(clear_halt(world.engine)) == 2
     world.play()
     assert halt_of(world) is None
+
+
+def test_clearing_a_drawdown_rebases_a_day_whose_loss_came_to_its_limit_with_the_close(new_world: NewWorld) -> None:
+    """110 lost at the mark halt the drawdown; the fee of the close makes it 119.90, all that the day may lose."""
+    fees, limits = FeeSchedule(D("0.001"), D(0)), {"max_daily_loss_quote": D("119.9"), "halt_drawdown_pct": D("1.1")}
+    world = new_world(fees=fees, limits=limits)
+    world.submit(size=100)
+    world.play(BTC=99)
+    assert (halt_of(world), world.equity) == ("drawdown", D("9880.1"))
+    assert clear_halt(world.engine) == ["day start := 9880.1 USDC", "peak nav := now (equity 9880.1 USDC)"]
+    assert judge_marks(world.engine) is None, "it does not trip again at once"
 
 
 def test_a_halt_that_could_not_close_tries_again_at_the_next_mark(new_world: NewWorld) -> None:
@@ -297,6 +310,55 @@ def test_a_kill_of_the_wallet_is_noted_once_and_a_kill_of_everything_halts_no_wa
     with world.ledger.reading() as tx:
         assert runs.get_deployment(tx, AGENT).state == "running" and notes.list_incidents(tx, only_open=True) == []
     assert world.engine.book.risk.halt is None and world.submit(size=1).kind is VerdictKind.EXECUTED
+
+
+def test_the_incident_of_a_kill_says_whom_it_was_about() -> None:
+    one, all_of_them = killed_incident(WALLET, AGENT), killed_incident(None, None)
+    assert one.message == "wallet w was killed by a person; `tradeagent kill --clear` undoes it"
+    assert all_of_them.message == "every wallet was killed by a person; `tradeagent kill --clear` undoes it"
+    assert (one.wallet, one.deployment, all_of_them.wallet, all_of_them.deployment) == (WALLET, AGENT, None, None)
+
+
+def test_a_kill_stays_while_ledger_and_venue_differ(new_world: NewWorld) -> None:
+    world = new_world()
+    set_latch(world.root / "kill", WALLET)
+    note_kill(world.engine)
+    tamper(world, lambda state: replace(state, cash=state.cash - 1))
+    with pytest.raises(RefusedError, match="ledger and venue differ") as caught:
+        reopen(world.engine, whole=True)
+    assert (caught.value.code, halt_of(world), deployment_state(world)) == (Rule.RECONCILING.value, "kill", "halted")
+    assert world.engine.gate.latched() is Rule.HALTED and world.submit(size=1).rule is not None
+    tamper(world, lambda state: replace(state, cash=state.cash + 1))
+    reopen(world.engine, whole=False)
+    assert (halt_of(world), world.engine.gate.latched()) == ("kill", Rule.HALTED), "it was about the latch over all wallets"
+    reopen(world.engine, whole=True)
+    assert (halt_of(world), world.engine.gate.latched(), deployment_state(world), open_codes(world)) == (None, None, "running", set())
+    with world.ledger.reading() as tx:
+        last = events.read(tx, wallet=WALLET, kinds=["halt"], limit=1000)[-1]
+    assert (last["data"], last["actor"]) == ({"state": "cleared", "rebased": []}, "manual")
+
+
+def test_undoing_a_kill_leaves_a_halt_for_another_reason_and_wakes_nobody_who_was_paused(new_world: NewWorld) -> None:
+    world = new_world(limits={"max_daily_loss_quote": 50})
+    world.submit(size=10)
+    world.play(BTC=90)
+    with world.ledger.transaction() as tx:
+        runs.update_deployment(tx, AGENT, state="paused")
+    set_latch(world.root / "kill", WALLET)
+    reopen(world.engine, whole=True)
+    assert (halt_of(world), deployment_state(world)) == ("daily_loss", "paused")
+    assert open_codes(world) == {"halt_daily_loss"}
+
+
+def test_a_losing_streak_counts_trades_and_ends_with_one_that_does_not_lose(new_world: NewWorld) -> None:
+    world, seen = new_world(), []
+    for before, after in ((100, 99), (99, 98), (98, 97), (97, 97), (97, 96)):
+        world.play(BTC=before)
+        world.submit(size=1)
+        world.play(BTC=after)
+        world.close()
+        seen.append(world.engine.book.risk.losing_streak)
+    assert seen == [1, 2, 3, 0, 1]
 
 
 def test_unrealised_is_what_the_mark_adds_to_the_cash(new_world: NewWorld) -> None:

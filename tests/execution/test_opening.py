@@ -85,6 +85,14 @@ def test_costs_and_markets_come_from_the_configuration(tmp_path: Path) -> None:
     assert manual_limits(config, PAPER).kind is LimitKind.MANUAL
 
 
+def test_a_market_of_the_persons_own_is_known_beside_the_built_in_ones(tmp_path: Path) -> None:
+    door = opened(tmp_path, config="instruments:\n  MINE:\n    size_decimals: 2\n    max_leverage: 7\n")
+    known = door.engine.markets["MINE"].instrument
+    assert (known.size_decimals, known.max_leverage) == (2, 7)
+    assert {"BTC", "ETH", "MINE"} <= door.engine.markets.keys() == instruments_of(load_config(tmp_path / "config.yml", {})).keys()
+    shut(door)
+
+
 def test_a_dry_runs_door_holds_no_broker_that_can_write(tmp_path: Path) -> None:
     door = opened(tmp_path, mode=DoorMode(dry_run=True))
     assert isinstance(door.engine.broker, RefusingBroker) and door.engine.dry_run
@@ -102,6 +110,13 @@ def test_looking_shows_the_newest_closed_bar_without_playing_it(new_world: Calla
     assert [a.seq for a in world.paper.activity_since(0)] == seqs
     world.playback.look(0)
     assert world.price("BTC") == 101
+
+
+@pytest.mark.parametrize(("written", "path"), [("", "adverse"), ("paper:\n  path: nearest\n", "nearest")])
+def test_the_path_within_a_bar_is_the_configured_one(tmp_path: Path, written: str, path: str) -> None:
+    door = opened(tmp_path, config=written)
+    assert door.paper._config.path == path
+    shut(door)
 
 
 @pytest.mark.parametrize(("written", "percent"), [("", None), ("fills:\n  volume_cap: 0.1\n", 10), ("fills:\n  volume_cap: 0.001\n", 1)])

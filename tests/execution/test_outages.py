@@ -10,11 +10,16 @@ from world import AGENT, WALLET, World
 
 from tradeagent.brokers.paper import PaperBroker
 from tradeagent.domain.clock import SimulatedClock
-from tradeagent.domain.names import Actor, ExitReason, IncidentCode, KillPolicy, OrderState, VerdictKind
-from tradeagent.domain.order import OrderReport, OrderRequest
+from tradeagent.domain.names import Actor, ExitReason, IncidentCode, IntentKind, KillPolicy, OrderState, Side, VerdictKind
+from tradeagent.domain.order import OrderReport, OrderRequest, Proposal
 from tradeagent.execution.halts import flatten
 from tradeagent.execution.kill import Closed, wipe
+from tradeagent.execution.protection import take_back_entries
+from tradeagent.execution.state import MANUAL_CONTROLLER
 from tradeagent.ledger import trading
+from tradeagent.runtime.control import execute_proposal
+from tradeagent.tools.context import AgentContext, TurnNotes
+from tradeagent.tools.trading import ClosePosition, close_position
 from tradeagent.workspace.latch import set_latch
 
 D = Decimal
@@ -108,6 +113,72 @@ def test_a_restart_in_an_outage_knows_that_the_entry_waits(new_world: NewWorld) 
     world.submit("sell", size="1")
     world.play()
     assert (world.held(), len(world.fills())) == (-1, 1)
+
+
+def test_going_flat_takes_back_the_own_entry_that_waits_and_its_levels(new_world: NewWorld) -> None:
+    world = new_world()
+    no_trade_next(world)
+    world.submit("buy", size="2", stop="90", target="120")
+    resting = (world.submit("buy", size="1", type="limit", price=80).order or {})["cloid"]
+    person = (world.manual("buy", size="1").order or {})["cloid"]
+    other = (world.submit("buy", "ETH", size="1", type="limit", price=40).order or {})["cloid"]
+    world.play()
+    no_trade_next(world)
+    world.play()
+    (verdict,) = take_back_entries(world.engine, "BTC", Actor.AGENT)
+    assert verdict.kind is EXECUTED and (verdict.order or {})["state"] == OrderState.CANCELLED.value
+    assert {order.cloid for order in world.orders()} == {resting, person, other}
+    assert take_back_entries(world.engine, "BTC", Actor.AGENT) == []
+    world.play()
+    assert (world.held("BTC", AGENT), world.held("BTC", MANUAL_CONTROLLER), world.differences()) == (0, 1, [])
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_an_agent_that_closes_takes_back_what_it_waits_to_enter(new_world: NewWorld, held: bool) -> None:
+    world = new_world()
+    if held:
+        world.submit("buy", size="2", stop="90")
+        world.play()
+    no_trade_next(world)
+    world.play()
+    no_trade_next(world)
+    world.submit("sell", size="3", stop="110")
+    assert [order.side for order in world.orders(leg="entry")] == ["sell"]
+    notes = TurnNotes()
+    context = AgentContext(
+        actor=Actor.AGENT,
+        clock=world.clock,
+        ledger=world.ledger,
+        feed=world.feed,
+        deployment=AGENT,
+        slug="momentum",
+        markets=("BTC",),
+        engine=world.engine,
+        notes=notes,
+        read_journal=str,
+    )
+    answer = await close_position(ClosePosition(market="BTC", reason="flat"), context)
+    assert not answer.is_error and [verdict.kind for verdict in notes.verdicts] == [EXECUTED] * (1 + held)
+    assert world.orders(leg="entry") == []
+    world.play()
+    world.play()
+    assert (world.held(), world.orders(), world.differences()) == (0, [], [])
+    again = await close_position(ClosePosition(market="BTC", reason="flat"), context)
+    assert again.is_error and again.content["error"]["code"] == "nothing_held"
+
+
+def test_a_person_who_closes_takes_back_the_own_entry_that_waits_and_no_agents(new_world: NewWorld) -> None:
+    close = Proposal("BTC", Side.SELL, MANUAL_CONTROLLER, kind=IntentKind.CLOSE, whole_position=True)
+    world = new_world()
+    no_trade_next(world)
+    world.manual("buy", size="1")
+    world.submit("buy", size="2")
+    world.play()
+    taken_back = execute_proposal(world.engine, close)
+    assert taken_back.kind is EXECUTED and (taken_back.order or {})["state"] == OrderState.CANCELLED.value
+    assert execute_proposal(world.engine, close).kind is NOOP
+    world.play()
+    assert (world.held("BTC", MANUAL_CONTROLLER), world.held("BTC", AGENT)) == (0, 2)
 
 
 # --- closes -----------------------------------------------------------------------------------------------------------------
@@ -260,6 +331,26 @@ async def test_a_kill_closes_again_what_a_part_of_its_close_left(held: World) ->
     wiped = await wipe(account, KillPolicy.FLATTEN_ALL, Impatient(held.now))
     assert [order.size for order in account.placed] == [D(2), D("1.5")]
     assert (wiped.flat, [closed.size for closed in wiped.closed]) == (True, [D("0.5"), D("1.5")])
+
+
+async def test_a_close_that_waits_does_not_keep_a_kill_from_closing_another_market_again(held: World) -> None:
+    held.submit("buy", "ETH", size=1)
+    held.play()
+    no_trade_next(held)
+    held.play()
+    refused: list[str] = []
+
+    class Refusing(Counting):
+        def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
+            if orders[0].market == "ETH" and not refused:
+                refused.append(orders[0].cloid)
+                return [OrderReport(orders[0].cloid, None, OrderState.REJECTED, D(0), None, "not now")]
+            return super().place(orders)
+
+    account = Refusing(held.paper, lambda _: None)
+    await wipe(account, KillPolicy.FLATTEN_ALL, Impatient(held.now))
+    assert refused and [order.market for order in account.placed] == ["BTC", "ETH"]
+    assert list(held.paper.account().positions) == ["BTC"], "its close waits for a trade"
 
 
 def test_a_runner_that_follows_a_kill_leaves_its_waiting_close_alone(held: World) -> None:

@@ -1,7 +1,7 @@
 """Ledger and venue made one: each test breaks the world first, then looks at what the comparison puts right and what it says."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from world import AGENT, WALLET, World, proposal
 
 from tradeagent.domain.errors import NotFound, VenueError
 from tradeagent.domain.names import Actor, IntentKind, OrderState, OrderType, Rule, Side, Tif, VerdictKind
+from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.protection import cancel_order, move_protection
 from tradeagent.execution.reconcile import Reconciliation, reconcile
 from tradeagent.ledger import notes, trading
@@ -184,6 +185,18 @@ def test_a_position_that_no_fill_explains_is_adopted_as_unmanaged(new_world: New
     assert world.restart().value == "consistent"
 
 
+@pytest.mark.parametrize(("size", "direction", "pnl"), [("0.5", "long", D(-5)), ("-0.5", "short", D(5))])
+def test_half_a_coin_that_no_fill_explains_is_adopted_on_its_own_side(new_world: NewWorld, size: str, direction: str, pnl: Decimal) -> None:
+    world = new_world()
+    tamper(world, lambda state: replace(state, holdings={"BTC": Holding(int(D(size) * 1000), int(D(size) * 100 * 10**6))}))
+    reconciled(world)
+    world.play(BTC=90)
+    assert (world.held(), world.equity) == (D(size), 10_000 + pnl)
+    assert world.manual("sell" if D(size) > 0 else "buy", size="0.5", reduce_only=True).kind is EXECUTED
+    [trip] = world.trips()
+    assert (trip["direction"], trip["entry_price"], trip["pnl"]) == (direction, 100, pnl)
+
+
 def test_a_deposit_and_a_withdrawal_past_the_door_are_flows(new_world: NewWorld) -> None:
     world = new_world()
     for amount in (500, -200):
@@ -205,6 +218,16 @@ def test_leverage_set_by_another_hand_is_reported_and_counts(new_world: NewWorld
     assert incidents(world) == {"reconcile_mismatch": words}
     assert world.engine.book.leverage("BTC") == 2
     assert world.restart().value == "consistent" and world.engine.book.leverage("BTC") == 2
+
+
+def test_leverage_that_is_as_it_was_in_one_market_does_not_hide_that_of_another(new_world: NewWorld) -> None:
+    world = new_world()
+    world.submit(size=1, leverage=5)
+    world.submit(market="ETH", size=1, leverage=4)
+    with other_hand(world) as broker:
+        broker.set_leverage("ETH", 2)
+    assert reconciled(world).repairs == ("leverage of ETH is 2 at the venue, 4 in the ledger; the venue's counts",)
+    assert (world.engine.book.leverage("BTC"), world.engine.book.leverage("ETH")) == (5, 2)
 
 
 # --- stops ----------------------------------------------------------------------------------------------------------------------
@@ -235,6 +258,33 @@ def test_the_level_of_a_moved_stop_is_the_last_known_one(strict: World) -> None:
         broker.cancel(strict.orders(leg="stop")[0].cloid)
     reconciled(strict)
     assert stops(strict) == [(5, 97)]
+
+
+def test_a_stop_placed_again_is_an_intent_that_ends_as_the_venue_answers(strict: World) -> None:
+    def states() -> list[str]:
+        with strict.ledger.reading() as tx:
+            return sorted(state for (state,) in tx.exec_driver_sql("SELECT state FROM intents WHERE kind = 'update'"))
+
+    with other_hand(strict) as broker:
+        broker.cancel(strict.orders(leg="stop")[0].cloid)
+    reconcile(strict.engine)
+    assert states() == ["executed"]
+    real = strict.engine.broker
+
+    class Refuses:
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
+            if not orders[0].type.is_stop:
+                return real.place(orders)
+            return [OrderReport(order.cloid, None, OrderState.REJECTED, D(0), None, "not today") for order in orders]
+
+    with other_hand(strict) as broker:
+        broker.cancel(strict.orders(leg="stop")[0].cloid)
+    strict.engine.broker = Refuses()  # type: ignore[assignment]
+    reconcile(strict.engine)
+    assert states() == ["executed", "venue_rejected"]
 
 
 @pytest.mark.parametrize("broken", [{"size": 3_000}, {"reduce_only": False}, {"side": Side.BUY}])
@@ -300,6 +350,19 @@ def test_a_persons_stop_for_the_whole_counts_for_the_agents_part(strict: World) 
     strict.play()
     assert move_protection(strict.engine, proposal(stop=96, kind=IntentKind.UPDATE, actor=Actor.MANUAL), Actor.MANUAL).kind is EXECUTED
     assert reconcile(strict.engine).repairs == () and stops(strict) == [(5, 96)]
+
+
+def test_what_two_owners_lack_is_placed_once_beside_a_stop_that_covers_a_part_of_both(new_world: NewWorld) -> None:
+    world = new_world(limits={"require_stops": True}, manual={"require_stops": True})
+    assert world.submit(size=5, stop=95).kind is EXECUTED
+    assert world.manual(size=3, stop=94).kind is EXECUTED
+    with other_hand(world) as broker:
+        for order in world.orders(leg="stop"):
+            broker.cancel(order.cloid)
+    by_another_hand(world, "sell", "4", "0xcover", type="stop_market", trigger="96", reduce_only=True)
+    reconciled(world)
+    assert sum(size for size, _ in stops(world)) == world.held() == 8, "no more than is held, whoever it is of"
+    assert (D(4), 96) in stops(world)
 
 
 def test_a_stop_on_a_flat_market_is_cancelled(strict: World) -> None:
@@ -397,6 +460,15 @@ async def test_a_stop_that_the_venue_drops_for_a_newer_one_is_placed_again_at_on
     assert strict.submit(size=2, stop=96).kind is EXECUTED
     assert strict.held() == 3 and sum(size for size, _ in stops(strict)) >= 3, "the venue cancelled the older, which was for more"
     assert incidents(strict) == {}, "nobody meddled"
+
+
+def test_a_stop_that_the_venue_drops_is_put_back_at_once_when_nothing_has_filled(strict: World) -> None:
+    strict.play()
+    fills = len(strict.fills())
+    assert strict.manual("sell", size=2, type="stop_market", trigger=90, reduce_only=True).kind is EXECUTED
+    there = [order for order in strict.paper.open_orders() if order.reduce_only and order.type.is_stop]
+    assert sum(order.size for order in there) == 5, "the venue cancelled the agent's, which was the older"
+    assert (len(strict.fills()), incidents(strict)) == (fills, {})
 
 
 def test_opposite_trades_of_another_hand_do_not_leave_the_agent_without_its_stop(strict: World) -> None:

@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import pytest
 from hands import at_venue, fills_at_most, incidents
-from world import AGENT, OPEN_LIMITS, World
+from world import AGENT, OPEN_LIMITS, World, proposal
 
 from tradeagent.domain.limits import resolve_limits
-from tradeagent.domain.names import Actor, ExitReason, LimitKind, VerdictKind
+from tradeagent.domain.names import Actor, ExitReason, IntentKind, LimitKind, VerdictKind
 from tradeagent.execution.exposure import open_risk
 from tradeagent.execution.halts import flatten
-from tradeagent.execution.protection import cancel_order
+from tradeagent.execution.protection import cancel_order, move_protection
 from tradeagent.execution.reconcile import reconcile
 from tradeagent.venue.state import Phase
 
@@ -133,6 +133,17 @@ def test_a_process_that_dies_before_it_sends_the_stop_of_a_part_makes_it_good_at
     assert awake(world, "stop") == [(4, 95)]
     assert awake(world, "target") == ([] if kind == "limit" else [(4, 110)])
     assert incidents(world) == {}, "nothing was missing, it had only not been placed yet"
+    in_order(world)
+
+
+def test_levels_that_the_owner_placed_before_a_part_was_covered_are_the_ones_that_stay(world: World) -> None:
+    world.engine.after_fills = lambda: None
+    fills_at_most(world, 4)
+    world.submit(size=10, stop=95, target=110)
+    world.play(BTC=TOUCH)
+    assert move_protection(world.engine, proposal(stop=97, target=108, kind=IntentKind.UPDATE), Actor.AGENT).kind is EXECUTED
+    assert world.restart().value == "consistent"
+    assert (awake(world, "stop"), awake(world, "target")) == ([(4, 97)], [(4, 108)])
     in_order(world)
 
 

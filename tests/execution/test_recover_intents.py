@@ -9,7 +9,7 @@ from hands import incidents, told
 from world import STEP, WALLET, World
 
 from tradeagent.domain.errors import VenueError
-from tradeagent.domain.names import OrderState, Rule, VerdictKind
+from tradeagent.domain.names import OrderState, Rule, Tif, VerdictKind
 from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.orders import EXPIRES_AFTER_MS, order_request
 from tradeagent.execution.reconcile import reconcile
@@ -137,6 +137,19 @@ def test_an_order_whose_answer_was_lost_after_it_filled_is_adopted_with_its_fill
     assert reconcile(world.engine).phase.value == "consistent"
     assert (world.held(), len(world.fills()), states(world)[-1]) == (4, 1, "executed")
     assert [(order.size, order.trigger) for order in world.orders(leg="stop")] == [(4, 95)]
+
+
+def test_a_refusal_whose_answer_was_lost_is_the_venues_no(world: World) -> None:
+    world.engine.broker = Mute(world)  # type: ignore[assignment]
+    verdict = world.submit(size=4, type="limit", price=101, tif=Tif.ALO)
+    assert verdict.kind is UNKNOWN
+    world.engine.broker = world.paper
+    reconcile(world.engine)
+    assert (states(world)[-1], reserved(world), world.orders()) == ("venue_rejected", 0, [])
+    with world.ledger.reading() as tx:
+        [order] = trading.orders_of_intent(tx, verdict.intent_id or "")
+    assert order.state == "rejected" and order.reason.startswith("Post only order")
+    assert world.engine.book.risk.entries_today == {}, "it is none of today's entries"
 
 
 def test_a_repeated_order_is_the_same_order(world: World) -> None:

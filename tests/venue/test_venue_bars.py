@@ -502,3 +502,15 @@ def test_an_order_after_an_open_that_was_played_alone_waits_too():
     assert not venue.fills()
     venue.bar(2010, 2050, 1990, 2040)
     assert not venue.fills()
+
+
+@pytest.mark.parametrize("other", [bar(0, (20, 20, 20, 20), market="SOL", interval=2 * INTERVAL), bar(0, (20, 20, 20, 20), market="SOL")])
+def test_bars_of_two_intervals_are_not_played_together(other):
+    venue = Exchange(mark=None)
+    before = venue.state
+    own = bar(1, (2000, 2000, 2000, 2000))
+    with pytest.raises(InvalidInput, match="opens or closes at another time"):
+        venue.send(CloseBars(own.close_ms, {"ETH": own, "SOL": other}))
+    assert venue.state == before
+    venue.bars(bar(0, (2000, 2000, 2000, 2000)), bar(0, (20, 20, 20, 20), market="SOL"))
+    assert set(venue.state.marks) == {"ETH", "SOL"}

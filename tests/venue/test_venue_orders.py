@@ -7,8 +7,9 @@ from venue_driver import ETH, FREE_OF_COST, USDC, Exchange, buy, limit, long_acc
 
 from tradeagent.domain.names import ExitReason, Liquidity, OrderState, OrderType, Side, Tif
 from tradeagent.venue import VenueState, account, order_status, step
-from tradeagent.venue.events import Cancel, Flow, Flowed, OrderUpdate, Refused, SetLeverage
-from tradeagent.venue.state import FINISHED_KEPT
+from tradeagent.venue.events import Cancel, Flow, Flowed, Modify, OrderUpdate, Refused, SetLeverage
+from tradeagent.venue.margin import booked
+from tradeagent.venue.state import FINISHED_KEPT, Holding
 
 INCREASE = "Reduce only order would increase position."
 BAD_TRIGGER = "Invalid TP/SL price."
@@ -264,8 +265,10 @@ def test_cancelling_works_by_cloid_and_oid_and_names_a_missing_order():
     venue.cancel("x")
     venue.send(Cancel(oid=2))
     assert venue.state.orders == {}
-    venue.cancel("x")
-    assert venue.refusal == "Order was never placed, already canceled, or filled."
+    for missing, name in ((Cancel("x"), "x"), (Cancel(oid=2), 2), (Modify(limit("z", Side.BUY, 1950), oid=7), 7)):
+        [refused] = venue.send(missing)
+        assert isinstance(refused, Refused) and refused.details == {"order": name}
+        assert refused.text.startswith("Order was never placed, already canceled, or filled.") or name == 7
 
 
 def test_a_marketable_limit_waits_for_the_open_and_fills_there_as_taker():
@@ -382,3 +385,10 @@ def test_a_step_leaves_its_input_alone():
     for event in (Flow(USDC), Cancel("stop"), SetLeverage("ETH", 5)):
         step(venue.state, event, venue.config)
     assert venue.state.to_json() == before
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_last_lot_of_a_position_keeps_its_own_cost(sign):
+    assert booked(Holding(3 * sign, 300 * sign), -2 * sign, 150) == (Holding(sign, 100 * sign), 100 * sign)
+    assert booked(Holding(3 * sign, 300 * sign), -3 * sign, 150) == (None, 150 * sign)
+    assert booked(Holding(3 * sign, 300 * sign), -4 * sign, 150) == (Holding(-sign, -150 * sign), 150 * sign)

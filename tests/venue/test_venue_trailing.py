@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from venue_driver import CENT, ETH, FREE_OF_COST, INTERVAL, USDC, Exchange, bar, buy, limit, order, sell, stop, target, usd
+from venue_driver import CENT, ETH, FREE_OF_COST, INTERVAL, USDC, Exchange, bar, buy, limit, long_account, order, sell, stop, target, usd
 
 from tradeagent.brokers.paper import PaperBroker
 from tradeagent.domain.bars import Bar
@@ -53,6 +53,49 @@ def test_a_trailing_stop_starts_at_its_distance_from_the_open_that_filled_its_en
     assert venue.prices("entry") == [2002]
     assert level(venue) == 1985, "from the market, not from what the entry paid"
     assert venue.status("trail") == (OrderState.OPEN, "waitingForTrigger")
+
+
+def by_rate(percent: float, side: Side = Side.SELL, **fields):
+    """A stop that trails by a share of the best price."""
+    return order("trail", side, OrderType.STOP_MARKET, **{"trail_rate": round(percent * 10**6), "reduce_only": True, **fields})
+
+
+def test_a_trail_by_rate_keeps_its_share_of_the_best_price():
+    venue = held(FREE_OF_COST, Side.BUY, by_rate(1))
+    assert level(venue) == 1980
+    venue.bar(2000, 2050, 1981, 2045)
+    assert (exits(venue), level(venue)) == ([], 2029.50), "1 % of 2050"
+    venue.bar(2045, 2045, 2020, 2044)
+    assert exits(venue) == [(2029.50, ExitReason.TRAILING_STOP)]
+    short = held(FREE_OF_COST, Side.SELL, by_rate(1, Side.BUY))
+    short.bar(2000, 2019, 1900, 1910)
+    assert (exits(short), level(short)) == ([], 1919)
+    assert VenueState.from_json(short.state.to_json()) == short.state
+
+
+def test_a_trail_by_rate_is_rounded_toward_the_market():
+    assert level(held(FREE_OF_COST, Side.BUY, by_rate(0.123456))) == 1997.54, "2000 × 0.99876544 = 1997.53088"
+    assert level(held(FREE_OF_COST, Side.SELL, by_rate(0.123456, Side.BUY))) == 2002.46, "2000 × 1.00123456 = 2002.46912"
+
+
+def test_a_trail_by_rate_waits_for_its_activation():
+    venue = held(FREE_OF_COST, Side.BUY, by_rate(1, activation=usd(2040), trigger=1900))
+    venue.bar(2000, 2039, 1981, 2030)
+    assert level(venue) == 1900
+    venue.bar(2030, 2040, 2030, 2040)
+    assert level(venue) == 2019.60
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"trail_rate": 0}, {"trail_rate": -(10**6)}, {"trail": usd(15)}, {"reduce_only": False}, {"activation": 0}, {"activation": -1}],
+)
+def test_a_trail_by_rate_that_could_not_follow_is_refused(wrong):
+    venue = long_account()
+    venue.place(by_rate(1, **wrong))
+    assert venue.status("trail") == (OrderState.REJECTED, BAD_TRIGGER)
+    venue.place(replace(by_rate(1), cloid="right"))
+    assert venue.status("right")[0] is OrderState.OPEN
 
 
 def test_a_new_high_can_stop_out_only_on_the_way_to_the_close_of_its_bar():

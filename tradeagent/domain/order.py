@@ -12,7 +12,8 @@ class Proposal:
     """What somebody wants. Sizes are base units, `quote` and `risk_quote` quote units, percentages of equity are notional.
 
     Exactly one of `size`, `quote`, `risk_quote`, `pct_of_equity`, `risk_per_trade_pct` states the size of an entry; a close may
-    state none, which means all of the proposer's inventory. `kind` update moves protection, cancel names `order_id`.
+    state none, which means all of the proposer's inventory. `kind` update moves protection, cancel names `order_id`. The stop of an entry
+    follows the best price since at the distance `trail`, or at `trail_rate` as a fraction of that price.
     """
 
     market: str
@@ -38,6 +39,8 @@ class Proposal:
     reason: str = ""
     exit_reason: ExitReason = ExitReason.SIGNAL
     whole_position: bool = False
+    trail: Decimal | None = None
+    trail_rate: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Without limits it judges what no person set: shape, ownership, levels on the rig
 kernel refuses the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +16,8 @@ from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import SPECS, Limits
-from tradeagent.domain.names import Actor, LimitKind, OrderType, Rule
-from tradeagent.domain.order import Fill, FundingPayment, OrderReport, OrderRequest, Proposal, Rejection, RuleCheck, Verdict
+from tradeagent.domain.names import Actor, LimitKind, Rule
+from tradeagent.domain.order import Fill, FundingPayment, OrderReport, Rejection, RuleCheck
 from tradeagent.execution import rules
 from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
 from tradeagent.execution.planning import Plan
@@ -46,14 +46,6 @@ class Account:
     fill_no_volume: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
-    """How far a stop follows the best price: quote units, or a fraction of that price."""
-
-    distance: Decimal
-    is_rate: bool = False
-
-
 class _UnwatchedStore(PaperStore):
     """An account file that no other process reads: prices that only moved stay in memory."""
 
@@ -62,36 +54,16 @@ class _UnwatchedStore(PaperStore):
 
 
 class BacktestPaper(PaperBroker):
-    """A paper account whose entries may carry a trailing stop: `trails` says how, by market."""
+    """A paper account that fills in bars without volume when asked, and writes no more than it must."""
 
     def __init__(self, file: Path, instruments: Mapping[str, Instrument], clock: SimulatedClock, account: Account) -> None:
         super().__init__(file, instruments, clock, fees=account.fees, slippage_bps=account.slippage_bps, path=account.path, durable=False)
         self._store.close()
         self._store = _UnwatchedStore(file, durable=False)
         self._config = replace(self._config, fill_no_volume=account.fill_no_volume)
-        self.trails: dict[str, Trail | None] = {}
-
-    def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
-        return super().place([self._trailing(order) for order in orders])
-
-    def _trailing(self, order: OrderRequest) -> OrderRequest:
-        trail = self.trails.get(order.market)
-        if trail is None or order.type is not OrderType.STOP_MARKET:
-            return order
-        if trail.is_rate:
-            return replace(order, trail_rate=trail.distance)
-        return replace(order, trail=trail.distance)
 
 
-class BacktestEngine(ExecutionEngine):
-    """The door, which an algo may also ask for the opening leg of a flip whose closing leg still waits in an outage."""
-
-    def admit_behind_close(self, proposal: Proposal, actor: Actor) -> Verdict:
-        """Judge an entry as if what the caller holds were closed already."""
-        return self._admit(proposal, actor, flipping=True)
-
-
-class UnlimitedEngine(BacktestEngine):
+class UnlimitedEngine(ExecutionEngine):
     """The door with the rules that do not come from a person's limits or the state of the market."""
 
     def _judge(self, made: Plan, state: RiskState) -> tuple[Rejection | None, tuple[RuleCheck, ...]]:
@@ -110,7 +82,7 @@ class UnlimitedEngine(BacktestEngine):
 class BacktestDoor:
     """An open door with its paper account and the ledger that goes with the folder."""
 
-    engine: BacktestEngine
+    engine: ExecutionEngine
     paper: BacktestPaper
     ledger: Ledger
     clock: SimulatedClock
@@ -154,7 +126,7 @@ def open_backtest_door(
     }
     markets = {symbol: MarketState(known) for symbol, known in instruments.items()}
     setup = Setup(wallet, token, terms, markets, Gate(folder / "kill", WALLET), Costs(account.fees, account.slippage_bps), in_thread=False)
-    made = BacktestEngine if limits is not None else UnlimitedEngine
+    made = ExecutionEngine if limits is not None else UnlimitedEngine
     engine = made(ledger, paper, clock, setup)
     paper.transfer(account.cash)
     with engine.transaction() as tx:

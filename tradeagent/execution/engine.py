@@ -186,6 +186,10 @@ class ExecutionEngine:
         is_closing = proposal.type is OrderType.MARKET or not self._held(proposal, actor)
         return self._admit(replace(proposal, size=proposal.size - abs(held)), actor, flipping=is_closing)
 
+    def admit_behind_close(self, proposal: Proposal, actor: Actor) -> Verdict:
+        """Judge an entry as if what the caller holds were closed already: the opening leg of a flip whose close waits for its open."""
+        return self._admit(proposal, actor, flipping=True)
+
     def _in_base(self, proposal: Proposal, actor: Actor) -> Proposal:
         """An opposite proposal with its size in base units, so that it can be told whether it reduces or flips."""
         if proposal.size is not None:

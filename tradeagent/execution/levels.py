@@ -199,9 +199,8 @@ def _drop_held(engine: ExecutionEngine, entry: OrderRow, child: OrderRow) -> Non
 def _close(engine: ExecutionEngine, market: str, controller_id: str, size: Decimal, why: str) -> Verdict:
     """Close one controller's inventory: at the mark, unless others hold this market too and their part would be taken."""
     holders = {row.controller_id for row in engine.book.rows if row.market == market and row.size and row.controller_id != NET}
-    agent = engine.terms.get(Actor.AGENT)
-    is_shared = len(holders) > 1 and agent is not None and agent.scope.controller_id == controller_id
-    actor = Actor.AGENT if is_shared else Actor.SYSTEM
+    owner = next((actor for actor, terms in engine.terms.items() if terms.scope.controller_id == controller_id), Actor.SYSTEM)
+    actor = owner if len(holders) > 1 and owner in (Actor.AGENT, Actor.ALGO) else Actor.SYSTEM
     _show_mark(engine, market)
     proposal = Proposal(
         market=market,

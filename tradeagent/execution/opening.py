@@ -35,6 +35,7 @@ class Tenant:
     limits: Limits
     budget_cap: Decimal | None = None
     approve: Approve | None = None
+    actor: Actor = Actor.AGENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,6 @@ def _terms(config: Config, wallet: WalletRow, tenant: Tenant | None) -> dict[Act
         Actor.SYSTEM: Terms(Scope(Actor.SYSTEM, SYSTEM_CONTROLLER, None, deployment), tenant.limits if tenant else by_hand),
     }
     if tenant is not None:
-        scope = Scope(Actor.AGENT, tenant.deployment, tenant.markets, tenant.deployment)
-        terms[Actor.AGENT] = Terms(scope, tenant.limits, tenant.slug, tenant.budget_cap, tenant.approve)
+        scope = Scope(tenant.actor, tenant.deployment, tenant.markets, tenant.deployment)
+        terms[tenant.actor] = Terms(scope, tenant.limits, tenant.slug, tenant.budget_cap, tenant.approve)
     return terms

@@ -86,6 +86,7 @@ def expiry_ms(created_ms: int) -> int:
 
 def order_request(order: OrderRow, proposal: Proposal | None = None, *, at_mark: bool = False) -> OrderRequest:
     """An order row as the broker gets it; the same row gives the same request, so that a retry is the same order."""
+    trails = proposal if order.leg == "stop" else None
     return OrderRequest(
         cloid=order.cloid,
         market=order.market,
@@ -100,6 +101,8 @@ def order_request(order: OrderRow, proposal: Proposal | None = None, *, at_mark:
         at_mark=at_mark,
         exit_reason=proposal.exit_reason if proposal is not None and order.leg == "close" else None,
         expires_ms=expiry_ms(order.created_ms),
+        trail=trails.trail if trails else None,
+        trail_rate=trails.trail_rate if trails else None,
     )
 
 

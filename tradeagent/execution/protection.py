@@ -81,6 +81,18 @@ def cancel_order(engine: ExecutionEngine, reference: str, actor: Actor) -> Verdi
     return Verdict(kind, intent_id, message=f"venue: {message}" if message else "", order=order_dict(after) if after else None)
 
 
+def take_back_entries(engine: ExecutionEngine, market: str, actor: Actor) -> list[Verdict]:
+    """Cancel the caller's entries in a market that still wait for an open to fill at, as going flat means; a verdict each.
+
+    A market without trades keeps them waiting (execution.md §7). What rests at a price of its own stays.
+    """
+    own = engine.terms[actor].scope.controller_id
+    with engine.ledger.reading() as tx:
+        live = trading.live_orders(tx, engine.wallet.name)
+    waiting = [o for o in live if (o.market, o.controller_id, o.leg, o.state) == (market, own, "entry", OrderState.PENDING.value)]
+    return [cancel_order(engine, order.cloid, actor) for order in waiting if order.oid is not None]
+
+
 def cancel_everything(engine: ExecutionEngine, *, but_protection: bool = False) -> int:
     """Cancel every live order of the wallet, entries before protection; how many were asked for.
 

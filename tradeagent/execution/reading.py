@@ -52,7 +52,7 @@ def read_state(tx: Connection, config: Config, wallet: WalletRow, clock: Clock, 
 def tenant_of(deployment: DeploymentRow) -> Tenant:
     """The tenant a stored deployment was; its limits as they were frozen when it started."""
     limits = limits_in(deployment.limits)
-    return Tenant(deployment.id, deployment.slug, frozenset(deployment.markets), limits)
+    return Tenant(deployment.id, deployment.slug, frozenset(deployment.markets), limits, actor=Actor(deployment.kind))
 
 
 def limits_out(limits: Limits) -> dict[str, Any]:
@@ -69,4 +69,4 @@ def limits_in(stored: dict[str, Any]) -> Limits:
 def _scope(tenant: Tenant | None) -> Scope:
     if tenant is None:
         return Scope(Actor.MANUAL, MANUAL_CONTROLLER, None)
-    return Scope(Actor.AGENT, tenant.deployment, tenant.markets, tenant.deployment)
+    return Scope(tenant.actor, tenant.deployment, tenant.markets, tenant.deployment)

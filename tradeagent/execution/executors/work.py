@@ -177,7 +177,7 @@ class Work:
             whole = Decimal(self.layout["size"])
             executors.keep_reserved(tx, reservation_of(self.row), left, Decimal(self.layout["risk"]) * left / whole)
 
-    def place(self, tag: str, size: Decimal, noting: Mapping[str, Any] | None = None, **order: Any) -> Verdict:
+    def place(self, tag: str, size: Decimal, noting: Mapping[str, Any] | None = None, **order: Any) -> None:
         """Plan a child, write it down (and what else it means for the state, `noting`, with it), then hand it to the door.
 
         `order`: type, price, tif, stop, target, kind, exit_reason.
@@ -193,7 +193,6 @@ class Work:
             with self.engine.transaction() as tx:
                 executors.save(tx, self.row.id, status=self.row.status)
                 announce(tx, self.row, self.now_ms)
-        return verdict
 
     def _send(self, plan: dict[str, Any]) -> Verdict:
         with self.acting():
