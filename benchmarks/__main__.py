@@ -20,6 +20,7 @@ NAMES = (
     "reconcile",
     "ledger_size",
     "prompt",
+    "model_turn",
     "memory_search",
     "venue",
     "csv_import",

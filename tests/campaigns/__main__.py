@@ -10,7 +10,19 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), *(str(HERE.parent / room) for room in ("conformance", "execution", "faults", "e2e", "llm"))]
-NAMES = ("exactly_once", "machine", "proposers", "start_races", "disk", "disk_tick", "nonces", "kill_latch", "mutation", "parity")
+NAMES = (
+    "exactly_once",
+    "machine",
+    "proposers",
+    "start_races",
+    "disk",
+    "disk_tick",
+    "nonces",
+    "kill_latch",
+    "mutation",
+    "parity",
+    "tool_calls",
+)
 SHOWN = 20
 
 

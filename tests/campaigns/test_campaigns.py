@@ -12,9 +12,11 @@ from exactly_once import FIRST, UNANSWERED, Strike, enter, struck
 from figures import Figures
 from nemesis import Fault
 from proposers import over_caps
+from tool_calls import _problems
 
 from tradeagent.brokers.paper import PaperBroker
 from tradeagent.domain.order import OrderReport, OrderRequest
+from tradeagent.tools.registry import TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +63,25 @@ def test_racing_starts_have_one_owner_each_also_after_a_kill() -> None:
 def test_a_broken_disk_never_sends_what_is_not_written_down() -> None:
     counts = play("disk", 150)
     assert counts["points"] == 150 and counts["told"] and counts["flattened"] and counts["said why not"]
+
+
+@pytest.mark.slow
+def test_two_thousand_broken_tool_calls_crash_nothing_and_dispatch_nothing_invalid() -> None:
+    counts = play("tool_calls", 2000)
+    assert counts["calls"] >= 2000
+    assert counts["dispatched"] and counts["refused"], "some of the calls are still valid, most are not"
+
+
+def test_the_reader_of_tool_calls_finds_what_no_handler_may_get() -> None:
+    good = '"market": "BTC", "quote": 5'
+    for bad in ('"side": "hold"', '"side": "buy", "market": "ETH"', '"side": "buy", "mode": "live"', '"side": "buy", "stop": [1]'):
+        assert list(_problems(TOOLS["propose_order"], f"{{{good}, {bad}}}")), bad
+    for bad in ('"quote": -5', '"quote": {}'):
+        assert list(_problems(TOOLS["propose_order"], f'{{"market": "BTC", "side": "buy", {bad}}}')), bad
+    good += ', "side": "buy"'
+    assert list(_problems(TOOLS["propose_order"], f"[{{{good}}}]")) == ["no object"]
+    assert list(_problems(TOOLS["propose_order"], '{"side": "buy", "quote": 5}')) == ["market is missing"]
+    assert list(_problems(TOOLS["propose_order"], f"{{{good}}}")) == []
 
 
 def test_an_unknown_campaign_is_refused_and_the_names_are_told() -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -12,13 +13,18 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status, then the pieces of the body one by one; afterwards end properly, cut the line, or stay silent."""
+    """Status, then the pieces of the body one by one, `pause_s` before each; afterwards as `ending` says.
+
+    `done` ends properly, `cut` closes the line, `half` closes our half of it and lingers, `stall` stays silent, `flood` repeats the last
+    piece until the client has gone.
+    """
 
     pieces: tuple[str, ...] = ()
     status: int = 200
     content_type: str = "text/event-stream"
     ending: str = "done"
     silent_before: bool = False
+    pause_s: float = 0.0
 
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, usage: tuple[int, int] | None = None) -> str:
@@ -105,13 +111,26 @@ class Loopback:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.send_header("Connection", "close")
                 self.end_headers()
-                for piece in reply.pieces:
-                    data = piece.encode()
-                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-                    self.wfile.flush()
-                if reply.ending == "stall":
-                    loopback.released.wait(30)
-                elif reply.ending == "done":
-                    self.wfile.write(b"0\r\n\r\n")
+                with suppress(OSError):
+                    loopback._play(self, reply)
 
         return Handler
+
+    def _play(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+        def send(piece: str) -> None:
+            data = piece.encode()
+            handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            handler.wfile.flush()
+
+        for piece in reply.pieces:
+            if reply.pause_s and self.released.wait(reply.pause_s):
+                return
+            send(piece)
+        if reply.ending == "half":
+            handler.connection.shutdown(socket.SHUT_WR)
+        if reply.ending in ("half", "stall"):
+            self.released.wait(30)
+        while reply.ending == "flood" and not self.released.is_set():
+            send(reply.pieces[-1])
+        if reply.ending == "done":
+            handler.wfile.write(b"0\r\n\r\n")

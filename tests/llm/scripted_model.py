@@ -25,7 +25,7 @@ class ScriptedModel:
         self.asked: list[Sequence[Message]] = []
         self.estimate = estimate
 
-    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
+    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int, tools: Sequence[ToolSpec] = ()) -> Decimal | None:
         return self.estimate
 
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:

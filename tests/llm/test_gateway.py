@@ -1,9 +1,12 @@
 """The real LiteLLM against a scripted server on the loopback interface: streaming, tool calls, cost, failures, stalls."""
 
 import gc
+import json
+import sqlite3
 import subprocess
 import sys
 import warnings
+import zlib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,12 +18,14 @@ from scripted_model import Desk, ScriptedModel, ending, play
 
 from tradeagent.domain.clock import SystemClock
 from tradeagent.domain.errors import InvalidConfig, ModelError
-from tradeagent.llm.contract import Message, Model, ModelDelta, TextDelta, ToolCallFinished, TurnLimits
+from tradeagent.llm.contract import Message, Model, ModelDelta, ReasoningDelta, TextDelta, ToolCall, ToolCallFinished, TurnLimits
 from tradeagent.llm.fallback import FallbackModel
-from tradeagent.llm.gateway import open_model, scrub
+from tradeagent.llm.gateway import open_model
+from tradeagent.llm.keys import scrub
 from tradeagent.llm.offline.model import OfflineModel
 from tradeagent.llm.settings import ModelEntry, ModelSettings, model_settings
-from tradeagent.llm.usage import Price, Usage
+from tradeagent.llm.usage import Price, Usage, by_model
+from tradeagent.llm.wire import marks_prompts, wire_messages
 from tradeagent.workspace.config import load_config
 
 KEY = "sk-test-0123456789"
@@ -40,7 +45,7 @@ def litellm() -> Iterator[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield gateway._litellm()
+        yield gateway.load_litellm()
         gc.collect()  # what it dropped goes while that is not an error
 
 
@@ -87,6 +92,15 @@ async def test_the_configured_base_url_wins_over_the_environment_and_the_key_ref
         await answer_of(open_model(MODEL, ModelSettings({"OPENAI_API_BASE": server.url}, retries=0)))
     assert server.authorizations[0] == "Bearer my-own-key"
     assert len(server.bodies) == 2
+
+
+@slow
+async def test_thoughts_stream_apart_from_what_is_said(litellm: Any) -> None:
+    thinks = [chunk({"reasoning_content": word}) for word in ("It ", "falls.")]
+    with Loopback(Reply((ROLE, *thinks, chunk({"content": "Hold."}), chunk({}, "stop"), chunk(usage=(5, 9)), END))) as server:
+        events = await play(open_model(MODEL, settings_for(server)))
+    assert [event.text for event in events if isinstance(event, ReasoningDelta)] == ["It ", "falls."]
+    assert (ending(events).text, ending(events).messages) == ("Hold.", (Message("assistant", "Hold."),))
 
 
 TOOL_CALLS = Reply(
@@ -172,7 +186,7 @@ async def test_every_failure_ends_the_turn_with_a_model_error_without_the_key(li
 async def test_a_failure_before_the_first_token_is_tried_again_and_one_after_it_is_not(
     litellm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tradeagent.llm.gateway._FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr("tradeagent.llm.gateway.FIRST_BACKOFF_S", 0.01)
     with Loopback(failure(500), failure(429), text_reply("third time")) as server:
         end = ending(await play(open_model(MODEL, settings_for(server, retries=2))))
     assert (end.reason, end.text, len(server.bodies)) == ("stop", "third time", 3)
@@ -249,9 +263,9 @@ sys.path.insert(0, sys.argv[1])
 from loopback import Loopback, text_reply
 from scripted_model import Desk
 from tradeagent.llm.contract import Message
-from tradeagent.llm.gateway import _litellm, open_model
+from tradeagent.llm.gateway import load_litellm, open_model
 from tradeagent.llm.settings import ModelSettings
-_litellm()
+load_litellm()
 before = set(sys.modules)
 async def ask():
     with Loopback(text_reply("hi")) as server:
@@ -278,11 +292,11 @@ def audit(event, args):
         raise OSError("blocked")
 sys.addaudithook(audit)
 from tradeagent.llm.fallback import FallbackModel
-from tradeagent.llm.gateway import open_model, _litellm
+from tradeagent.llm.gateway import open_model, load_litellm
 from tradeagent.llm.settings import ModelSettings
 model = open_model("openai/x", ModelSettings({"OPENAI_API_KEY": "k"}))
 assert "litellm" not in sys.modules, "opening a model must not import LiteLLM"
-lib = _litellm()
+lib = load_litellm()
 assert lib.telemetry is False
 import time; time.sleep(0.5)
 assert not tried, tried
@@ -314,16 +328,14 @@ def test_the_models_section_of_the_configuration_becomes_settings(tmp_path: Path
         "    input_price_per_mtok: 0.5\n    output_price_per_mtok: 1.5\n  groq/x:\n    input_price_per_mtok: 1\n"
     )
     found = model_settings(load_config(file, {}), {"QWEN": "k"}, ["offline/hold"])
-    assert found.entry("openai/qwen2.5") == ModelEntry("http://localhost:8000/v1", "env:QWEN", Price(Decimal("0.5"), Decimal("1.5")))
+    assert found.entry("openai/qwen2.5") == ModelEntry(
+        "http://localhost:8000/v1", "env:QWEN", Price(Decimal("0.5"), Decimal("1.5")), Decimal("0.5")
+    )
     assert found.entry("groq/x").price is None
     assert found.fallbacks == ("offline/hold",)
-    with pytest.raises(InvalidConfig, match="keyring references are not read"):
-        open_model("openai/y", ModelSettings({}, {"openai/y": ModelEntry(api_key="keyring:Y")}))
 
 
 def test_models_that_are_not_there_say_so() -> None:
-    with pytest.raises(ModelError, match="not available in this version yet"):
-        open_model("acp:some-agent", ModelSettings({}))
     with pytest.raises(ModelError) as caught:
         open_model("offline/magic", ModelSettings({}))
     assert "offline/momentum" in caught.value.hint
@@ -333,3 +345,112 @@ def test_models_that_are_not_there_say_so() -> None:
 def test_secrets_are_scrubbed_from_messages() -> None:
     text = scrub("key sk-abcdefghijk and hunter2hunter2 and Bearer abc.def-123456", {"MY_TOKEN": "hunter2hunter2", "HOME": "key"})
     assert text == "key <key> and <MY_TOKEN> and <key>"
+
+
+def anthropic_reply(*deltas: dict[str, Any]) -> Reply:
+    """A streamed message of Anthropic's own protocol: a thought, a text, and the count of tokens read from its prompt cache."""
+    usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 90}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "claude", "content": [], "stop_reason": None, "usage": usage}
+    told: list[dict[str, Any]] = [{"type": "message_start", "message": message}]
+    for index, delta in enumerate(deltas):
+        block = {"type": "thinking", "thinking": ""} if delta["type"] == "thinking_delta" else {"type": "text", "text": ""}
+        told += [
+            {"type": "content_block_start", "index": index, "content_block": block},
+            {"type": "content_block_delta", "index": index, "delta": delta},
+            {"type": "content_block_stop", "index": index},
+        ]
+    told += [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 20}}, {"type": "message_stop"}]
+    return Reply(tuple(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in told))
+
+
+@slow
+async def test_claude_is_told_what_to_keep_of_a_prompt_and_its_thoughts_stream_apart(litellm: Any) -> None:
+    model_id = "anthropic/claude-sonnet-4-5"
+    said = anthropic_reply({"type": "thinking_delta", "thinking": "hm"}, {"type": "text_delta", "text": "Hold."})
+    messages = [
+        Message("system", "rules"),
+        Message("user", "look"),
+        Message("assistant", "", (ToolCall("a", "get_portfolio", "{}"),)),
+        Message("tool", "{}", tool_call_id="a", name="get_portfolio"),
+    ]
+    with Loopback(said) as server:
+        settings = ModelSettings({"ANTHROPIC_API_KEY": KEY}, {model_id: ModelEntry(base_url=server.url)}, retries=0)
+        model = open_model(model_id, settings)
+        deltas = [delta async for delta in model.stream(messages, [Desk().tools()[1].spec], max_tokens=100)]
+    assert ("".join(delta.reasoning for delta in deltas), "".join(delta.text for delta in deltas)) == ("hm", "Hold.")
+    body = server.bodies[0]
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
+    assert [block.get("cache_control") for block in body["messages"][0]["content"]] == [{"type": "ephemeral"}]
+    assert "cache_control" in json.dumps(body["messages"][-1])
+    usage = deltas[-1].usage
+    assert usage is not None
+    assert (usage.tokens_in, usage.tokens_out) == (1000, 20)
+    assert usage.cost_usd == (10 * 3 + 900 * Decimal("0.3") + 90 * Decimal("3.75") + 20 * 15) / Decimal(1_000_000)
+
+
+def test_only_who_wants_marks_gets_them() -> None:
+    assert [
+        marks_prompts(model)
+        for model in (
+            "anthropic/claude-x",
+            "bedrock/anthropic.claude-x",
+            "openrouter/anthropic/claude-x",
+            "openrouter/qwen/q",
+            "openai/claude-proxy",
+        )
+    ] == [True, True, True, False, False]
+    assert wire_messages([Message("user", "x")], "openai/x") == [{"role": "user", "content": "x"}]
+    assert wire_messages([], "anthropic/claude-x") == []
+
+
+@slow
+async def test_a_fallback_that_answers_is_named_in_the_usage(litellm: Any) -> None:
+    with Loopback(failure(500)) as broken, Loopback(text_reply("x")) as working:
+        models = {
+            MODEL: ModelEntry(base_url=broken.url),
+            "openai/other": ModelEntry(base_url=working.url, price=Price(Decimal(1), Decimal(1))),
+        }
+        end = ending(await play(open_model(MODEL, ModelSettings({}, models, ("openai/other",), retries=0))))
+    assert end.usage.cost_usd == Decimal("0.000014")
+    counted = by_model([Usage(11, 3, Decimal("0.000014"), model_id="openai/other"), Usage(1, 1)], MODEL)
+    assert {model: (calls, total.tokens_in) for model, (calls, total) in counted.items()} == {"openai/other": (1, 11), MODEL: (1, 1)}
+    assert by_model([], MODEL) == {MODEL: (0, Usage())}
+
+
+@slow
+async def test_no_failure_repeats_a_key_whatever_it_looks_like(litellm: Any) -> None:
+    plain = "plainwords-as-a-key"
+    for status in (400, 401, 429, 500):
+        with Loopback(failure(status, f"the key {plain} is bad")) as server:
+            entry = ModelEntry(base_url=server.url, api_key="env:MINE")
+            end = ending(await play(open_model(MODEL, ModelSettings({"MINE": plain}, {MODEL: entry}, retries=0))))
+        assert end.reason == "model_error"
+        assert plain not in repr(end)
+
+
+@slow
+async def test_a_recorded_answer_is_played_again_without_a_network_and_the_file_holds_no_key(litellm: Any, tmp_path: Path) -> None:
+    canary = "canary-0123456789-of-a-key"
+    environment = {"OPENAI_API_KEY": canary}
+    file = tmp_path / "model_cache.sqlite"
+
+    def opened(url: str, mode: str) -> Model:
+        config = load_config(tmp_path / "none.yml", {"TRADEAGENT_MODEL_CACHE__MODE": mode})
+        return open_model(MODEL, model_settings(config, environment | {"OPENAI_BASE_URL": url}, cache_file=file))
+
+    with Loopback(TOOL_CALLS, text_reply("Bought.")) as server:
+        recorded = ending(await play(opened(server.url, "read_write"), Desk().tools()))
+        url = server.url
+    replayed = ending(await play(opened(url, "replay"), Desk().tools()))
+    assert (recorded.text, recorded.tool_calls) == ("I buy.Bought.", 2)
+    assert replayed.messages == recorded.messages
+    assert (replayed.usage.cost_usd, replayed.usage.cached_calls) == (Decimal(0), 2)
+    missing = ending(await play(opened("http://127.0.0.1:9/v1", "replay")))
+    assert (missing.reason, "not in the response cache" in missing.detail) == ("model_error", True)
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert canary.encode() not in kept
+    with sqlite3.connect(file) as db:
+        held = [zlib.decompress(row[0]) for row in db.execute("SELECT deltas FROM answers")]
+    db.close()
+    assert len(held) == 2
+    assert all(canary.encode() not in data for data in held)

@@ -25,7 +25,8 @@ from tradeagent.llm.contract import (
     TurnLimits,
     UsageReported,
 )
-from tradeagent.llm.loop import MAX_RESULT_CHARACTERS, TurnControl, run_turn
+from tradeagent.llm.loop import TurnControl, run_turn
+from tradeagent.llm.messages import MAX_RESULT_CHARACTERS
 from tradeagent.llm.usage import Budget, Usage
 
 STOP = [ModelDelta(done="stop")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tradeagent.cli.session import Session
-from tradeagent.domain.errors import DataError, TradeAgentError
+from tradeagent.domain.errors import DataError, InvalidConfig, ModelError, TradeAgentError
 
 MIN_FREE_MB = 200
 
@@ -125,13 +125,19 @@ def _results(session: Session) -> tuple[bool, str, str]:
 
 
 def _events(session: Session) -> tuple[bool, str, str]:
-    from tradeagent.market.event_store import FILE_NAME, EventStore, Window
+    from tradeagent.domain.clock import iso
+    from tradeagent.execution.entry_times import LOCKOUT_KEY
+    from tradeagent.market.event_store import EventStore, Window
 
-    file = session.workspace.warehouse_dir / FILE_NAME
-    if not file.exists():
-        return True, "none stored yet", ""
-    EventStore(session.warehouse.root).events(Window(as_of=session.clock.now_ms(), limit=1), ())
-    return True, "readable", ""
+    store, now, minutes = EventStore(session.warehouse.root), session.clock.now_ms(), session.config.whole(LOCKOUT_KEY)
+    store.events(Window(as_of=now, limit=1), ())
+    if not minutes:
+        return True, "readable" if store.signature() else "none stored yet", ""
+    ahead = store.scheduled(now)
+    if not ahead:
+        detail = f"{LOCKOUT_KEY} is {minutes}, and the calendar holds no high-impact event ahead: nothing locks entries"
+        return False, detail, f"tradeagent calendar import FILE, or tradeagent config set {LOCKOUT_KEY} 0"
+    return True, f"{len(ahead)} high-impact events ahead, {LOCKOUT_KEY} {minutes}, the next at {iso(ahead[0].time)}", ""
 
 
 def _agents(session: Session) -> tuple[bool, str, str]:
@@ -146,6 +152,7 @@ def _agents(session: Session) -> tuple[bool, str, str]:
 
 def _models(session: Session) -> tuple[bool, str, str]:
     from tradeagent.agents.folder import list_agents, load_agent
+    from tradeagent.llm.gateway import open_model
     from tradeagent.llm.settings import model_settings
     from tradeagent.runtime.assembly import known_to_agents
 
@@ -153,9 +160,10 @@ def _models(session: Session) -> tuple[bool, str, str]:
     wanted = {load_agent(f, known_to_agents(session.config)).definition.model for f in list_agents(session.workspace.agents_dir)}
     missing = []
     for model in sorted(wanted):
-        name = None if model.startswith(("offline/", "acp:")) else settings.key_name(model)
-        if name is not None and not os.environ.get(name):
-            missing.append(f"{model} needs {name}")
+        try:
+            open_model(model, settings)
+        except (InvalidConfig, ModelError) as error:
+            missing.append(error.message)
     if missing:
         return False, "; ".join(missing), "put the key in the environment, or use an offline/ model"
     return True, ", ".join(sorted(wanted)) or "no agent asks for one", ""

@@ -3,6 +3,7 @@
 A model sees messages and tool specifications, nothing else; a tool's handler gets validated arguments and the turn's context.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -103,10 +104,27 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Acted:
+    """A call that a model which runs its tools itself says it makes (`result` None) or has made; nothing is dispatched here."""
+
+    call: ToolCall
+    result: ToolResult | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asking:
+    """Such a model waits for permission to make `call`; the loop sets the `answer`: None when allowed, else the reason why not."""
+
+    call: ToolCall
+    answer: "asyncio.Future[str | None]"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelDelta:
     """One piece of a model's streamed answer. A delta with nothing set says only that the stream is alive.
 
     `tool_call` is complete, assembled by the model adapter; `done` is the provider's finish reason (`stop`, `tool_calls`, `length`).
+    `acted` and `asking` come only from a model that runs its tools itself.
     """
 
     text: str = ""
@@ -114,6 +132,8 @@ class ModelDelta:
     tool_call: ToolCall | None = None
     usage: Usage | None = None
     done: str | None = None
+    acted: Acted | None = None
+    asking: Asking | None = None
 
 
 class Model(Protocol):
@@ -127,7 +147,7 @@ class Model(Protocol):
     def is_rule_based(self) -> bool:
         """Whether the answers come from rules; people are told wherever they appear."""
 
-    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
+    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int, tools: Sequence[ToolSpec] = ()) -> Decimal | None:
         """Upper guess of what one call costs; None when the price is unknown."""
 
     def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
@@ -136,7 +156,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
-    """Bounds of one turn. `max_tokens` is output (text, reasoning, arguments); the timers are seconds of real time."""
+    """Bounds of one turn. `max_tokens` is output (text, reasoning, arguments); the timers are seconds of real time.
+
+    `permit_timeout_s` is how long a person may take to decide about a call; silence is a no.
+    """
 
     max_tool_calls: int = 12
     max_repairs: int = 2
@@ -144,10 +167,11 @@ class TurnLimits:
     deadline_s: float = 600.0
     first_token_timeout_s: float = 60.0
     idle_timeout_s: float = 60.0
+    permit_timeout_s: float = 120.0
 
 
-Permit = Callable[[str, dict[str, Any]], str | None]
-"""(tool name, arguments as JSON values) → None when allowed, else the reason the model is told."""
+Permit = Callable[[str, dict[str, Any]], str | Awaitable[str | None] | None]
+"""(tool name, arguments as JSON values) → None when allowed, else the reason the model is told; awaitable when a person decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 
 from tradeagent.domain.errors import ModelError
@@ -24,9 +25,9 @@ class FallbackModel:
     def is_rule_based(self) -> bool:
         return all(model.is_rule_based for model in self._models)
 
-    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
+    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int, tools: Sequence[ToolSpec] = ()) -> Decimal | None:
         """The dearest of the models; None when any price is unknown."""
-        guesses = [await model.estimate_usd(messages, max_tokens) for model in self._models]
+        guesses = [await model.estimate_usd(messages, max_tokens, tools) for model in self._models]
         known = [guess for guess in guesses if guess is not None]
         return max(known) if len(known) == len(guesses) else None
 
@@ -39,10 +40,16 @@ class FallbackModel:
                         first = await anext(answer)
                 except (ModelError, TimeoutError, StopAsyncIteration):
                     continue
-                yield first
+                yield self._signed(first, model)
                 async for delta in answer:
-                    yield delta
+                    yield self._signed(delta, model)
                 return
         async with aclosing(last.stream(messages, tools, max_tokens=max_tokens)) as answer:
             async for delta in answer:
-                yield delta
+                yield self._signed(delta, last)
+
+    def _signed(self, delta: ModelDelta, model: Model) -> ModelDelta:
+        """The delta with the model that answered in its usage, so that its cost is booked under the right name."""
+        if delta.usage is None or model is self._models[0]:
+            return delta
+        return replace(delta, usage=replace(delta.usage, model_id=model.id))

@@ -6,29 +6,30 @@ every failure into a ModelError without secrets. Deadlines are the turn loop's: 
 
 import asyncio
 import importlib
+import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 from tradeagent.domain.errors import ModelError
-from tradeagent.llm.arguments import MAX_ARGUMENT_BYTES
+from tradeagent.llm.acp import open_acp
+from tradeagent.llm.cache import CachedModel
 from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, Model, ModelDelta, ToolCall, ToolSpec
 from tradeagent.llm.fallback import FallbackModel
+from tradeagent.llm.keys import NONE_NEEDED, Key, KeyPlace, read_key, scrub
 from tradeagent.llm.offline.model import open_offline
 from tradeagent.llm.settings import ModelSettings
-from tradeagent.llm.usage import Usage
+from tradeagent.llm.usage import Price, Usage
+from tradeagent.llm.wire import PartialCall, collect, wire_messages, wire_tool
 
 _RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-_FIRST_BACKOFF_S = 0.5
+FIRST_BACKOFF_S = 0.5
 _TRANSPORT_TIMEOUT_S = 600.0
-_MAX_STREAMED_CALLS = 256
 # LiteLLM imports these in its first call, on the event loop, for seconds; here that happens in the importing thread
 _IMPORTED_AT_FIRST_CALL = (
     "openai.resources",
@@ -38,14 +39,20 @@ _IMPORTED_AT_FIRST_CALL = (
     "litellm.responses.mcp.chat_completions_handler",
 )
 _DROPPED_CALL = r"coroutine '(OpenAIChatCompletion|BaseLLMHTTPHandler)\."
-_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
-_SECRET_TEXT = re.compile(r"\b(sk-|xai-|gsk_|AIza|Bearer\s+)[\w\-.*]{6,}")
+_SAID = {
+    400: ("the provider refused the request", "check the model id (provider/name) and the size of the prompt"),
+    401: ("the provider refused the key", "check {key}"),
+    403: ("the provider refused the key", "check {key}"),
+    404: ("the provider does not know this model", "check the model id and base_url"),
+    429: ("rate limit or quota reached", "wait, or set fallback_models"),
+}
 
 
 def open_model(model_id: str, settings: ModelSettings) -> Model:
     """The model of that id with its fallbacks; nothing is imported or called yet.
 
-    `offline/<policy>` is rule-based and never touches LiteLLM. Raises ModelError naming the environment variable of a missing key.
+    `offline/<policy>` is rule-based and never touches LiteLLM, `acp:<command>` is a program of the user's; neither is kept in the
+    response cache. Raises ModelError naming the variable of a missing key or the program that is not there.
     """
     first = _open_one(model_id, settings)
     others = [_open_one(other, settings) for other in settings.fallbacks]
@@ -56,10 +63,11 @@ def _open_one(model_id: str, settings: ModelSettings) -> Model:
     if model_id.startswith("offline/"):
         return open_offline(model_id)
     if model_id.startswith("acp:"):
-        raise ModelError(
-            f"model {model_id!r}: acp: is not available in this version yet", hint="set model: offline/momentum or a LiteLLM model id"
-        )
-    return LiteLLMModel(model_id, settings)
+        return open_acp(model_id, settings)
+    model = LiteLLMModel(model_id, settings)
+    if settings.answers is None:
+        return model
+    return CachedModel(model, settings.answers, settings.cache_mode, {"base_url": settings.base_url(model_id)})
 
 
 class LiteLLMModel:
@@ -72,18 +80,19 @@ class LiteLLMModel:
         self._settings = settings
         self._entry = settings.entry(model_id)
         self._base_url = settings.base_url(model_id)
-        self._key_name = settings.key_name(model_id)
-        self._key = self._find_key()
+        self._key_place = settings.key_place(model_id)
+        self._key = find_key(self._key_place, settings, model_id)
 
-    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
-        """Cost of every character of the conversation and the whole output allowance; None when no price is known."""
-        tokens_in = sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN
-        lib = await asyncio.to_thread(_litellm)
-        return self._cost(lib, tokens_in, max_tokens)
+    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int, tools: Sequence[ToolSpec] = ()) -> Decimal | None:
+        """Cost of every character of the request and the whole output allowance; None when no price is known."""
+        said = sum(len(message.content) + sum(len(call.arguments) for call in message.tool_calls) for message in messages)
+        offered = sum(len(tool.description) + len(json.dumps(tool.parameters)) for tool in tools)
+        lib = await asyncio.to_thread(load_litellm)
+        return cost_usd(lib, self.id, self._entry.price, (said + offered) // CHARACTERS_PER_TOKEN, max_tokens)
 
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
         """Stream one answer; attempts again with a growing pause while nothing has arrived and the failure may pass."""
-        lib = await asyncio.to_thread(_litellm)
+        lib = await asyncio.to_thread(load_litellm)
         request = self._request(lib, messages, tools, max_tokens)
         attempt = 0
         while True:
@@ -99,13 +108,13 @@ class LiteLLMModel:
                     raise failure from None
                 attempt += 1
                 # real time on purpose: a simulated clock would move the market while a provider recovers
-                await asyncio.sleep(_FIRST_BACKOFF_S * 2 ** (attempt - 1))
+                await asyncio.sleep(FIRST_BACKOFF_S * 2 ** (attempt - 1))
             else:
                 return
 
     async def _answer(self, lib: Any, request: Mapping[str, Any]) -> AsyncGenerator[ModelDelta, None]:
         response = await lib.acompletion(**request)
-        calls: dict[int, _PartialCall] = {}
+        calls: dict[int, PartialCall] = {}
         done: str | None = None
         usage: Usage | None = None
         async for chunk in response:
@@ -114,7 +123,7 @@ class LiteLLMModel:
                 done = choice.finish_reason or done
                 delta = choice.delta
                 text, reasoning = delta.content or "", getattr(delta, "reasoning_content", None) or ""
-                alive = _collect(calls, delta.tool_calls or ())
+                alive = collect(calls, delta.tool_calls or ())
                 if text or reasoning or alive:
                     yield ModelDelta(text=text, reasoning=reasoning)
         # LiteLLM makes up a `stop` at the end of any stream; this attribute says whether the provider sent one
@@ -129,7 +138,7 @@ class LiteLLMModel:
     def _request(self, lib: Any, messages: Sequence[Message], tools: Sequence[ToolSpec], max_tokens: int) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.id,
-            "messages": [_wire_message(message, cached=self._caches_prompts) for message in messages],
+            "messages": wire_messages(messages, self.id),
             "max_tokens": min(max_tokens, _output_ceiling(lib, self.id) or max_tokens),
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -139,101 +148,57 @@ class LiteLLMModel:
             "drop_params": True,
         }
         if tools:
-            request["tools"] = [_wire_tool(tool) for tool in tools]
+            request["tools"] = [wire_tool(tool) for tool in tools]
         if self._base_url:
             request["base_url"] = self._base_url
-        if self._key:
-            request["api_key"] = self._key
+        if self._key is not None:
+            request["api_key"] = self._key.value
         return request
-
-    @property
-    def _caches_prompts(self) -> bool:
-        return self.id.startswith("anthropic/")
-
-    def _find_key(self) -> str | None:
-        if self._key_name is None:
-            return None
-        key = self._settings.environment.get(self._key_name)
-        if key:
-            return key
-        if self._base_url and self._entry.api_key is None:
-            return "none-needed"
-        raise ModelError(
-            f"{self.id}: no key, {self._key_name} is not set",
-            hint=f"export {self._key_name}=… or choose model: offline/momentum",
-            details={"model": self.id, "variable": self._key_name},
-        )
 
     def _usage(self, lib: Any, chunk: Any) -> Usage | None:
         raw = getattr(chunk, "usage", None)
         if raw is None:
             return None
-        tokens_in, tokens_out = raw.prompt_tokens or 0, raw.completion_tokens or 0
-        return Usage(tokens_in, tokens_out, self._cost(lib, tokens_in, tokens_out, raw))
-
-    def _cost(self, lib: Any, tokens_in: int, tokens_out: int, usage: Any = None) -> Decimal | None:
-        if self._entry.price is not None:
-            return self._entry.price.cost(tokens_in, tokens_out)
-        try:
-            cost_in, cost_out = lib.cost_per_token(model=self.id, prompt_tokens=tokens_in, completion_tokens=tokens_out, usage_object=usage)
-        except Exception:  # noqa: BLE001 - an id outside LiteLLM's table has no price, and the table raises a bare Exception
-            return None
-        return Decimal(str(cost_in)) + Decimal(str(cost_out))
+        tokens_in, tokens_out = max(0, raw.prompt_tokens or 0), max(0, raw.completion_tokens or 0)
+        return Usage(tokens_in, tokens_out, cost_usd(lib, self.id, self._entry.price, tokens_in, tokens_out, raw))
 
     def _as_model_error(self, error: Exception) -> ModelError:
-        status = getattr(error, "status_code", None)
-        text = scrub(str(error), self._settings.environment)[:300]
-        variable = self._key_name or "the provider's key"
-        said = {
-            401: ("the provider refused the key", f"check {variable}"),
-            403: ("the provider refused the key", f"check {variable}"),
-            404: ("the provider does not know this model", "check the model id and base_url"),
-            429: ("rate limit or quota reached", "wait, or set fallback_models"),
-        }
-        message, hint = said.get(status or 0, ("the provider failed", "run it again, or set fallback_models"))
-        retryable = status is None or status in _RETRYABLE
-        return ModelError(f"{self.id}: {message}: {text}", hint=hint, details={"model": self.id, "status": status, "retryable": retryable})
+        return provider_error(self.id, error, self._key_place, self._key, self._settings.environment)
 
 
-@dataclass(slots=True)
-class _PartialCall:
-    """A tool call whose pieces are still arriving; its text is kept up to just past what the loop accepts."""
-
-    id: str
-    name: str
-    arguments: list[str]
-    characters: int = 0
-
-
-def _collect(calls: dict[int, _PartialCall], pieces: Sequence[Any]) -> bool:
-    """Add streamed pieces to their calls by index; True when there were any. Beyond sane bounds pieces are dropped."""
-    for piece in pieces:
-        index = piece.index if piece.index is not None else len(calls)
-        if index not in calls and len(calls) >= _MAX_STREAMED_CALLS:
-            continue
-        call = calls.setdefault(index, _PartialCall("", "", []))
-        call.id = call.id or piece.id or ""
-        function = piece.function
-        if function is None:
-            continue
-        call.name = call.name or function.name or ""
-        text = function.arguments or ""
-        if text and call.characters <= MAX_ARGUMENT_BYTES:
-            call.arguments.append(text)
-            call.characters += len(text)
-    return bool(pieces)
+def find_key(place: KeyPlace | None, settings: ModelSettings, model_id: str) -> Key | None:
+    """The model's key; an own server without a key of its own needs none. Raises ModelError naming what to set."""
+    if place is None:
+        return None
+    is_given = settings.entry(model_id).api_key is not None
+    if not is_given and settings.base_url(model_id) and not settings.environment.get(place.name):
+        return Key(NONE_NEEDED)
+    return read_key(place, settings.environment)
 
 
-def scrub(text: str, environment: Mapping[str, str]) -> str:
-    """The text without any value of a secret-looking environment variable and without anything shaped like a key."""
-    for name, value in environment.items():
-        if len(value) >= 6 and _SECRET_NAME.search(name.upper()):
-            text = text.replace(value, f"<{name}>")
-    return _SECRET_TEXT.sub("<key>", text)
+def cost_usd(lib: Any, model_id: str, price: Price | None, tokens_in: int, tokens_out: int, usage: Any = None) -> Decimal | None:
+    """What the tokens cost at the configured price, else at LiteLLM's; None when neither knows the model."""
+    if price is not None:
+        return price.cost(tokens_in, tokens_out)
+    try:
+        cost_in, cost_out = lib.cost_per_token(model=model_id, prompt_tokens=tokens_in, completion_tokens=tokens_out, usage_object=usage)
+    except Exception:  # noqa: BLE001 - an id outside LiteLLM's table has no price, and the table raises a bare Exception
+        return None
+    return Decimal(str(cost_in)) + Decimal(str(cost_out))
+
+
+def provider_error(model_id: str, error: Exception, place: KeyPlace | None, key: Key | None, environment: Mapping[str, str]) -> ModelError:
+    """A failure of LiteLLM or of the provider as the person's error: no key in it, `retryable` in its details."""
+    status = getattr(error, "status_code", None)
+    text = scrub(str(error), environment, [key] if key is not None and key.value != NONE_NEEDED else ())[:300]
+    message, hint = _SAID.get(status or 0, ("the provider failed", "run it again, or set fallback_models"))
+    retryable = status is None or status in _RETRYABLE
+    details = {"model": model_id, "status": status, "retryable": retryable}
+    return ModelError(f"{model_id}: {message}: {text}", hint=hint.format(key=place or "the provider's key"), details=details)
 
 
 @cache
-def _litellm() -> Any:
+def load_litellm() -> Any:
     """Import LiteLLM with its price list from the package, no telemetry, and quiet; with it what its first call would import."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     lib: Any = importlib.import_module("litellm")
@@ -256,20 +221,3 @@ def _output_ceiling(lib: Any, model_id: str) -> int | None:
     except Exception:  # noqa: BLE001 - an id outside LiteLLM's table: it raises a bare Exception
         return None
     return ceiling if isinstance(ceiling, int) else None
-
-
-def _wire_tool(tool: ToolSpec) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}}
-
-
-def _wire_message(message: Message, *, cached: bool) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.role == "system" and cached:
-        wire["content"] = [{"type": "text", "text": message.content, "cache_control": {"type": "ephemeral"}}]
-    if message.tool_calls:
-        wire["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in message.tool_calls
-        ]
-    if message.role == "tool":
-        wire["tool_call_id"] = message.tool_call_id
-    return wire

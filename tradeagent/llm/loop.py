@@ -7,10 +7,9 @@ is enforced here, whatever the model or its adapter does; a turn always ends wit
 import asyncio
 import difflib
 import json
-import re
 import traceback
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,9 +19,10 @@ from pydantic import BaseModel
 
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import TradeAgentError
-from tradeagent.llm.arguments import MAX_ARGUMENT_BYTES, canonical, read_arguments
+from tradeagent.llm.arguments import canonical, read_arguments
 from tradeagent.llm.contract import (
     CHARACTERS_PER_TOKEN,
+    Acted,
     FinishReason,
     Message,
     Model,
@@ -40,13 +40,12 @@ from tradeagent.llm.contract import (
     TurnLimits,
     UsageReported,
 )
+from tradeagent.llm.messages import RAW_SHOWN, as_kept, result_message
 from tradeagent.llm.usage import Budget, Reservation, Usage
 from tradeagent.llm.watch import TurnEndedError, Watch, release
 
-MAX_RESULT_CHARACTERS = 24_000
 _SAME_CALL_ENDS_AT = 3
 _QUEUE_SIZE = 64
-_RAW_SHOWN = 2_000
 _NAME_SHOWN = 64
 
 
@@ -70,8 +69,10 @@ async def run_turn(
 ) -> AsyncGenerator[TurnEvent, None]:
     """Run one turn over `messages`; the last event is TurnFinished. Close the generator to abort without one.
 
-    A call is dispatched only when its tool is in `tools`, its arguments validate and `permit` allows it; everything else is
-    answered with an error. A trading tool still at work when the turn ends is left to finish: the ledger knows its outcome.
+    A call is dispatched only when its tool is in `tools` (read anew before each model call), its arguments validate and `permit`
+    allows it; everything else is answered with an error. A trading tool still at work when the turn ends is left to finish: the
+    ledger knows its outcome.
+    A model that runs its tools itself asks the same `permit`; its calls are shown and counted, and leaving it is all that stops it.
     """
     turn = _Turn(model, messages, tools, limits, permit, context, clock, control or TurnControl())
     try:
@@ -105,8 +106,8 @@ class _Turn:
     ) -> None:
         self._model, self._limits, self._permit = model, limits, permit
         self._context, self._clock, self._budget = context, clock, control.budget
-        self._tools = {tool.name: tool for tool in tools}
-        self._specs = [tool.spec for tool in tools]
+        self._offered = tools
+        self._look_at_tools()
         self._before = list(messages)
         self._added: list[Message] = []
         self._said: list[str] = []
@@ -114,29 +115,43 @@ class _Turn:
         self._asked: _Asked | None = None
         self._calls: list[ToolCall] = []
         self._started: ToolCall | None = None
+        self._dispatched = False
+        self._acting: dict[str, ToolCall] = {}
         self._ids: set[str] = set()
         self._seen: Counter[tuple[str, str]] = Counter()
         self._usage = Usage()
         self._tool_calls = 0
         self._repairs = 0
 
+    def _look_at_tools(self) -> None:
+        """A host may change the list between two model calls, as when a family of tools is added."""
+        self._tools = {tool.name: tool for tool in self._offered}
+        self._specs = [tool.spec for tool in self._offered]
+
     async def ask(self) -> AsyncGenerator[TurnEvent, None]:
         """One model call: stream its answer, report its usage, keep its calls for `answer`."""
         self._watch.check()
+        self._look_at_tools()
         left = self._limits.max_tokens - self._usage.tokens_out
         if left <= 0:
             raise TurnEndedError("token_limit", f"the turn used its {self._limits.max_tokens} output tokens")
         asked = self._asked = _Asked(await self._reserve(left), sum(len(m.content) for m in (*self._before, *self._added)))
         asked.pump = asyncio.ensure_future(self._stream_into(asked, left))
-        timer: tuple[float, FinishReason] = (self._limits.first_token_timeout_s, "first_token_timeout")
+        timer: tuple[float | None, FinishReason] = (self._limits.first_token_timeout_s, "first_token_timeout")
         while (delta := await self._next(asked.queue, *timer)) is not None:
-            timer = (self._limits.idle_timeout_s, "idle_timeout")
             for event in self._take(asked, delta):
                 yield event
+            if delta.asking is not None:
+                call = delta.asking.call
+                refusal, _ = await self._refusal(call.name, json.loads(call.arguments))
+                if not delta.asking.answer.done():
+                    delta.asking.answer.set_result(refusal)
+            # a tool that the model runs itself may be silent for as long as it works
+            timer = (None, "deadline") if self._acting else (self._limits.idle_timeout_s, "idle_timeout")
             if asked.characters > left * CHARACTERS_PER_TOKEN:
                 raise TurnEndedError("token_limit", f"the answer went on past {self._limits.max_tokens} output tokens")
         report, self._asked = self._settle(asked), None
-        self._added.append(Message("assistant", "".join(asked.text), tuple(map(_as_kept, self._calls))))
+        self._added.append(Message("assistant", "".join(asked.text), tuple(map(as_kept, self._calls))))
         yield report
         if not self._calls:
             raise TurnEndedError("token_limit" if asked.done == "length" else "stop")
@@ -147,20 +162,15 @@ class _Turn:
         while self._calls:
             self._watch.check()
             call = self._calls[0]
-            if self._tool_calls >= self._limits.max_tool_calls:
-                raise TurnEndedError("tool_limit", f"more than {self._limits.max_tool_calls} tool calls in one turn")
-            self._tool_calls += 1
             arguments = self._read(call)
-            text = call.arguments[:_RAW_SHOWN] if isinstance(arguments, ToolResult) else canonical(arguments)
-            self._seen[call.name, text] += 1
-            if self._seen[call.name, text] >= _SAME_CALL_ENDS_AT:
-                raise TurnEndedError("repeat", f"{call.name} was called {_SAME_CALL_ENDS_AT} times with the same arguments")
-            self._started = call
+            text = call.arguments[:RAW_SHOWN] if isinstance(arguments, ToolResult) else canonical(arguments)
+            self._count(call.name, text)
+            self._started, self._dispatched = call, False
             yield ToolCallStarted(call.id, call.name, text)
             finished = await self._run(call, arguments, text)
             self._started = None
             self._calls.pop(0)
-            self._added.append(_result_message(call, finished.result))
+            self._added.append(result_message(call, finished.result))
             yield finished
             invalid = invalid or isinstance(arguments, ToolResult)
         self._repairs += invalid
@@ -177,11 +187,13 @@ class _Turn:
             if asked.text:
                 self._added.append(Message("assistant", "".join(asked.text)))
         for call in self._calls:
-            outcome = "its outcome is not known here" if call is self._started else "not run"
-            result = ToolResult.error("turn_ended", f"the turn ended ({end.reason}); {outcome}", end.detail)
-            self._added.append(_result_message(call, result))
+            begun = call is self._started and self._dispatched
+            result = _cut_off(end, begun=begun)
+            self._added.append(result_message(call, result))
             if call is self._started:
-                yield ToolCallFinished(call.id, call.name, result, True)
+                yield ToolCallFinished(call.id, call.name, result, begun)
+        for call in self._acting.values():
+            yield ToolCallFinished(call.id, call.name, _cut_off(end, begun=True), False)
         yield TurnFinished(end.reason, "".join(self._said), tuple(self._added), self._usage, self._tool_calls, end.detail, end.defect)
 
     def close(self) -> None:
@@ -200,7 +212,7 @@ class _Turn:
 
     async def _estimate(self, max_tokens: int) -> Decimal | None:
         try:
-            return await self._model.estimate_usd([*self._before, *self._added], max_tokens)
+            return await self._model.estimate_usd([*self._before, *self._added], max_tokens, self._specs)
         except TradeAgentError as error:
             raise TurnEndedError("model_error", _told(error)) from None
 
@@ -220,7 +232,7 @@ class _Turn:
         if not asked.released:
             await asked.queue.put(end)
 
-    async def _next(self, queue: "asyncio.Queue[_Item]", timeout_s: float, reason: FinishReason) -> ModelDelta | None:
+    async def _next(self, queue: "asyncio.Queue[_Item]", timeout_s: float | None, reason: FinishReason) -> ModelDelta | None:
         self._watch.check()
         if queue.empty():
             getting = asyncio.ensure_future(queue.get())
@@ -248,6 +260,31 @@ class _Turn:
             asked.characters += len(delta.tool_call.arguments)
             if len(self._calls) <= self._limits.max_tool_calls:
                 self._calls.append(self._identified(delta.tool_call))
+        if delta.acted is not None:
+            yield from self._observe(asked, delta.acted)
+        if delta.usage is not None and delta.done is None and self._budget is not None and self._budget.is_passed_by(delta.usage):
+            raise TurnEndedError("budget", "the budget for this period is spent")
+
+    def _observe(self, asked: "_Asked", acted: Acted) -> Iterator[TurnEvent]:
+        """Show and count a call that the model makes itself."""
+        call = acted.call
+        if call.id not in self._acting:
+            self._count(call.name, call.arguments)
+            asked.characters += len(call.arguments)
+            self._acting[call.id] = call
+            yield ToolCallStarted(call.id, call.name, call.arguments[:RAW_SHOWN])
+        if acted.result is not None:
+            del self._acting[call.id]
+            yield ToolCallFinished(call.id, call.name, acted.result, False)
+
+    def _count(self, name: str, arguments: str) -> None:
+        """Count a call against the turn's limits, before anything is done about it."""
+        if self._tool_calls >= self._limits.max_tool_calls:
+            raise TurnEndedError("tool_limit", f"more than {self._limits.max_tool_calls} tool calls in one turn")
+        self._tool_calls += 1
+        self._seen[name, arguments] += 1
+        if self._seen[name, arguments] >= _SAME_CALL_ENDS_AT:
+            raise TurnEndedError("repeat", f"{name} was called {_SAME_CALL_ENDS_AT} times with the same arguments")
 
     def _identified(self, call: ToolCall) -> ToolCall:
         """The call with an id no other call of this turn has."""
@@ -282,15 +319,28 @@ class _Turn:
     async def _run(self, call: ToolCall, arguments: BaseModel | ToolResult, text: str) -> ToolCallFinished:
         if isinstance(arguments, ToolResult):
             return ToolCallFinished(call.id, call.name, arguments, False)
-        refusal = self._permit(call.name, json.loads(text))
+        refusal, defect = await self._refusal(call.name, json.loads(text))
         if refusal is not None:
             result = ToolResult.error("not_permitted", refusal, "go on without this call in this turn")
-            return ToolCallFinished(call.id, call.name, result, False)
+            return ToolCallFinished(call.id, call.name, result, False, defect=defect)
         tool = self._tools[call.name]
         began = self._clock.monotonic()
+        self._dispatched = True
         # a trade cut off half-way would leave its intent unknown until reconciliation, so only harmless work is cancelled
-        result, defect = await self._watch.run(_handle(tool, arguments, self._context), cancel=tool.scope not in ("trade", "ops"))
+        result, defect = await self._watch.run(handled(tool, arguments, self._context), cancel=tool.scope not in ("trade", "ops"))
         return ToolCallFinished(call.id, call.name, result, True, round((self._clock.monotonic() - began) * 1000), defect)
+
+    async def _refusal(self, name: str, arguments: dict[str, Any]) -> tuple[str | None, str | None]:
+        """Why the call may not be made (None = it may), and the traceback of a permission check that failed: that is a no."""
+        try:
+            answer = self._permit(name, arguments)
+            if isinstance(answer, Awaitable):
+                answer = await self._watch.run(_decided(answer, self._limits.permit_timeout_s))
+        except TurnEndedError:
+            raise
+        except Exception:  # noqa: BLE001 - worker boundary: whatever goes wrong in a permission check, nothing is dispatched
+            return "the permission check failed", traceback.format_exc()
+        return answer, None
 
 
 _Item = ModelDelta | TurnEndedError | None
@@ -316,7 +366,7 @@ class _Asked:
             release(self.pump)
 
 
-async def _handle(tool: Tool, arguments: BaseModel, context: Any) -> tuple[ToolResult, str | None]:
+async def handled(tool: Tool, arguments: BaseModel, context: Any) -> tuple[ToolResult, str | None]:
     """The tool's answer and, when it failed unexpectedly, the traceback: the person gets that, the model only that it happened."""
     try:
         result = await tool.handler(arguments, context)
@@ -329,23 +379,20 @@ async def _handle(tool: Tool, arguments: BaseModel, context: Any) -> tuple[ToolR
     return result, None
 
 
+async def _decided(answer: Awaitable[str | None], timeout_s: float) -> str | None:
+    """The answer of a person, or the refusal that stands for silence."""
+    deciding = asyncio.ensure_future(answer)
+    try:
+        done, _ = await asyncio.wait({deciding}, timeout=timeout_s)
+        return deciding.result() if done else f"nobody allowed it within {timeout_s:g} s"
+    finally:
+        release(deciding)
+
+
+def _cut_off(end: TurnEndedError, *, begun: bool) -> ToolResult:
+    outcome = "its outcome is not known here" if begun else "not run"
+    return ToolResult.error("turn_ended", f"the turn ended ({end.reason}); {outcome}", end.detail)
+
+
 def _told(error: TradeAgentError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
-
-
-def _as_kept(call: ToolCall) -> ToolCall:
-    """A call as the conversation keeps it: adapters parse names and arguments again, so broken ones are replaced by a valid quote."""
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", call.name) or "unnamed"
-    try:
-        sound = len(call.arguments) <= MAX_ARGUMENT_BYTES and isinstance(json.loads(call.arguments or "{}"), dict)
-    except (ValueError, RecursionError):
-        sound = False
-    arguments = (call.arguments or "{}") if sound else json.dumps({"invalid": call.arguments[:_RAW_SHOWN]})
-    return ToolCall(call.id, name, arguments)
-
-
-def _result_message(call: ToolCall, result: ToolResult) -> Message:
-    text = json.dumps(result.content, ensure_ascii=False)
-    if len(text) > MAX_RESULT_CHARACTERS:
-        text = json.dumps({"clipped_to_characters": MAX_RESULT_CHARACTERS, "text": text[:MAX_RESULT_CHARACTERS]}, ensure_ascii=False)
-    return Message("tool", text, tool_call_id=call.id, name=call.name)

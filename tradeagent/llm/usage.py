@@ -3,7 +3,7 @@
 Pure arithmetic; where the spend is recorded is the caller's (two functions given to `Budget`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -12,12 +12,18 @@ ZERO_USD = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call or their sum over a turn; `cost_usd` None = price unknown; `estimated` = counted here, not by the provider."""
+    """Tokens of one call or their sum over a turn; `cost_usd` None = price unknown; `estimated` = counted here, not by the provider.
+
+    `model_id` is who answered, where that is not the model that was asked; `cached_calls` were answered from the response cache and
+    cost nothing.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
     cost_usd: Decimal | None = ZERO_USD
     estimated: bool = False
+    model_id: str = ""
+    cached_calls: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         known = self.cost_usd is not None and other.cost_usd is not None
@@ -26,7 +32,17 @@ class Usage:
             self.tokens_out + other.tokens_out,
             (self.cost_usd or ZERO_USD) + (other.cost_usd or ZERO_USD) if known else None,
             self.estimated or other.estimated,
+            self.model_id if self.model_id == other.model_id else "",
+            self.cached_calls + other.cached_calls,
         )
+
+
+def by_model(usages: Sequence[Usage], asked: str) -> dict[str, tuple[int, Usage]]:
+    """Calls and their sum for each model that answered; for the one that was `asked` also when there was no call."""
+    calls: dict[str, list[Usage]] = {} if usages else {asked: []}
+    for usage in usages:
+        calls.setdefault(usage.model_id or asked, []).append(usage)
+    return {model: (len(made), sum(made, Usage(model_id=made[0].model_id if made else ""))) for model, made in calls.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,10 @@ class Budget:
                 return None
         self._reserved += amount
         return Reservation(estimate_usd)
+
+    def is_passed_by(self, running: Usage) -> bool:
+        """Whether a call that is still going on has already used up what the cap leaves."""
+        return self._cap is not None and bool(running.cost_usd) and self._spent() + (running.cost_usd or ZERO_USD) >= self._cap
 
     def settle(self, reservation: Reservation, usage: Usage) -> None:
         """Give the reservation back and record what the call really used."""

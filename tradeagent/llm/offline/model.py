@@ -6,21 +6,26 @@ from decimal import Decimal
 from typing import Any
 
 from tradeagent.domain.errors import ModelError
-from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, ModelDelta, ToolCall, ToolSpec
+from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, Model, ModelDelta, ToolCall, ToolSpec
 from tradeagent.llm.offline.context import read_context
 from tradeagent.llm.offline.policies import POLICIES, Plan, Policy
 from tradeagent.llm.offline.trade import Call
 from tradeagent.llm.usage import Usage
 
+ASSISTANT = "assistant"
 _CHUNK = 48
 _NOTHING_TO_DO = Plan("hold", "no tick context in this conversation, so there is nothing to decide", "none")
 
 
-def open_offline(model_id: str) -> "OfflineModel":
-    """The policy named by `offline/<policy>`; ModelError listing the known ones otherwise."""
+def open_offline(model_id: str) -> Model:
+    """The policy named by `offline/<policy>`, or the assistant; ModelError listing the known ones otherwise."""
     name = model_id.removeprefix("offline/")
+    if name == ASSISTANT:
+        from tradeagent.llm.offline.assistant import OfflineAssistant  # a run of an agent has no use for it
+
+        return OfflineAssistant(model_id)
     if name not in POLICIES:
-        known = ", ".join(f"offline/{policy}" for policy in POLICIES)
+        known = ", ".join(f"offline/{policy}" for policy in (*POLICIES, ASSISTANT))
         raise ModelError(f"model {model_id!r}: no such rule-based policy", hint=f"choose one of {known}", details={"model": model_id})
     return OfflineModel(model_id, POLICIES[name])
 
@@ -36,7 +41,7 @@ class OfflineModel:
         self._asked: tuple[tuple[str, ...], set[str]] | None = None
         self._alert, self._plan = "", _NOTHING_TO_DO
 
-    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int) -> Decimal | None:
+    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int, tools: Sequence[ToolSpec] = ()) -> Decimal | None:
         return Decimal(0)
 
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:

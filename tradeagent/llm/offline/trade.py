@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import floor
+from typing import Any
 
 from tradeagent.llm.offline.context import Bars, Context, Holding
 from tradeagent.llm.offline.signals import Signal, atr
@@ -24,7 +25,7 @@ class Call:
     """A tool call to make, numbers as decimal text."""
 
     name: str
-    arguments: dict[str, str | float]
+    arguments: dict[str, Any]
 
 
 def levels(bars: Bars, context: Context) -> Levels:

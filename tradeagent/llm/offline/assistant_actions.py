@@ -1,0 +1,119 @@
+"""What the offline assistant does when something is to be kept, drafted, deployed or stopped: what acts is only prepared, as a card."""
+
+import re
+from typing import Any
+
+from tradeagent.llm.offline import assistant_words as words
+from tradeagent.llm.offline.assistant_parse import algo_in, name_in, word_after
+from tradeagent.llm.offline.assistant_scripts import RESULTS, algo_of, known_names, last_algo, on_bars
+from tradeagent.llm.offline.assistant_talk import Script, Talk
+from tradeagent.llm.offline.trade import Call
+
+_NEW_WALLET = "tradeagent wallet new NAME --group algo --cash 10000"
+ONLY_YOU = (
+    "Only you can confirm a card, not your words to me: type `y` when the card is shown in the chat, or `tradeagent confirm ID` in a shell."
+)
+
+
+def save(talk: Talk) -> Script:
+    """Keep the algorithm of the last result under a name, with the parameters that were used or found."""
+    name = name_in(talk.question)
+    if name is None:
+        return 'Under which name? Say "save it as NAME".'
+    algo = algo_in(talk.question.replace(name, ""), known_names(talk)) or last_algo(talk)
+    if algo is None:
+        return 'There is nothing to save in this conversation yet. Try "backtest sma_cross on BTC 1h" first, or "save breakout as mine".'
+    values = found_params(talk, algo)
+    text = None
+    if values:
+        shown = yield Call("show_algorithm", {"algo": algo})
+        text = _with_values(shown.result["text"], name, values)
+    source = {"template": algo} if text is None else {"text": text, "note": f"from {algo}: {_listed(values)}"[:200]}
+    answer = yield Call("create_algorithm", {"name": name, **source})
+    kept = f" with {_listed(values)}" if text is not None else ""
+    version = answer.result.get("version", 1)
+    return f'Saved {algo} as **{name}**, version {version}{kept}. Next: "backtest {name} on BTC 1h", "deploy {name} to WALLET".'
+
+
+def found_params(talk: Talk, algo: str) -> dict[str, Any]:
+    last = talk.last(*RESULTS, "optimize", "get_optimization")
+    if last is None or str(last.result.get("algo", "")).partition("@")[0] != algo.partition("@")[0]:
+        return {}
+    best = last.result.get("best")
+    return dict(best["params"] if best else last.result.get("params") or {})
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _with_values(text: str, name: str, values: dict[str, Any]) -> str | None:
+    """The text of an algorithm under another name, with these parameters as its own; None when one has no place in it."""
+    from tradeagent.algos.edit import edited, put
+    from tradeagent.algos.parse import parse_algo
+    from tradeagent.domain.errors import TradeAgentError
+    from tradeagent.domain.money import parse_decimal
+
+    spec = parse_algo(text, "text")
+    paths = {key: spec.aliases.get(key, (key,)) for key in values}
+
+    def change(document: dict[str, Any]) -> None:
+        put(document, ["name"], name)
+        for key, targets in paths.items():
+            for target in targets:
+                head, *rest = target.split(".")
+                path = ["indicators", head, *rest] if head in spec.indicators else [head, *rest]
+                value = values[key]
+                put(document, path, value if isinstance(value, int) else parse_decimal(str(value), key))
+
+    try:
+        return edited(spec, change)
+    except TradeAgentError:
+        return None
+
+
+def deploy(talk: Talk) -> Script:
+    """Prepare the card that puts an algorithm on a paper wallet."""
+    algo = yield from algo_of(talk)
+    if algo is None:
+        return 'Which algorithm? Say "deploy NAME to WALLET"; "list the algorithms" shows the names.'
+    listed = yield Call("get_algo_wallets_overview", {})
+    names = [row["wallet"] for row in listed.result["algo_wallets"]]
+    named = next((name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", talk.question)), None)
+    wallet = named or word_after(talk.question, "wallet") or (names[0] if len(names) == 1 else None)
+    if wallet is None:
+        known = (
+            f"One of {', '.join(names)}" if names else "There is none yet: `tradeagent wallet new NAME --group algo --cash 10000` makes one"
+        )
+        return f'To which wallet? {known}. Then say "deploy {algo} to NAME".'
+    shown = yield Call("show_algorithm", {"algo": algo})
+    arguments = yield from on_bars(talk, shown)
+    params = found_params(talk, algo)
+    wanted = {"algo": algo, "wallet": wallet, "market": arguments["market"], "interval": arguments["interval"]}
+    answer = yield Call("deploy_algo_to_wallet", wanted | ({"params": params} if params else {}))
+    return words.card(answer.result)
+
+
+def stop(talk: Talk) -> Script:
+    """Prepare the card that stops a run."""
+    listed = yield Call("show_deployments", {"running_only": True})
+    rows = listed.result["deployments"]
+    found = [row for row in rows if row["deployment"] in talk.question or row["runs"].partition("@")[0] in talk.question]
+    chosen = found or (rows if len(rows) == 1 else [])
+    if not chosen:
+        return "Nothing runs." if not rows else f"Which one? {', '.join(row['deployment'] for row in rows)}."
+    call = "stop_algo_run" if chosen[0]["kind"] == "algo" else "prepare_action"
+    named = {"deployment": chosen[0]["deployment"]}
+    answer = yield Call(call, named if call == "stop_algo_run" else {"kind": "stop", **named})
+    return words.card(answer.result)
+
+
+def draft(talk: Talk) -> Script:
+    """Begin an algorithm from what the words describe."""
+    name = name_in(talk.question)
+    template = algo_in(talk.question.replace(name or "", ""))
+    if template is None:
+        return words.WHICH
+    wanted = name or f"my_{template.partition('@')[0]}"
+    answer = yield Call("create_algorithm", {"name": wanted, "template": template})
+    return f'Saved **{wanted}**, version {answer.result.get("version", 1)}, from {template}. Next: "backtest {wanted} on BTC 1h".'
