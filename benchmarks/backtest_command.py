@@ -72,7 +72,7 @@ def _judging(workspace: Path, file: Path) -> tuple[float, float]:
     setup = Setup(SYNTHETIC, "BTC", MINUTE, terms=terms_of(algo.spec))
     loaded = load(Warehouse(Workspace(workspace).warehouse_dir), algo, setup, instrument(SYNTHETIC, "BTC"))
     warm_up(loaded)
-    run, _ = run_setup(loaded, setup)
+    run, _ = run_setup([loaded], setup)
     legs = [loaded.leg]
 
     def judge() -> None:
@@ -85,7 +85,7 @@ def _judging(workspace: Path, file: Path) -> tuple[float, float]:
         Setup(SYNTHETIC, "BTC", MINUTE, until_ms=int(loaded.leg.bars.time[100_000]), terms=setup.terms),
         instrument(SYNTHETIC, "BTC"),
     )
-    few, _ = run_setup(short, setup)
+    few, _ = run_setup([short], setup)
     return _cpu_s(judge), _cpu_s(lambda: quick(few, [short.leg], setup.terms, "calmar"))
 
 

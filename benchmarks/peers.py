@@ -4,6 +4,7 @@ Flips of two averages, a fixed quantity, a fee and no slippage give the same tra
 start one row after the averages, where it would else take a side at once, because warm-up counts as false.
 With stop and target the engines differ and are only timed: vectorbt looks at neither in the entry bar and measures both from the fill,
 ours from the decision price and in the entry bar too. Neither peer charges funding or asks for margin.
+Our algo is read from its text beforehand, as a peer's strategy is Python that was compiled beforehand; a sweep sets its parameters.
 """
 
 import importlib.util
@@ -19,6 +20,7 @@ from benchmarks.crosses import YEAR, cross, minutes
 from benchmarks.report import Floor, Row, main
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.domain.costs import FeeSchedule
+from tradeagent.research.evaluation import spec_at
 from tradeagent.research.kernel import SweepMarket, simulate, sweep
 from tradeagent.research.run import Leg, Run, Terms
 
@@ -35,11 +37,12 @@ PLAIN = Terms(
 )
 FULL = Terms(cash=Decimal(CASH))
 BACKTESTING_BARS = 50_000
+LEVELS, FLIPS = cross(20, 100), replace(cross(20, 100, levels=False), leverage=40)
 TRUNCATED = 2e-6  # ours truncates the fee of each of a trade's two fills to 10⁻⁶
 
 
 def rows() -> list[Row]:
-    """Our CPU or wall time beside each peer's in the same process; `× floor` is how much of the peer's time ours takes."""
+    """Our CPU or wall time beside each peer's in the same process; `× floor` is the part of the peer's time that ours takes."""
     found: list[Row] = []
     if importlib.util.find_spec("vectorbt"):
         found += _beside_vectorbt()
@@ -56,25 +59,31 @@ def _beside_vectorbt() -> list[Row]:
     _same("vectorbt", run, len(pnl), float(pnl.sum()))
     small = minutes(100_000)
     return [
-        Row(
+        _row(
             f"one run, SMA 20/100 flip with stop and target, {YEAR:,} bars",
             _least(lambda: _ours(place, FULL, levels=True)) / YEAR * 1e9,
-            "CPU ns a bar",
-            floor=Floor("vectorbt", _least(lambda: _vectorbt(place, levels=True).total_return()) / YEAR * 1e9),
+            Floor("vectorbt", _least(lambda: _vectorbt(place, levels=True).total_return()) / YEAR * 1e9),
+            faster=6,
         ),
-        Row(
+        _row(
             f"one run, SMA 20/100 flip, the same {len(run.trades):,} trades, {YEAR:,} bars",
             _least(lambda: _ours(place, PLAIN, levels=False)) / YEAR * 1e9,
-            "CPU ns a bar",
-            floor=Floor("vectorbt", _least(lambda: _vectorbt(place, levels=False).total_return()) / YEAR * 1e9),
+            Floor("vectorbt", _least(lambda: _vectorbt(place, levels=False).total_return()) / YEAR * 1e9),
+            faster=6,
         ),
-        Row(
+        _row(
             f"{len(PAIRS)} pairs over 100,000 bars with stop and target, result table included",
             _least(lambda: _our_sweep(small), time.perf_counter),
-            "s wall",
-            floor=Floor("vectorbt", _least(lambda: _vectorbt_sweep(small), time.perf_counter)),
+            Floor("vectorbt", _least(lambda: _vectorbt_sweep(small), time.perf_counter)),
+            faster=15,
+            unit="s wall",
         ),
     ]
+
+
+def _row(what: str, ours: float, peer: Floor, *, faster: int, unit: str = "CPU ns a bar") -> Row:
+    """Ours is to take no more than the peer's time divided by `faster`."""
+    return Row(what, ours, unit, bound=peer.value / faster, floor=peer)
 
 
 def _beside_backtesting() -> list[Row]:
@@ -87,25 +96,25 @@ def _beside_backtesting() -> list[Row]:
     if len(theirs) != len(run.trades) or abs(signed - gross) > TRUNCATED:
         raise RuntimeError(f"backtesting.py: {len(theirs)} trades, gross {signed}; ours: {len(run.trades)}, {gross}")
     return [
-        Row(
+        _row(
             f"one run, SMA 20/100 flip, the same {len(run.trades):,} trades, {BACKTESTING_BARS:,} bars",
             _least(lambda: _ours(place, PLAIN, levels=False)) / BACKTESTING_BARS * 1e9,
-            "CPU ns a bar",
-            floor=Floor("backtesting.py", _least(lambda: _backtesting(place), runs=1) / BACKTESTING_BARS * 1e9),
+            Floor("backtesting.py", _least(lambda: _backtesting(place), runs=1) / BACKTESTING_BARS * 1e9),
+            faster=300,
         )
     ]
 
 
 def _ours(place: SweepMarket, terms: Terms, *, levels: bool) -> Run:
     """Averages, signals and the run, from nothing."""
-    spec = cross(20, 100, levels=levels)
-    spec = spec if levels else replace(spec, leverage=40)
+    spec = LEVELS if levels else FLIPS
     funding = (place.funding_hours, place.funding_rates) if levels else (place.funding_hours[:0], place.funding_rates[:0])
     return simulate([Leg(place.instrument, place.bars, spec, Evaluator(place.bars).signals(spec), *funding)], terms)
 
 
 def _our_sweep(place: SweepMarket) -> None:
-    sweep(place, [cross(fast, slow) for fast, slow in PAIRS], FULL, lambda: Evaluator(place.bars).signals)
+    specs = [spec_at(LEVELS, {"fast.length": fast, "slow.length": slow}) for fast, slow in PAIRS]
+    sweep(place, specs, FULL, lambda: Evaluator(place.bars).signals)
 
 
 def _same(peer: str, run: Run, trades: int, pnl: float) -> None:

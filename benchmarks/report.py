@@ -44,7 +44,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         floor = f"{self.floor.what}: {_figure(self.floor.value)}" if self.floor else "–"
-        ratio = f"{self.measured / self.floor.value:.1f}" if self.floor and self.floor.value else "–"
+        ratio = _figure(self.measured / self.floor.value) if self.floor and self.floor.value else "–"
         bound = "–" if self.bound is None else f"≤ {_figure(self.bound)}"
         return self.what, f"{_figure(self.measured)} {self.unit}", bound, floor, ratio, self.verdict
 

@@ -5,16 +5,44 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code, which is 130 whenever Ctrl-C came before the end."""
+    try:
+        code = _answered()
+    except KeyboardInterrupt:
+        code = _interrupted()
+    # CPython remembers a KeyboardInterrupt that left code run from a string, as dataclasses do, and would end with the signal itself
+    # whatever the exit code; running another string makes it forget.
+    exec("")
+    sys.exit(code)
+
+
+def _answered() -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if sys.argv[1:] in (["--version"], ["-V"]):
         from tradeagent import __version__
 
         sys.stdout.write(f"tradeagent {__version__}\n")
-        return
-    from tradeagent.cli.entry import run
+        return 0
+    from tradeagent.cli import interrupts
 
-    sys.exit(run(sys.argv[1:]))
+    interrupts.listen()
+    try:
+        from tradeagent.cli.entry import run
+
+        code = run(sys.argv[1:])
+        interrupts.leave()
+    except KeyboardInterrupt:
+        code = _interrupted()
+        interrupts.leave()
+    return code
+
+
+def _interrupted() -> int:
+    """While what tells errors is not imported yet."""
+    if "--json" in sys.argv:
+        sys.stdout.write('{"error": {"code": "interrupted", "message": "interrupted", "hint": "", "details": {}}}\n')
+    sys.stderr.write("error: interrupted\n")
+    return 130
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """From an algo to signals: edges and states, warm-up, levels, higher intervals, and nothing that depends on the future."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,8 @@ from tradeagent.algos.evaluate import Evaluator, require_bars, warmup_of
 from tradeagent.algos.indicators import INDICATORS, compute
 from tradeagent.algos.params import with_params
 from tradeagent.algos.parse import parse_algo
+from tradeagent.algos.sandbox import Sandbox
+from tradeagent.algos.sandbox.sandbox import Params, Said
 from tradeagent.algos.signals import Code, Signals
 from tradeagent.algos.spec import AlgoSpec, LevelKind
 from tradeagent.algos.store import from_file
@@ -221,16 +224,18 @@ def test_codes_follow_from_the_truth_of_the_rules(seed: int) -> None:
 
 
 def test_a_python_algorithm_fires_on_a_change_and_leaves_when_it_no_longer_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[dict[str, float]] = []
+    said: list[Mapping[str, object]] = []
 
-    def run_python(source: str, bars: Bars, params: dict[str, float]) -> np.ndarray:  # type: ignore[type-arg]
-        said.append(params)
-        return np.array([1, 1, 0, 1, -1, -1, 0], np.int8)
+    class Counted(Sandbox):
+        def signals(self, params: Params, rows: int | None = None) -> Said:
+            said.append(params)
+            return super().signals(params, rows)
 
-    monkeypatch.setattr("tradeagent.algos.sandbox.run_python", run_python)
+    monkeypatch.setattr("tradeagent.algos.sandbox.Sandbox", Counted)
     file = tmp_path / "turn.py"
-    file.write_text("def signals(bars, **params):\n    return [0]\n")
-    spec = replace(from_file(file).spec, constants={"length": Decimal(20), "k": Decimal("0.5")})
+    file.write_text("def signals(bars, **params):\n    return [1, 1, 0, 1, -1, -1, 0]\n")
+    constants = {"length": Decimal(20), "k": Decimal("0.5")}
+    spec = replace(from_file(file).spec, constants=constants, may_run_unlocked=True)
     evaluator = Evaluator(bars_of([1.0] * 7))
     codes = evaluator.signals(spec).codes
     assert np.flatnonzero(codes & Code.FIRE_LONG).tolist() == [0, 3] and np.flatnonzero(codes & Code.FIRE_SHORT).tolist() == [4]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.algos.indicator_bars import walk
-from tradeagent.algos.sandbox import Limits, Sandbox, lookahead_of_python, require_no_lookahead, run_python
+from tests.algos.sandboxed import run_python
+from tradeagent.algos.sandbox import Limits, Sandbox, lookahead_of_python, require_no_lookahead
 from tradeagent.algos.sandbox import sandbox as module
 from tradeagent.algos.sandbox.process import Process
 from tradeagent.domain.errors import InvalidInput, RefusedError, TradeAgentError

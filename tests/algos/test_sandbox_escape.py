@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.algos.indicator_bars import walk
-from tradeagent.algos.sandbox import Limits, Sandbox, run_python
+from tests.algos.sandboxed import run_python
+from tradeagent.algos.sandbox import Limits, Sandbox
 from tradeagent.domain.errors import RefusedError, TradeAgentError
 
 BARS = walk(50)
@@ -252,7 +253,7 @@ def test_it_holds_for_a_user_who_is_not_root() -> None:
         pytest.skip("the other tests ran as a user")
     script = (
         "import numpy as np\nfrom tests.algos.indicator_bars import walk\nfrom tests.algos.test_sandbox_escape import DENIED, attack\n"
-        "from tradeagent.algos.sandbox import run_python\nfrom tradeagent.domain.errors import RefusedError\n"
+        "from tests.algos.sandboxed import run_python\nfrom tradeagent.domain.errors import RefusedError\n"
         "print(int(run_python(attack(), walk(50), {}).sum()))\n"
         "for name in ('read a file', 'open a socket', 'fork', 'write to the temporary folder'):\n"
         "    try: run_python(attack(DENIED[name]), walk(50), {})\n"

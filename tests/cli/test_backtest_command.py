@@ -174,10 +174,10 @@ def test_the_newest_search_of_the_idea_tells_its_overfitting(tmp_path: Path, mad
     with ledger.transaction() as tx:
         for time, (study, asked, value) in enumerate(rows):
             studies.create(tx, studies.StudyRow(study, "optimize", studies.RUNNING, asked, None, time))
-            studies.finish(tx, study, studies.COMPLETE, {"honesty": {"pbo": value}})
+            studies.finish(tx, study, studies.COMPLETE, {"honesty": {"pbo": value}, "distinct": 12})
     ledger.close()
     found = ask(capsys, made, "backtest", "run", str(file), "--venue", "synthetic")["honesty"]
-    assert found["pbo"] == 0.3 and "search …01NEW" in found["notes"]["pbo"]
+    assert found["pbo"] == 0.3 and "search …01NEW, 12 trials" in found["notes"]["pbo"]
 
 
 def test_limits_of_very_many_entries_are_an_estimate_that_says_so(

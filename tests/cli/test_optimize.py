@@ -39,6 +39,28 @@ def test_a_search_is_told_kept_counted_and_shown(folder: Path, capsys: pytest.Ca
     assert again["metrics"] == told["best"]["metrics"] and again["honesty"]["trials"] == told["distinct"]
 
 
+def test_the_best_point_keeps_what_its_own_search_knows_of_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A later search of the idea, which is another, changes nothing about it; a backtest run by hand knows the newest."""
+    first = ask(capsys, line(folder, "optimize", "--n-trials", "12", "--seed", "5"))
+    later = ask(capsys, line(folder, "optimize", "--n-trials", "9", "--seed", "6", "--param", "fast.length=2:9"))
+    for told in (first, later):
+        kept = ask(capsys, ["backtest", "show", told["backtest"], "-w", str(folder)])["honesty"]
+        assert kept == told["honesty"] and kept["pbo"] is not None and kept["deflated_sharpe"] is not None
+        assert f"of search …{told['id'][-6:]}, {told['distinct']} trials" in kept["notes"]["pbo"]
+        assert kept["trials"] >= told["distinct"]
+    assert first["honesty"]["pbo"] != later["honesty"]["pbo"]
+    by_hand = ask(capsys, ["backtest", *line(folder, "backtest")[1:]])["honesty"]
+    assert by_hand["pbo"] == later["honesty"]["pbo"]
+    assert run(["backtest", "report", first["backtest"], "--out", str(folder / "best.html"), "-w", str(folder)]) == 0
+    assert f"of search …{first['id'][-6:]}, {first['distinct']} trials" in (folder / "best.html").read_text()
+
+
+def test_a_search_over_few_days_says_why_it_cannot_judge_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = ask(capsys, line(folder, "optimize", "--n-trials", "5", "--to", "2025-02-20"))
+    kept = ask(capsys, ["backtest", "show", told["backtest"], "-w", str(folder)])["honesty"]
+    assert kept["pbo"] is None and f"search …{told['id'][-6:]} has {told['distinct']} and 50" in kept["notes"]["pbo"]
+
+
 def test_the_same_seed_gives_the_same_search_with_two_worker_processes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = line(folder, "optimize", "--n-trials", "16", "--folds", "3", "--fresh")
     alone, beside, other = (ask(capsys, [*command, *more]) for more in (["--workers", "1"], ["--workers", "2"], ["--seed", "1"]))

@@ -29,9 +29,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, shared_data: Path):
     start = to_ms(pd.Timestamp("2025-01-01", tz="UTC").to_pydatetime())
     setup = Setup("hyperliquid", "ETH", HOUR, from_ms=start, terms=terms_of(algo.spec))
     loaded = load(warehouse, algo, setup, known)
-    run, _ = run_setup(loaded, setup)
+    run, _ = run_setup([loaded], setup)
     leg = loaded.leg
-    return loaded, run, told(loaded, setup, run), trades_json(run.trades, leg.bars.time, known), metrics_of(run, [leg], setup.terms)
+    return loaded, run, told([loaded], setup, run), trades_json(run.trades, leg.bars.time, [known]), metrics_of(run, [leg], setup.terms)
 
 
 def test_ratios_are_those_of_pandas_and_empyrical(outcome) -> None:

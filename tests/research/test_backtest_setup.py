@@ -60,8 +60,8 @@ def run_on(warehouse: Warehouse, algo=None, **changes):
     stored = algo or built_in("sma_cross")
     setup = replace(Setup("hyperliquid", "BTC", HOUR, terms=terms_of(stored.spec)), **changes)
     loaded = load(warehouse, stored, setup, instrument(setup.venue, "BTC"))
-    run, _ = run_setup(loaded, setup)
-    return told(loaded, setup, run)
+    run, _ = run_setup([loaded], setup)
+    return told([loaded], setup, run)
 
 
 def test_warnings_count_what_a_reader_must_know(warehouse: Warehouse) -> None:

@@ -123,7 +123,7 @@ def document(name: str = "sma_cross") -> dict[str, Any]:
         },
         "limits_impact": {"PROTECTION": {"refused": 2, "cut": 0}},
         "refusals": None,
-        "diagnostics": {"exit_reasons": {"target": {"trades": 1, "pnl_quote": 2.5}}},
+        "diagnostics": {"exit_reasons": {"target": {"trades": 1, "pnl_quote": "2.5"}}},
         "trades": [trade],
         "trades_count": 1,
         "open_trade": None,

@@ -101,7 +101,7 @@ def test_exit_reasons_are_counted_with_their_money() -> None:
     stop, flip = EXIT_REASONS.index("stop"), EXIT_REASONS.index("flip")
     rows = [{"exit_reason": stop, "gross": -5_000_000, "fees": 500_000}, {"exit_reason": flip, "gross": 3_000_000}, {"exit_reason": stop}]
     found = exit_reasons(trades_of(rows))
-    assert found == {"stop": {"trades": 2, "pnl_quote": -5.5}, "flip": {"trades": 1, "pnl_quote": 3.0}}
+    assert found == {"stop": {"trades": 2, "pnl_quote": "-5.5"}, "flip": {"trades": 1, "pnl_quote": "3"}}
     assert exit_reasons(trades_of([])) == {}
 
 

@@ -12,7 +12,7 @@ from run_samples import DAY, HOUR, Terms, bars_at, clock, leg_of, run_of
 from tradeagent.algos.store import built_in
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.ledger.trials import Tries
-from tradeagent.research.honesty import Evidence, cost_key, honesty, trial_of
+from tradeagent.research.honesty import Evidence, Searched, cost_key, honesty, trial_of
 from tradeagent.research.sensitivity import sensitivity
 from tradeagent.research.statistics import bootstrap, dsr, expected_maximum
 
@@ -46,8 +46,14 @@ def test_what_needs_more_says_so() -> None:
 
 
 def test_the_newest_search_gives_its_overfitting_with_a_caution() -> None:
-    found, _ = judged(search=("01ABCDEF", 0.25))
-    assert found["pbo"] == 0.25 and "ABCDEF" in found["notes"]["pbo"] and "0.5 on average" in found["notes"]["pbo"]
+    found, _ = judged(search=Searched("01ABCDEF", 40, 0.25))
+    assert found["pbo"] == 0.25 and "0.5 on average" in found["notes"]["pbo"]
+    assert found["notes"]["pbo"].startswith("of search …ABCDEF, 40 trials; ")
+
+
+def test_a_search_too_small_to_judge_itself_says_what_is_missing() -> None:
+    found, _ = judged(search=Searched("01ABCDEF", 40, None, days=55))
+    assert (found["pbo"], found["notes"]["pbo"]) == (None, "needs 2 distinct trials and 80 days; search …ABCDEF has 40 and 55")
 
 
 def test_flat_returns_are_no_probability() -> None:

@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 from run_samples import BTC
 
 from tradeagent.algos.levels import FIXED, RATE, UNIT, level_price, share, tick_of, trail_level
-from tradeagent.algos.machine import CLOSE, ENTER_LONG, ENTER_SHORT, NEVER, REGULAR, STRICT, WITHDRAW, Memory, Rules, Standing, decide
+from tradeagent.algos.machine import (
+    CLOSE,
+    ENTER_LONG,
+    ENTER_SHORT,
+    EXIT_SHORT,
+    NEVER,
+    REGULAR,
+    STRICT,
+    WITHDRAW,
+    Memory,
+    Rules,
+    Standing,
+    decide,
+)
 from tradeagent.algos.signals import Distance, Levels
 from tradeagent.algos.spec import LevelKind, Sizing, SizingKind
 from tradeagent.domain.costs import FeeSchedule
@@ -193,6 +206,15 @@ LEFT_LONG = Memory(10, 1, 2, 1)
         (FIRE_SHORT, 5, Standing(1), Memory(), Rules(0, 0, NEVER, 2), (0, 0, 0)),
         (FIRE_SHORT, 5, Standing(0, 0, 1), Memory(), PLAIN, (WITHDRAW | ENTER_SHORT, 0, 0)),
         (FIRE_LONG, 5, Standing(0, 0, 1), Memory(), PLAIN, (0, 0, 0)),
+        (EXIT_LONG, 5, Standing(0, 0, 1), Memory(), PLAIN, (WITHDRAW, 0, 0)),
+        (EXIT_SHORT, 5, Standing(0, 0, 1), Memory(), PLAIN, (0, 0, 0)),
+        (EXIT_SHORT, 5, Standing(0, 0, -1), Memory(), PLAIN, (WITHDRAW, 0, 0)),
+        (EXIT_LONG, 5, Standing(0), Memory(), PLAIN, (0, 0, 0)),
+        (FIRE_LONG | EXIT_LONG, 5, Standing(0, 0, 1), Memory(), PLAIN, (0, 0, 0)),
+        (FIRE_LONG | FIRE_SHORT | EXIT_LONG, 5, Standing(0, 0, 1), Memory(), PLAIN, (WITHDRAW, 0, 1)),
+        (FIRE_SHORT | EXIT_LONG, 5, Standing(0, 0, 1), Memory(), Rules(0, 0, NEVER, 2), (WITHDRAW, 0, 0)),
+        (EXIT_SHORT, 5, Standing(1, 1, -1), Memory(), PLAIN, (WITHDRAW, 0, 0)),
+        (FIRE_LONG | FIRE_SHORT | EXIT_SHORT, 5, Standing(1, 1, -1), Memory(), PLAIN, (WITHDRAW, 0, 1)),
         (FIRE_LONG, 12, Standing(0), LEFT_LONG, Rules(0, 3, NEVER, NEVER), (0, 1, 0)),
         (FIRE_LONG, 13, Standing(0), LEFT_LONG, Rules(0, 3, NEVER, NEVER), (ENTER_LONG, 0, 0)),
         (FIRE_LONG | HOLDS_LONG, 13, Standing(0), LEFT_LONG, Rules(REGULAR, 3, NEVER, NEVER), (0, 1, 0)),

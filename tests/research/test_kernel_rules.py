@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hand_legs import HOUR, LEAVE_LONG, LONG, SHORT, SPEC, T0, Shape, hand_leg
 
+from tradeagent.algos.machine import EXIT_SHORT
 from tradeagent.algos.signals import Distance, Levels
 from tradeagent.algos.spec import BuyBack, EntryRule, Level, LevelKind, SideRules, Sizing, SizingKind
 from tradeagent.domain.costs import FeeSchedule
@@ -131,6 +132,14 @@ def test_orders_wait_through_an_outage_and_the_opposite_signal_replaces_them() -
     assert (found.open_trades.direction[0], found.open_trades.entry_row[0], found.counts["outage_waits"]) == (-1, 3, 2)
     filled = play(replace(leg, bars=replace(leg.bars, volume=volume)), fill_no_volume=True)
     assert filled.trades.entry_row[0] == 1
+
+
+def test_an_exit_signal_takes_back_the_entry_that_waits_through_an_outage() -> None:
+    volume = np.array([1.0, 0, 0, 1, 1, 1])
+    for exits, opened in ((LEAVE_LONG, 0), (EXIT_SHORT, 1)):
+        leg = hand_leg([50_000.0] * 6, {0: LONG, 1: exits})
+        found = play(replace(leg, bars=replace(leg.bars, volume=volume)))
+        assert (len(found.trades), len(found.open_trades)) == (0, opened)
 
 
 def test_funding_is_paid_on_what_is_carried_into_the_hour_and_truncated() -> None:

@@ -29,7 +29,8 @@ _Key = tuple[str, tuple[tuple[str, Param], ...], int]
 
 class Evaluator:
     """What any algo says about one market's bars. Each indicator is computed once per (kind, parameters, interval) and kept, up to
-    `memory_bytes` of columns, the least recently used going first. Not for several threads at once."""
+    `memory_bytes` of columns, the least recently used going first. `unlocked` names what the system lacked to lock up a Python algorithm
+    that ran all the same. Not for several threads at once."""
 
     def __init__(self, bars: Bars, *, memory_bytes: int = MEMORY_BYTES) -> None:
         keep_freed_columns()
@@ -39,6 +40,7 @@ class Evaluator:
         self._outputs: OrderedDict[_Key, dict[str, Floats]] = OrderedDict()
         self._coarser: dict[int, Coarser] = {}
         self._python_answer: tuple[_Asked, npt.NDArray[np.int8]] | None = None
+        self.unlocked: tuple[str, ...] = ()
 
     def signals(self, spec: AlgoSpec) -> Signals:
         """Codes, level distances and size factors of every row; rows before the warm-up are 0.
@@ -177,7 +179,7 @@ class Evaluator:
 
     def _python(self, spec: AlgoSpec, codes: Codes, warm: int) -> None:
         """+1, 0, −1 of a Python algorithm as codes: it fires on the change to a side, and leaves as soon as it no longer says so."""
-        said = self._said(spec.python or "", python_params(spec))
+        said = self._said(spec)
         for side, value in (("long", 1), ("short", -1)):
             if getattr(spec, side) is None:
                 continue
@@ -187,13 +189,16 @@ class Evaluator:
             _put(codes, _FIRE[side], edges(holds))
             _put(codes, _EXIT[side], ~holds)
 
-    def _said(self, source: str, params: dict[str, int | float]) -> npt.NDArray[np.int8]:
+    def _said(self, spec: AlgoSpec) -> npt.NDArray[np.int8]:
         """What a Python algorithm answers on these bars; the newest answer is kept, because asking starts a process."""
-        from tradeagent.algos.sandbox import run_python
+        from tradeagent.algos.sandbox import Sandbox
 
+        source, params = spec.python or "", python_params(spec)
         asked = (source, tuple(params.items()))
         if self._python_answer is None or self._python_answer[0] != asked:
-            self._python_answer = asked, run_python(source, self.bars, params)
+            with Sandbox(source, self.bars, allow_unsafe=spec.may_run_unlocked) as sandbox:
+                self._python_answer = asked, sandbox.signals(params)
+                self.unlocked = tuple(sandbox.missing)
         return self._python_answer[1]
 
 

@@ -1,6 +1,5 @@
 """How an algo meets a span of bars: how often each condition and rule is true, where one condition alone stood in the way, and which."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradeagent.algos.conditions import Condition, Rule, rules_of
 from tradeagent.algos.evaluate import Evaluator, edges
-from tradeagent.algos.expressions import condition
-from tradeagent.algos.formulas import Truths
-from tradeagent.algos.scope import sides_of
 from tradeagent.algos.signals import Code
-from tradeagent.algos.spec import AlgoSpec, EntryRule, ExitRule
+from tradeagent.algos.spec import AlgoSpec
 from tradeagent.domain.errors import DataError, InvalidInput
 
 
@@ -53,7 +50,7 @@ def explore(evaluator: Evaluator, spec: AlgoSpec) -> dict[str, Any]:
     """
     signals = evaluator.signals(spec)
     codes, warm = signals.codes, signals.warmup
-    rules = [] if spec.python is not None else list(_rules(evaluator, spec, warm))
+    rules = [_used(rule) for rule in rules_of(evaluator, spec, warm)]
     both = Code.FIRE_LONG | Code.FIRE_SHORT
     return {
         "bars": len(codes),
@@ -92,40 +89,18 @@ def write_values(path: Path, evaluator: Evaluator, spec: AlgoSpec) -> list[str]:
     return list(columns)
 
 
-def _rules(evaluator: Evaluator, spec: AlgoSpec, warm: int) -> Iterator[RuleUse]:
-    for side, rules in sides_of(spec):
-        for part, rule in (("entry", rules.entry), ("exit", rules.exit)):
-            if rule.required or rule.optional:
-                yield _rule(evaluator, spec, side, part, rule, warm)
+def _used(rule: Rule) -> RuleUse:
+    fires = rule.holds if rule.is_state else edges(rule.holds)
+    counts = rule.missing_counts
+    near = counts[1] if rule.requirements > 1 else 0
+    uses = tuple(_condition(use) for use in rule.conditions)
+    true_pct = _pct(counts[0], len(rule.missing))
+    return RuleUse(rule.side, rule.part, rule.requirements, counts[0], true_pct, int(np.count_nonzero(fires)), near, counts, uses)
 
 
-def _rule(evaluator: Evaluator, spec: AlgoSpec, side: str, part: str, rule: EntryRule | ExitRule, warm: int) -> RuleUse:
-    groups: list[tuple[str, tuple[str, ...]]] = [("required", (text,)) for text in rule.required]
-    if rule.optional:
-        groups.append(("optional", rule.optional))
-    truths = {text: evaluator.truth(spec, text)[warm:] for _, texts in groups for text in texts}
-    met = [np.logical_or.reduce([truths[text] for text in texts]) for _, texts in groups]
-    missing = np.sum([~each for each in met], axis=0, dtype=np.int64)
-    holds = missing == 0
-    fires = holds if rule.state else edges(holds)
-    counts = np.bincount(missing, minlength=len(groups) + 1)
-    conditions = [
-        _condition(text, kind, truths[text], (missing == 1) & ~fulfilled)
-        for (kind, texts), fulfilled in zip(groups, met, strict=True)
-        for text in texts
-    ]
-    true = int(np.count_nonzero(holds))
-    near = int(counts[1]) if len(groups) > 1 else 0
-    return RuleUse(
-        side, part, len(groups), true, _pct(true, len(holds)), int(np.count_nonzero(fires)), near, tuple(counts.tolist()), tuple(conditions)
-    )
-
-
-def _condition(text: str, group: str, true: Truths, blocks: Truths) -> ConditionUse:
-    bars = int(np.count_nonzero(true))
-    flips = int(np.count_nonzero(true[1:] != true[:-1]))
-    names = tuple(dict.fromkeys(name.text.partition(".")[0] for name in condition(text).names))
-    return ConditionUse(text, group, bars, _pct(bars, len(true)), flips, int(np.count_nonzero(blocks)), names)
+def _condition(use: Condition) -> ConditionUse:
+    group = "optional" if use.is_optional else "required"
+    return ConditionUse(use.text, group, use.true_bars, _pct(use.true_bars, len(use.true)), use.flips, use.blocked, use.names)
 
 
 def _blockers(rules: list[RuleUse]) -> list[dict[str, Any]]:

@@ -58,22 +58,23 @@ def decide(code: int, row: int, standing: Standing, memory: Memory, rules: Rules
     Actions are flags: CLOSE the position, WITHDRAW the waiting entry, ENTER_LONG, ENTER_SHORT; they are carried out in that order.
     CLOSE with an ENTER is a flip, whose exit reason is `flip`, otherwise the reason of a CLOSE is `signal`. A flip asks for no timeout,
     and an entry that has to be armed never flips, because the exit before it would be the flip itself. A same-side signal while a
-    position is open does nothing.
+    position is open does nothing. An exit signal takes back the entry of its side that waits, as it would close the position.
     """
     waits = still_waits(code, row, memory, rules)
     if standing.held != 0:
         actions, is_ambiguous = _while_open(code, standing, rules)
         return actions, waits, is_ambiguous
+    taken_back = _taken_back(code, standing.entry_waits)
     if is_blocked(row, memory, rules):
-        return 0, waits, 0
+        return taken_back, waits, 0
     fired = code & BOTH_FIRE
     if fired == 0:
-        return 0, waits, 0
+        return taken_back, waits, 0
     if fired == BOTH_FIRE:
-        return 0, waits, 1
+        return taken_back, waits, 1
     side = 1 if fired == FIRE_LONG else -1
     if side == standing.entry_waits or not may_enter(side, waits, memory, rules):
-        return 0, waits, 0
+        return taken_back, waits, 0
     withdrawn = WITHDRAW if standing.entry_waits != 0 else 0
     return withdrawn | (ENTER_LONG if side > 0 else ENTER_SHORT), waits, 0
 
@@ -84,15 +85,22 @@ def _while_open(code: int, standing: Standing, rules: Rules) -> tuple[int, int]:
     exits = code & (EXIT_LONG if held > 0 else EXIT_SHORT)
     fired = code & BOTH_FIRE
     close = CLOSE if standing.close_waits == 0 else 0
+    taken_back = _taken_back(code, standing.entry_waits)
     if fired == BOTH_FIRE:
-        return (close if exits != 0 else 0), 1
+        return taken_back | (close if exits != 0 else 0), 1
     against = FIRE_SHORT if held > 0 else FIRE_LONG
     if fired == against and (rules.armed_short if held > 0 else rules.armed_long) == NEVER:
         if standing.entry_waits != 0:
             return 0, 0
         return close | (ENTER_SHORT if held > 0 else ENTER_LONG), 0
-    withdrawn = WITHDRAW if fired != 0 and standing.entry_waits != 0 else 0
+    withdrawn = WITHDRAW if fired != 0 and standing.entry_waits != 0 else taken_back
     return withdrawn | (close if exits != 0 else 0), 0
+
+
+def _taken_back(code: int, entry_waits: int) -> int:
+    """WITHDRAW when the exit of the side of a waiting entry is signalled, unless its entry alone fires again: that one would wait too."""
+    again, exits = (FIRE_LONG, EXIT_LONG) if entry_waits > 0 else (FIRE_SHORT, EXIT_SHORT)
+    return WITHDRAW if entry_waits != 0 and code & exits != 0 and code & BOTH_FIRE != again else 0
 
 
 def is_blocked(row: int, memory: Memory, rules: Rules) -> bool:

@@ -146,6 +146,7 @@ class AlgoSpec:
 
     `market` is empty and `interval_ms` 0 when the text leaves them to the command. `python` holds the source of a Python algorithm (its
     sides then carry levels only). `aliases` are names that set several parameters at once. `text` is what was written, and what is hashed.
+    `may_run_unlocked` is no part of it: whether a person lets its Python run where the system cannot lock it up.
     """
 
     name: str
@@ -165,3 +166,4 @@ class AlgoSpec:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     python: str | None = None
     text: str = ""
+    may_run_unlocked: bool = False

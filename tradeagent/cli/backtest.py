@@ -28,7 +28,10 @@ def run(
     algo: Annotated[
         str | None, typer.Argument(help="saved name, NAME@VERSION, built-in, or path of a .yml or .py file", autocompletion=algos)
     ] = None,
-    market: Annotated[str | None, typer.Option("--market", "-m", help="market, like BTC; the algo's own when it names one")] = None,
+    market: Annotated[
+        list[str] | None,
+        typer.Option("--market", "-m", help="market, like BTC; the algo's own when it names one; repeat it for several in one account"),
+    ] = None,
     interval: Annotated[
         str | None, typer.Option("--interval", "-i", help="bar interval, like 5m; the algo's own when it names one")
     ] = None,
@@ -48,6 +51,9 @@ def run(
     close_at_end: Annotated[bool, typer.Option("--close-at-end", help="close an open position at the last close")] = False,
     fill_no_volume: Annotated[bool, typer.Option("--fill-no-volume", help="fill in bars without volume, as other engines do")] = False,
     venue: Annotated[str, typer.Option(help="venue of the stored bars")] = "hyperliquid",
+    unsafe_python: Annotated[
+        bool, typer.Option("--unsafe-python", help="let a Python algo run where this system cannot lock it up")
+    ] = False,
     trades: Annotated[bool, typer.Option("--trades", help="list every trade")] = False,
     again: Annotated[str | None, typer.Option(help="make a stored backtest again and say what moved", autocompletion=backtests)] = None,
 ) -> None:
@@ -64,13 +70,13 @@ def run(
     if again is not None:
         if algo is not None:
             raise InvalidInput(f"--again makes {again} as it was made; it takes no algo", hint=f"tradeagent backtest run --again {again}")
-        _again(again)
+        _again(again, desk(unsafe_python))
         return
     if algo is None:
         raise InvalidInput("which algo?", hint="tradeagent backtest run sma_cross --market BTC --interval 5m")
     stored, setup = asked(
         algo,
-        {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to, "limits": limits},
+        {"venue": venue, "market": ",".join(market or ()), "interval": interval, "from": from_, "to": to, "limits": limits},
         param or [],
         {"cash": cash, "fee_bps": fee_bps, "slippage_bps": slippage_bps, "fill_qty": fill_qty, "leverage": leverage, "path": path},
         {"has_funding": not no_funding, "close_at_end": close_at_end, "fill_no_volume": fill_no_volume},
@@ -78,9 +84,10 @@ def run(
     if limits is not None:
         session().output.say("every order goes through the door, some 700 bars a second …")
     tell_compiling(session().output)
-    finished = perform(desk(), stored, setup, session().instrument(setup.venue, setup.market))
+    instruments = [session().instrument(setup.venue, one) for one in setup.markets]
+    finished = perform(desk(unsafe_python), stored, setup, *instruments)
     document = finished.document
-    rows = trades_json(finished.run.trades, finished.loaded.leg.bars.time, finished.loaded.leg.instrument) if trades else None
+    rows = trades_json(finished.run.trades, finished.loaded[0].leg.bars.time, instruments) if trades else None
     session().output.document(document if rows is None else {**document, "trades": rows}, report(document, rows))
 
 
@@ -112,7 +119,8 @@ def show(backtest: Reference, trades: Annotated[bool, typer.Option("--trades", h
     kept = store.get(_results(), backtest)
     config = kept.config
     times = kept.closes - config["interval_ms"]
-    rows = trades_json(kept.trades, times, session().instrument(config["venue"], config["market"])) if trades else None
+    instruments = [session().instrument(config["venue"], market) for market in kept.markets]
+    rows = trades_json(kept.trades, times, instruments) if trades else None
     document = dict(kept.document) | {"moved": kept.moved, "state": state_of(kept.moved, kept.document["kernel"])}
     document |= {} if rows is None else {"trades": rows}
     session().output.document(document, report(document, rows))
@@ -133,11 +141,11 @@ def compare(
     session().output.document(compared, side_by_side(compared))
 
 
-def _again(reference: str) -> None:
+def _again(reference: str, place: "Desk") -> None:
     from tradeagent.cli.backtest_text import moves
     from tradeagent.research.record import again
 
-    kept, moved = again(desk(), reference, session().instrument)
+    kept, moved = again(place, reference, session().instrument)
     data = {
         "id": kept.id,
         "equal": not moved,
@@ -149,7 +157,7 @@ def _again(reference: str) -> None:
 def asked(
     algo: str, place: "dict[str, str | None]", params: list[str], numbers: dict[str, Any], flags: dict[str, bool]
 ) -> "tuple[StoredAlgo, Setup]":
-    """What the flags ask for. Errors name the flag."""
+    """What the flags ask for; several markets are separated by commas. Errors name the flag."""
     from dataclasses import replace
 
     from tradeagent.algos.store import find
@@ -157,17 +165,18 @@ def asked(
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.money import parse_decimal
-    from tradeagent.research.backtest import Setup, params_text, terms_of
+    from tradeagent.research.backtest import Setup, account_of, params_text, terms_of
 
     stored = find(session().ledger, algo)
     spec = stored.spec
-    market = place["market"] or spec.market
+    markets = account_of([name for text in (place["market"] or spec.market).split(",") if (name := text.strip())])
     interval_ms = parse_duration(place["interval"], "--interval") if place["interval"] else spec.interval_ms
-    if not market or not interval_ms:
-        missing = "--market" if not market else "--interval"
-        raise InvalidInput(f"{missing} is missing, and {stored.name} names none", hint=f"add {missing} {'BTC' if not market else '5m'}")
+    if not markets or not interval_ms:
+        missing = "--market" if not markets else "--interval"
+        raise InvalidInput(f"{missing} is missing, and {stored.name} names none", hint=f"add {missing} {'5m' if markets else 'BTC'}")
     venue = place["venue"] or ""
-    require_usable_interval(session().warehouse, venue, market, interval_ms)
+    for market in markets:
+        require_usable_interval(session().warehouse, venue, market, interval_ms)
     from_ms, to_ms = span(place["from"], place["to"])
     given: dict[str, Any] = {name: numbers[name] for name in ("leverage", "path")}
     for name in ("cash", "fee_bps", "slippage_bps", "fill_qty"):
@@ -175,7 +184,9 @@ def asked(
         given[name] = value
     terms = replace(terms_of(spec, **given, base=_base_terms()), close_at_end=flags["close_at_end"], fill_no_volume=flags["fill_no_volume"])
     named = params_text(params, spec)
-    return stored, Setup(venue, market, interval_ms, from_ms, to_ms, named, terms, flags["has_funding"], place["limits"])
+    one, *others = markets
+    setup = Setup(venue, one, interval_ms, from_ms, to_ms, named, terms, flags["has_funding"], place["limits"], tuple(others))
+    return stored, setup
 
 
 def _base_terms() -> "Terms":
@@ -189,12 +200,13 @@ def _base_terms() -> "Terms":
     return Terms(fees=fees, slippage_bps=config.decimal("paper.slippage_bps"))
 
 
-def desk() -> "Desk":
+def desk(unsafe_python: bool = False) -> "Desk":
     """What a backtest of this workspace works with."""
     from tradeagent.research.record import Desk
 
     current = session()
-    return Desk(current.ledger, current.warehouse, _results(), current.clock)
+    allow_unsafe = unsafe_python or current.config.flag("sandbox.allow_unsafe")
+    return Desk(current.ledger, current.warehouse, _results(), current.clock, allow_unsafe)
 
 
 def _results() -> "Path":

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 _WIDTH = 24
 _CLOSED_ONLY = "net and expectancy count closed trades only; fees, funding and slippage are of the whole run, the open position included"
+_NOT_ASKED = ("text", "params", "from_ms", "until_ms", "interval_ms", "market", "others")
 _RESULT = (
     (("total return", "total_return_pct", "%"), ("trades", "trades", "n"), ("fees", "fees_quote", "")),
     (("annual return", "annual_return_pct", "%"), ("win rate", "win_rate", "share"), ("funding paid", "funding_quote", "")),
@@ -115,8 +116,14 @@ def _data(document: Document) -> list[str]:
     data = document["data"]
     series = f"{data['venue']}:{data['market']}:{data['interval']}"
     made = f", made from {data['made_from']} bars" if data["made_from"] else ""
+    each = [
+        f"{one['market']:<10}{one['funding_payments']:,} funding payments"
+        + (f", {one['dropped_bars']:,} bars that another market lacks left out" if one["dropped_bars"] else "")
+        for one in data.get("markets", ())
+    ]
     return [
         f"{data['bars']:,} bars of {series}{made}, {data['funding_payments']:,} funding payments",
+        *each,
         f"fingerprint {data['fingerprint'][:12]}, kernel {document['kernel']}, {document['elapsed_s'] * 1000:,.1f} ms",
     ]
 
@@ -142,10 +149,12 @@ def _result(document: Document) -> list[str]:
 
 
 def _still_open(document: Document) -> str:
-    trade = document["open_trade"]
-    if trade is None:
-        return ""
-    return f", with a {trade['direction']} of {trade['size']} still open (marked, {words.signed(trade['pnl'])} so far)"
+    each = [
+        " ".join(["a", trade["direction"], "of", trade["size"], *([trade["market"]] if "market" in trade else [])])
+        + f" still open (marked, {words.signed(trade['pnl'])} so far)"
+        for trade in words.still_open(document)
+    ]
+    return f", with {' and '.join(each)}" if each else ""
 
 
 def _limits(document: Document) -> list[str]:
@@ -156,28 +165,43 @@ def _limits(document: Document) -> list[str]:
 
 def _exits(document: Document) -> list[str]:
     reasons = document["diagnostics"]["exit_reasons"]
-    return [f"{reason:<16}{found['trades']:>8,}  {found['pnl_quote']:>+14,.2f} USDC" for reason, found in reasons.items()]
+    return [f"{reason:<16}{found['trades']:>8,}  {float(found['pnl_quote']):>+14,.2f} USDC" for reason, found in reasons.items()]
 
 
 def _trades(trades: Sequence[Mapping[str, Any]]) -> str:
-    columns = ["direction", "entry_time", "entry_price", "exit_time", "exit_price", "size", "pnl", "r", "bars", "exit_reason"]
+    columns = [
+        *(["market"] if trades and "market" in trades[0] else []),
+        "direction",
+        "entry_time",
+        "entry_price",
+        "exit_time",
+        "exit_price",
+        "size",
+        "pnl",
+        "r",
+        "bars",
+        "exit_reason",
+    ]
     rows = [dict(trade) | {"r": None if trade["r"] is None else f"{trade['r']:+.2f}"} for trade in trades]
     return table(rows, columns, right=("entry_price", "exit_price", "size", "pnl", "r", "bars"), empty="no trades")
 
 
 def _next(document: Document) -> str:
     data, identity = document["data"], document["id"]
+    kept = f"kept as {identity}\n  tradeagent backtest show {identity[-6:]} --trades\n"
+    if "markets" in data:
+        return f"{kept}  tradeagent backtest report {identity[-6:]}"
     search = f"tradeagent optimize run {document['algo']} --market {data['market']} --interval {data['interval']}"
-    return f"kept as {identity}\n  tradeagent backtest show {identity[-6:]} --trades\n  {search}"
+    return f"{kept}  {search}"
 
 
 def _question(kept: "Stored") -> dict[str, Any]:
     from tradeagent.domain.clock import iso
 
     document = kept.document
-    config = {key: value for key, value in kept.config.items() if key not in ("text", "params", "from_ms", "until_ms", "interval_ms")}
+    config = {key: value for key, value in kept.config.items() if key not in _NOT_ASKED}
     params = {f"param {name}": value for name, value in kept.config["params"].items()}
-    data = {key: document["data"][key] for key in ("interval", "first", "last", "fingerprint")}
+    data = {key: document["data"][key] for key in ("market", "interval", "first", "last", "fingerprint")}
     return {"time": iso(kept.created_ms), "algo": document["algo"], "version": document["version"], **config, **params, **data}
 
 

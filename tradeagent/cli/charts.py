@@ -48,15 +48,16 @@ def plot(
     Example: tradeagent backtest plot last --what equity
     """
     from tradeagent.cli.parsing import instant
+    from tradeagent.domain.clock import iso
 
     kept, drawn = _drawn(backtest)
     drawn = drawn.between(instant(since, "--from") if since else None, instant(to, "--to") if to else None)
     columns, rows = shutil.get_terminal_size(_SIZE)
     pictures = _pictures(drawn, what, width or min(columns, 200), height or max(20, rows - 4))
     is_coloured = sys.stdout.isatty() and not session().flags.no_color and not os.environ.get("NO_COLOR")
-    title = f"{kept.document['algo']} on {drawn.bars.market} {kept.document['data']['interval']}, backtest {kept.id}"
+    title = f"{kept.document['algo']} on {kept.document['data']['market']} {kept.document['data']['interval']}, backtest {kept.id}"
     text = "\n".join([title, *(f"{name}\n{picture.ansi() if is_coloured else picture.plain()}" for name, picture in pictures.items())])
-    points = [{"time": int(time), "equity": f"{value:.6f}"} for time, value in zip(drawn.closes, drawn.equity, strict=True)]
+    points = [{"time": iso(int(time)), "equity": f"{value:.6f}"} for time, value in zip(drawn.closes, drawn.equity, strict=True)]
     session().output.document({"id": kept.id, "equity": points if session().output.json else []}, text)
 
 
@@ -80,7 +81,9 @@ def report(
     if target.suffix == ".png":
         from tradeagent.research.reports.png import png
 
-        content: str | bytes = png(drawn, f"{kept.document['algo']} on {drawn.bars.market} {kept.document['data']['interval']}")
+        content: str | bytes = png(
+            drawn, f"{kept.document['algo']} on {kept.document['data']['market']} {kept.document['data']['interval']}"
+        )
     else:
         from tradeagent.research.reports import html
 
@@ -108,7 +111,7 @@ def _drawn(reference: str) -> "tuple[Stored, Drawn]":
 
     current = session()
     kept = store.get(_file(), reference)
-    return kept, drawn_of(current.warehouse, kept, current.instrument(kept.config["venue"], kept.config["market"]))
+    return kept, drawn_of(current.warehouse, kept, [current.instrument(kept.config["venue"], market) for market in kept.markets])
 
 
 def _pictures(drawn: "Drawn", what: What, width: int, height: int) -> "dict[str, Picture]":
@@ -117,10 +120,11 @@ def _pictures(drawn: "Drawn", what: What, width: int, height: int) -> "dict[str,
     share = {What.CANDLES: 0.5, What.EQUITY: 0.3, What.DRAWDOWN: 0.2}
     rows = {key: height if what is key else round(height * part) - 1 for key, part in share.items() if what in (key, What.ALL)}
     made = {}
-    if What.CANDLES in rows:
-        fits = len(drawn.marks) <= width
-        name = "price" if fits else f"price; {len(drawn.marks):,} entries and exits are too many to draw, narrow it with --from and --to"
-        made[name] = charts.candles(drawn.bars, width, rows[What.CANDLES], drawn.marks if fits else ())
+    for market in drawn.markets if What.CANDLES in rows else ():
+        fits = len(market.marks) <= width
+        title = f"price of {market.bars.market}" if drawn.others else "price"
+        name = title if fits else f"{title}; {len(market.marks):,} entries and exits are too many to draw, narrow it with --from and --to"
+        made[name] = charts.candles(market.bars, width, max(8, rows[What.CANDLES] // len(drawn.markets)), market.marks if fits else ())
     if What.EQUITY in rows:
         made["equity, USDC"] = charts.line(drawn.closes, drawn.equity, width, rows[What.EQUITY], base=drawn.start)
     if What.DRAWDOWN in rows:

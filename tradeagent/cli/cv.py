@@ -47,6 +47,7 @@ def run(
     fill_qty: flag.FillQty = None,
     path: flag.Path = "adverse",
     fill_no_volume: flag.FillNoVolume = False,
+    unsafe_python: flag.UnsafePython = False,
     venue: flag.Venue = "hyperliquid",
 ) -> None:
     """Optimise on each training window, test the best on the bars after it, and judge all tests together.
@@ -83,7 +84,7 @@ def run(
         return Layout(bars["--train"], bars["--test"], bars["--step"], folds, anchored, bars["--embargo"] or 0)
 
     question = flag.question("cv", algo, asked, resume, layout)
-    document = flag.answer(question, flag.How(workers, cluster, resume, fresh), cross_validate)
+    document = flag.answer(question, flag.How(workers, cluster, resume, fresh, unsafe_python), cross_validate)
     session().output.document(document, _text(document))
 
 
@@ -157,6 +158,7 @@ def _text(document: Mapping[str, Any]) -> str:
             f"{summary['profitable_pct']:.0f} % of the folds made money; deepest drawdown {told['worst_drawdown_pct']} %",
             f"parameter stability (1 = every fold chose the same): {steady}",
             f"tries at this idea so far: {honesty['trials']}; deflated Sharpe of the tests {told['deflated_sharpe']}",
+            *(f"note: {warning['message']}" for warning in document.get("warnings", ())),
             "",
             f"verdict: {document['verdict']}" + "".join(f"\n  {reason}" for reason in [*summary["reasons"], *_unsearched(document)]),
         ]

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tradeagent.cli import interrupts
 from tradeagent.cli.complete import is_asked, prepare
 from tradeagent.cli.output import Output, fail, open_missing_streams
 from tradeagent.cli.session import Globals, set_globals
@@ -15,6 +16,13 @@ _SWITCHES |= {"--no-color": "no_color"}
 
 def run(arguments: Sequence[str]) -> int:
     """Execute one command line; the exit code."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return fail(_interrupted(), Output(json="--json" in arguments or "--jsonl" in arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     open_missing_streams()
     try:
         flags, rest = split_globals(arguments)
@@ -34,19 +42,22 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = app(args=rest, prog_name="tradeagent", standalone_mode=False)
     except TradeAgentError as error:
-        return fail(error, output)
+        return fail(_unless_interrupted(error), output)
     except UsageError as error:
         where = f" ({error.ctx.command_path})" if error.ctx else ""
         hint = f"see `{error.ctx.command_path} --help`" if error.ctx else "see `tradeagent --help`"
         return fail(InvalidInput(f"{error.format_message()}{where}", hint=hint), output)
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort:
         return fail(_interrupted(), output)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001  # the process boundary: a bug becomes one line and a log, never a traceback on the terminal
-        return fail(_defect(error, verbose=flags.verbose), output)
-    return result if isinstance(result, int) else 0
+        return fail(_unless_interrupted(_defect(error, verbose=flags.verbose)), output)
+    if interrupts.heard() and result == interrupts.EXIT_CODE:
+        return fail(_interrupted(), output)  # Typer took it, and said nothing
+    code = result if isinstance(result, int) else 0
+    return code or (interrupts.EXIT_CODE if interrupts.heard() else 0)
 
 
 def split_globals(arguments: Sequence[str]) -> tuple[Globals, list[str]]:
@@ -76,6 +87,11 @@ def _interrupted() -> TradeAgentError:
     from tradeagent.domain.errors import Interrupted
 
     return Interrupted("interrupted", hint="what was done is kept; run the same command again to go on")
+
+
+def _unless_interrupted(error: TradeAgentError) -> TradeAgentError:
+    """What Ctrl-C made fail is no failure."""
+    return _interrupted() if interrupts.heard() and error.exit_code != interrupts.EXIT_CODE else error
 
 
 def _defect(error: Exception, *, verbose: bool) -> Defect:

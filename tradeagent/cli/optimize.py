@@ -42,6 +42,7 @@ def run(
     path: flag.Path = "adverse",
     close_at_end: Annotated[bool, typer.Option("--close-at-end", help="close an open position at the last close")] = False,
     fill_no_volume: flag.FillNoVolume = False,
+    unsafe_python: flag.UnsafePython = False,
     venue: flag.Venue = "hyperliquid",
     plot: Plot = False,
 ) -> None:
@@ -69,7 +70,7 @@ def run(
         sampler,
     )
     question = flag.question("optimize", algo, asked, resume)
-    document = flag.answer(question, flag.How(workers, cluster, resume, fresh), optimise)
+    document = flag.answer(question, flag.How(workers, cluster, resume, fresh, unsafe_python), optimise)
     session().output.document(document, _text(document) + (_plots(document["id"]) if plot else ""))
 
 

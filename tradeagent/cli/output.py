@@ -32,6 +32,11 @@ class Output:
         sys.stdout.write((json.dumps(data, ensure_ascii=False, default=str) if self.json else text.rstrip("\n")) + "\n")
         sys.stdout.flush()
 
+    def raw(self, text: str) -> None:
+        """A part of what a person watches growing, as it is."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
     def say(self, text: str) -> None:
         """Narration, on stderr, silent with --quiet or --json."""
         if not self.quiet and not self.json:

@@ -179,40 +179,54 @@ def limits(
 def usage(
     agent: Annotated[str | None, typer.Option(help="only this agent")] = None,
     days: Annotated[int, typer.Option(min=1, help="how far back")] = 30,
+    by: Annotated[str, typer.Option(help="one row per: all (day, agent and model), day, agent, model, turn")] = "all",
 ) -> None:
-    """Model calls, tokens and cost per day, agent and model."""
-    from tradeagent.domain.clock import DAY_MS, iso
+    """Model calls, tokens and cost per day, agent and model. Calls whose price is unknown are counted apart: their cost is in no sum."""
+    from tradeagent.domain.clock import DAY_MS
+    from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.money import plain
     from tradeagent.ledger import notes
 
+    if by not in _USAGE_KEYS:
+        raise InvalidInput(f"--by: {by!r} is none of {', '.join(_USAGE_KEYS)}", hint="tradeagent usage --by model")
     current = session()
     since = 0 if days >= 3650 else current.clock.now_ms() - days * DAY_MS
     with current.ledger.reading() as tx:
         found = notes.usage_rows(tx, slug=agent, since_ms=since)
-    totals: dict[tuple[str, str, str], dict[str, Any]] = {}
+    totals: dict[Any, dict[str, Any]] = {}
     for row in found:
-        day = (iso(row["time_ms"]) or "")[:10]
-        total = totals.setdefault(
-            (day, row["slug"], row["model"]),
-            {
-                "day": day,
-                "agent": row["slug"],
-                "model": row["model"],
-                "turns": 0,
-                "calls": 0,
-                "tokens_in": 0,
-                "tokens_out": 0,
-                "cost_usd": None,
-            },
-        )
+        named = _usage_names(row)
+        group = row["seq"] if by == "turn" else tuple(named[key] for key in _USAGE_KEYS[by])
+        counts: dict[str, Any] = {"turns": 0, "calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": None, "unpriced_calls": 0}
+        total = totals.setdefault(group, {key: named[key] for key in _USAGE_KEYS[by]} | counts)
         total["turns"] += 1
         for key in ("calls", "tokens_in", "tokens_out"):
             total[key] += row[key]
-        if row["cost_usd"] is not None:
+        if row["cost_usd"] is None:
+            total["unpriced_calls"] += row["calls"]
+        else:
             total["cost_usd"] = row["cost_usd"] + (total["cost_usd"] or 0)
     rows = [{**total, "cost_usd": None if total["cost_usd"] is None else plain(total["cost_usd"])} for total in totals.values()]
-    columns = ["day", "agent", "model", "turns", "calls", "tokens_in", "tokens_out", "cost_usd"]
-    current.output.document(rows, table(rows, columns, right=columns[3:], empty="no model was asked yet"))
+    numbers = ["turns", "calls", "tokens_in", "tokens_out", "cost_usd", "unpriced_calls"]
+    current.output.document(rows, table(rows, [*_USAGE_KEYS[by], *numbers], right=numbers, empty="no model was asked yet"))
+
+
+_USAGE_KEYS = {
+    "all": ("day", "agent", "model"),
+    "day": ("day",),
+    "agent": ("agent",),
+    "model": ("model",),
+    "turn": ("time", "agent", "deployment", "kind", "model"),
+}
+
+
+def _usage_names(row: dict[str, Any]) -> dict[str, Any]:
+    """What a turn's usage can be told apart by."""
+    from tradeagent.domain.clock import iso
+
+    time = iso(row["time_ms"]) or ""
+    names = {"deployment": row["deployment"], "kind": row["turn_kind"], "model": row["model"]}
+    return {"day": time[:10], "time": time, "agent": row["slug"], **names}
 
 
 def _session(slug: str, number: int | None) -> "Session":

@@ -12,6 +12,7 @@ from typing import Any
 
 from tradeagent.cli.output import Output, fail
 from tradeagent.cli.reference_algos import functions_table, indicators_table
+from tradeagent.cli.reference_tools import tools_page
 from tradeagent.domain.errors import DataError, TradeAgentError
 from tradeagent.domain.limits import LIMITS, Value
 from tradeagent.domain.money import plain
@@ -32,8 +33,8 @@ RULES: Mapping[Rule, str] = {
     Rule.HALTED: "neither wallet nor deployment is halted",
     Rule.PAUSED: "the deployment is not paused",
     Rule.RECONCILING: "ledger and venue agree, and no order in this market has an unknown outcome",
-    Rule.SESSION_HOURS: "inside the configured hours",
-    Rule.NEWS_LOCKOUT: "no high-impact event is near",
+    Rule.SESSION_HOURS: "inside trading.session_hours of config.yml",
+    Rule.NEWS_LOCKOUT: "no high-impact event of the calendar is within trading.news_lockout_min, and the calendar can be read",
     Rule.FRESHNESS: "the newest closed bar is at most 3 intervals + 30 s old",
     Rule.SANITY: "the limit price is within price_band_pct of the mark, and the last bar is not wilder than its interval allows",
     Rule.PROTECTION: "stop and target where required, on the right side, before liquidation, worth the risk and the cost",
@@ -62,7 +63,10 @@ RULES: Mapping[Rule, str] = {
 FRONT_MATTER: Mapping[str, tuple[str, str]] = {
     "name": ("what people see; the folder's name is the identity", "more than one line"),
     "description": ("one sentence for people", ""),
-    "model": ("`offline/<policy>`, or any LiteLLM model id", "an unknown policy; a missing key when it runs; `acp:` when it runs"),
+    "model": (
+        "[`offline/<policy>`, any LiteLLM model id, or `acp:<command>`](models.md)",
+        "an unknown policy; a missing key or program when it runs",
+    ),
     "fallback_models": ("asked in this order when the model fails or stays silent before its first token", "an unknown policy"),
     "markets": ("all it may trade", "none, one twice, one without an instrument"),
     "tick_interval": ("time from tick to tick, like `30s`, `5m`, `1h`", "no unit, below `5s`, or beside `cron`"),
@@ -117,7 +121,7 @@ def rules_table() -> str:
     concerns = {rule: "entries" if entry_only else "everything" for rule, entry_only, _ in CHECKS}
     concerns |= {Rule.SHAPE: "everything", Rule.APPROVAL: "entries", Rule.DRY_RUN: "dry runs"}
     rows = ["| | rule | checked for | passes when |", "|---|---|---|---|"]
-    rows += [f"| {n} | `{rule}` | {concerns.get(rule, 'not yet')} | {RULES[rule]} |" for n, rule in enumerate(Rule, start=1)]
+    rows += [f"| {n} | `{rule}` | {concerns[rule]} | {RULES[rule]} |" for n, rule in enumerate(Rule, start=1)]
     return "\n".join(rows)
 
 
@@ -173,6 +177,7 @@ WHOLE_PAGES: Mapping[str, Callable[[], str]] = {
     "config.example.yml": render_example,
     "docs/reference/config.md": config_page,
     "docs/reference/cli.md": cli_page,
+    "docs/reference/tools.md": lambda: tools_page(NOTICE),
 }
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/risk-limits.md", "limits"): limits_table,

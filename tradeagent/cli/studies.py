@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradeagent.cli import interrupts
 from tradeagent.cli.complete import algos
 from tradeagent.cli.complete import studies as study_ids
 from tradeagent.cli.output import table
@@ -56,6 +57,7 @@ NoFunding = Annotated[bool, typer.Option("--no-funding", help="pay and receive n
 FillQty = Annotated[str | None, typer.Option(help="trade this fixed quantity of base units instead of sizing")]
 Path = Annotated[str, typer.Option(help="adverse | nearest: which extreme of a bar comes first")]
 FillNoVolume = Annotated[bool, typer.Option("--fill-no-volume", help="fill in bars without volume, as other engines do")]
+UnsafePython = Annotated[bool, typer.Option("--unsafe-python", help="let a Python algo run where this system cannot lock it up")]
 Venue = Annotated[str, typer.Option(help="venue of the stored bars")]
 Reference = Annotated[str, typer.Argument(help="id of the study, or the end of it", autocompletion=study_ids)]
 
@@ -80,6 +82,7 @@ class How:
     cluster: str | None
     resume: str | None
     fresh: bool
+    unsafe_python: bool = False
 
 
 Run = Callable[["Desk", "Prepared", "Claimed", "Place"], "Events"]
@@ -125,7 +128,7 @@ def answer(asked: "Question", how: How, run: Run) -> dict[str, Any]:
     from tradeagent.research.study_answers import Answered
     from tradeagent.research.workers import open_place
 
-    output, desk = session().output, desk_here()
+    output, desk = session().output, desk_here(how.unsafe_python)
     instrument = session().instrument(asked.setup.venue, asked.setup.market)
     tell_compiling(output)
     prepared = prepare(desk, asked, instrument)
@@ -144,6 +147,8 @@ def answer(asked: "Question", how: How, run: Run) -> dict[str, Any]:
                 for event in events:
                     if isinstance(event, Answered):
                         return event.document
+                    if interrupts.heard():
+                        raise KeyboardInterrupt  # a callback of a library swallowed it
                     done = event.done
                     best = "no valid trial yet" if event.best is None else f"best {asked.objective} {event.best:.4g}"
                     fold = f"fold {event.fold + 1}, " if prepared.folds else ""

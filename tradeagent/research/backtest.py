@@ -1,4 +1,5 @@
-"""A backtest from what a person asks to a run: bars and funding out of the warehouse, signals of the algo, one pass of the kernel.
+"""A backtest from what a person asks to a run: bars and funding out of the warehouse, signals of the algo, one pass of the kernel over one
+market or several of one account.
 
 What the run is worth is in `metrics`, how far to trust it in `honesty`, how it is told in `result`.
 """
@@ -18,7 +19,6 @@ from tradeagent.algos.params import params_of, with_params
 from tradeagent.algos.signals import Signals
 from tradeagent.algos.spec import AlgoSpec, Param
 from tradeagent.algos.store import StoredAlgo
-from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import iso
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import DataError, InvalidInput
@@ -26,6 +26,7 @@ from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import plain
 from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.readers import SpanReport, columns
+from tradeagent.research.legs import read_legs
 from tradeagent.research.lookahead import Lookahead, check
 from tradeagent.research.run import Leg, Run, Terms
 from tradeagent.research.version import kernel_version
@@ -35,9 +36,11 @@ __all__ = [
     "Loaded",
     "Refusals",
     "Setup",
+    "account_of",
     "from_config",
     "kernel_version",
     "load",
+    "load_all",
     "on_bars",
     "params_text",
     "require_enough",
@@ -57,7 +60,8 @@ _LONGEST = 18
 class Setup:
     """What a result depends on besides algo and data: series and span (UTC ms, open-ended when None), parameters, and the terms.
 
-    `limits` is a kind of limits or a file: the run then goes through the door. `terms.leverage` None means the algo's own.
+    `limits` is a kind of limits or a file: the run then goes through the door. `terms.leverage` None means the algo's own. `others` are
+    further markets that the algo trades in the same account; `account_of` puts them in the one order that results do not depend on.
     """
 
     venue: str
@@ -69,10 +73,24 @@ class Setup:
     terms: Terms = field(default_factory=Terms)
     has_funding: bool = True
     limits: str | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        return (self.market, *self.others)
+
+    @property
+    def name(self) -> str:
+        """`BTC`, or `BTC+ETH` for several."""
+        return "+".join(self.markets)
 
     @property
     def key(self) -> SeriesKey:
-        return SeriesKey(self.venue, self.market, self.interval_ms)
+        return self.keys[0]
+
+    @property
+    def keys(self) -> tuple[SeriesKey, ...]:
+        return tuple(SeriesKey(self.venue, market, self.interval_ms) for market in self.markets)
 
     def as_config(self) -> dict[str, Any]:
         """JSON values that `from_config` reads again."""
@@ -86,6 +104,7 @@ class Setup:
             **self.terms.as_config(),
             "has_funding": self.has_funding,
             "limits": self.limits,
+            **({"others": list(self.others)} if self.others else {}),
         }
 
 
@@ -103,12 +122,21 @@ def from_config(config: Mapping[str, Any]) -> Setup:
         close_at_end=config["close_at_end"],
     )
     named = {key: config[key] for key in ("venue", "market", "interval_ms", "from_ms", "until_ms", "params", "has_funding", "limits")}
-    return Setup(terms=terms, **named)
+    return Setup(terms=terms, others=tuple(config.get("others", ())), **named)
+
+
+def account_of(markets: Sequence[str]) -> tuple[str, ...]:
+    """The markets of one account by name, so that it does not matter how they were typed. InvalidInput for one that is given twice."""
+    for market in markets:
+        if markets.count(market) > 1:
+            raise InvalidInput(f"--market: {market} is given twice", hint="an account has one position a market; leave one out")
+    return tuple(sorted(markets))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """An algo on its bars, ready to run, with what its look-ahead check found. `evaluator` remembers the indicators."""
+    """An algo on one market's bars, ready to run, with what its look-ahead check found. `evaluator` remembers the indicators; `dropped`
+    counts the bars left out because another market of the account has none at that time."""
 
     leg: Leg
     evaluator: Evaluator
@@ -116,6 +144,7 @@ class Loaded:
     lookahead: Lookahead
     check_s: float
     signals_s: float
+    dropped: int = 0
 
 
 def terms_of(
@@ -190,13 +219,21 @@ def params_text(params: Sequence[str], spec: AlgoSpec) -> dict[str, Param]:
 
 
 def load(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instrument: Instrument) -> Loaded:
-    """Bars, funding and signals. DataError names what is missing and the command that brings it."""
-    spec = spec_for(algo, setup)
-    bars, data = columns(warehouse, setup.key, setup.from_ms, setup.until_ms, instrument)
-    if not len(bars):
-        raise _no_bars(warehouse, setup)
-    require_enough(warehouse, setup, spec, bars)
-    return on_bars(spec, bars, data, instrument, has_funding=setup.has_funding)
+    """Bars, funding and signals of one market. DataError names what is missing and the command that brings it."""
+    return load_all(warehouse, algo, setup, [instrument])[0]
+
+
+def load_all(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instruments: Sequence[Instrument]) -> tuple[Loaded, ...]:
+    """The same of every market of the account, on the bars they share."""
+    parts = [replace(setup, market=market, others=()) for market in setup.markets]
+    found = read_legs(warehouse, setup.keys, instruments, setup.from_ms, setup.until_ms)
+    loaded = []
+    for part, known, read in zip(parts, instruments, found, strict=True):
+        spec = spec_for(algo, part)
+        require_enough(warehouse, part, spec, read.bars)
+        one = on_bars(spec, read.bars, read.report, known, has_funding=setup.has_funding)
+        loaded.append(replace(one, dropped=read.dropped))
+    return tuple(loaded)
 
 
 def require_enough(warehouse: Warehouse, setup: Setup, spec: AlgoSpec, bars: Bars) -> None:
@@ -257,22 +294,13 @@ class Refusals:
         return {"refused": dict(self.refused), "cut": dict(self.cut)}
 
 
-def run_setup(loaded: Loaded, setup: Setup) -> tuple[Run, Refusals | None]:
-    """The run that a setup asks for: the kernel's, or with `limits` the door's."""
+def run_setup(loaded: Sequence[Loaded], setup: Setup) -> tuple[Run, Refusals | None]:
+    """The run that a setup asks for, all its markets in one account: the kernel's, or with `limits` the door's."""
+    legs = [one.leg for one in loaded]
     if setup.limits is None:
-        return simulate([loaded.leg], setup.terms), None
+        return simulate(legs, setup.terms), None
     from tradeagent.research.eventpath import replay
     from tradeagent.research.limits_impact import resolve
 
-    event = replay([loaded.leg], setup.terms, resolve(setup.limits))
+    event = replay(legs, setup.terms, resolve(setup.limits))
     return event.run, Refusals(event.rejections, event.cuts)
-
-
-def _no_bars(warehouse: Warehouse, setup: Setup) -> DataError:
-    everything = warehouse.bars(setup.key) if warehouse.has(setup.key) else None
-    span = f"from {iso(setup.from_ms) or 'the beginning'} to {iso(setup.until_ms) or 'the end'}"
-    name = f"{setup.market} {interval_text(setup.interval_ms)}"
-    if everything is None or not len(everything):
-        return DataError(f"no bars of {name} {span}", hint="`tradeagent data list` shows what is stored")
-    first, last = iso(int(everything.ts[0])), iso(int(everything.ts[-1]) + setup.interval_ms)
-    return DataError(f"no bars of {name} {span}: they run from {first} to {last}", hint=f"--from {first} --to {last}")

@@ -1,22 +1,20 @@
 """Why a run did what it did: what each condition of an algo let through or blocked, where entries were nearly made, in which state the
 bars passed, and how trades ended."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tradeagent.algos.conditions import Condition, Rule, rules_of
 from tradeagent.algos.evaluate import Evaluator, edges
-from tradeagent.algos.expressions import condition
-from tradeagent.algos.scope import sides_of
+from tradeagent.algos.formulas import Truths
 from tradeagent.algos.signals import Code, Codes
 from tradeagent.algos.spec import AlgoSpec, TimeoutMode
-from tradeagent.research.metrics import MICRO, trades_pnl
+from tradeagent.research.metrics import trades_pnl
+from tradeagent.research.result import quote_text
 from tradeagent.research.run import EXIT_REASONS, Ints, Leg, Run, Terms, Trades
-
-Truths = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +41,11 @@ def diagnose(run: Run, leg: Leg, terms: Terms, evaluator: Evaluator) -> dict[str
     spec, first = leg.spec, max(leg.signals.warmup, terms.first_row)
     conditions: list[ConditionReport] = []
     near: dict[str, dict[str, int]] = {}
-    for side, part, texts, groups in _rules(spec):
-        truths = [evaluator.truth(spec, text)[first:] for text in texts]
-        units = [np.logical_or.reduce([truths[i] for i in group]) if len(group) > 1 else truths[group[0]] for group in groups]
-        missing = np.zeros(len(truths[0]), np.uint8)
-        for unit in units:
-            missing += ~unit
-        if part == "entry":
-            near[side] = {str(count): int(np.count_nonzero(missing == count)) for count in range(len(units) + 1)}
-        fired = edges(missing == 0)
-        for place, text in enumerate(texts):
-            unit = units[next(i for i, group in enumerate(groups) if place in group)]
-            conditions.append(_report(side, part, text, truths[place], unit, missing, fired))
+    for rule in rules_of(evaluator, spec, first):
+        if rule.part == "entry":
+            near[rule.side] = {str(lacked): bars for lacked, bars in enumerate(rule.missing_counts)}
+        fired = edges(rule.holds)
+        conditions += [_report(rule, use, fired) for use in rule.conditions]
     return {
         "conditions": [asdict(report) for report in conditions],
         "indicators": _by_indicator(conditions),
@@ -64,35 +55,27 @@ def diagnose(run: Run, leg: Leg, terms: Terms, evaluator: Evaluator) -> dict[str
     }
 
 
-def _rules(spec: AlgoSpec) -> Iterator[tuple[str, str, list[str], list[list[int]]]]:
-    """Side, part, its condition texts, and which of them form one requirement: each required alone, the optional ones together."""
-    if spec.python is not None:
-        return
-    for side, rules in sides_of(spec):
-        for part, rule in (("entry", rules.entry), ("exit", rules.exit)):
-            required = len(rule.required)
-            groups = [[i] for i in range(required)]
-            if rule.optional:
-                groups.append(list(range(required, required + len(rule.optional))))
-            if groups:
-                yield side, part, [*rule.required, *rule.optional], groups
+def of_leg(run: Run, place: int) -> Run:
+    """The trades of one leg alone; the account's figures stay those of the whole."""
+
+    def own(trades: Trades) -> Trades:
+        return Trades(*(getattr(trades, name)[trades.leg == place] for name in Trades.__slots__))
+
+    return replace(run, trades=own(run.trades), open_trades=own(run.open_trades))
 
 
-def _report(side: str, part: str, text: str, true: Truths, unit: Truths, missing: npt.NDArray[np.uint8], fired: Truths) -> ConditionReport:
-    bars = len(true)
-    others = int(np.count_nonzero(missing == ~unit))
-    blocking = int(np.count_nonzero((missing == 1) & ~unit))
-    names = dict.fromkeys(name.text.partition(".")[0] for name in condition(text).names)
+def _report(rule: Rule, use: Condition, fired: Truths) -> ConditionReport:
+    bars, others = len(use.true), use.others_met
     return ConditionReport(
-        side,
-        part,
-        text,
-        tuple(names),
-        100 * int(np.count_nonzero(true)) / bars if bars else 0.0,
-        int(np.count_nonzero(true[1:] != true[:-1])),
-        int(np.count_nonzero(fired & edges(true))),
-        blocking,
-        blocking / others if others else None,
+        rule.side,
+        rule.part,
+        use.text,
+        use.names,
+        100 * use.true_bars / bars if bars else 0.0,
+        use.flips,
+        int(np.count_nonzero(fired & edges(use.true))),
+        use.blocked,
+        use.blocked / others if others else None,
     )
 
 
@@ -110,11 +93,12 @@ def _by_indicator(conditions: Sequence[ConditionReport]) -> dict[str, dict[str, 
 def exit_reasons(trades: Trades) -> dict[str, dict[str, Any]]:
     """By reason how many trades ended so, and their net PnL in quote units; the most frequent first."""
     pnl = trades_pnl(trades)
-    found = []
-    for reason in np.unique(trades.exit_reason).tolist():
-        chosen = pnl[trades.exit_reason == reason]
-        found.append((EXIT_REASONS[reason].value, {"trades": len(chosen), "pnl_quote": int(chosen.sum()) / MICRO}))
-    return dict(sorted(found, key=lambda item: -item[1]["trades"]))
+    found: dict[str, dict[str, Any]] = {}
+    reasons, counts = np.unique(trades.exit_reason, return_counts=True)
+    for reason, count in sorted(zip(reasons.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
+        total = int(pnl[trades.exit_reason == reason].sum())
+        found[EXIT_REASONS[reason].value] = {"trades": count, "pnl_quote": quote_text(total)}
+    return found
 
 
 def _states(run: Run, leg: Leg, terms: Terms) -> dict[str, float]:

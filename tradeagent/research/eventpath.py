@@ -7,29 +7,27 @@ every rule, and what it refuses is counted by rule.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from tradeagent.algos import machine
-from tradeagent.algos.levels import NONE, level_price, tick_of, trail_level
+from tradeagent.algos.levels import NONE, tick_of, trail_level
 from tradeagent.domain.limits import Limits
-from tradeagent.domain.names import Actor, ExitReason, IntentKind, OrderType, Rule, Side, VerdictKind
-from tradeagent.domain.order import Fill, FundingPayment, OrderReport, Proposal, Verdict
+from tradeagent.domain.names import Actor, ExitReason, Rule, Side
+from tradeagent.domain.order import Fill, FundingPayment, OrderReport, Verdict
 from tradeagent.execution.backtest_door import ALGO, Account, BacktestDoor, open_backtest_door
 from tradeagent.execution.halts import close_market
 from tradeagent.execution.playback import Playback
-from tradeagent.execution.protection import cancel_order
 from tradeagent.ledger import trading
 from tradeagent.research.eventfacts import Facts, micro
 from tradeagent.research.eventfeed import LegFeed
 from tradeagent.research.eventseat import Seat, seat_of
 from tradeagent.research.limits_impact import CAP_RULES
-from tradeagent.research.run import EXIT_REASONS, Leg, Run, Terms
+from tradeagent.research.pilot import Pilot, cloid_of, closed_bar
+from tradeagent.research.run import EXIT_REASONS, STAMPED_AT_CLOSE, Leg, Run, Terms
 
-_STAMPED_AT_CLOSE = (ExitReason.END, ExitReason.HALT, ExitReason.KILL)
 _NO_MARGIN = ("marginCanceled",)
 CAPACITY_PARTS = 20
 LEVERAGE_UNIT = 1_000_000
@@ -74,6 +72,7 @@ class _Replay:
         self.levels: dict[str, int] = {}
         self.trails: dict[str, tuple[int, int]] = {}
         self.cursor = door.cursor
+        self.pilot = Pilot(door.engine, ALGO, terms, self, has_limits=has_limits)
 
     def play(self) -> EventRun:
         """Every bar in turn. What is decided at a close is with the venue before the next open, so it is sent before that is played."""
@@ -91,7 +90,7 @@ class _Replay:
             self._follow(row, int(equity[row]))
             if first <= row < last:
                 for seat in self.seats.values():
-                    self._decide(seat, row)
+                    self.pilot.decide(seat, row, closed_bar(feed.grid[seat.symbol], row))
         if self.terms.close_at_end:
             self._close_at_end()
             equity[-1] = micro(self.engine.book.equity())
@@ -113,10 +112,10 @@ class _Replay:
 
     def _filled(self, fill: Fill) -> None:
         seat, known = self.seats[fill.market], self.seats[fill.market].leg.instrument
-        row = self.feed.row_at(fill.time_ms - (fill.reason in _STAMPED_AT_CLOSE))
+        row = self.feed.row_at(fill.time_ms - (fill.reason in STAMPED_AT_CLOSE))
         opened, high, low, close, volume = (column[row] for column in self.feed.grid[fill.market])
         is_at_open = fill.time_ms == self.feed.times[row]
-        reference = close if fill.reason in _STAMPED_AT_CLOSE else opened if is_at_open else None
+        reference = close if fill.reason in STAMPED_AT_CLOSE else opened if is_at_open else None
         self.facts.fill(fill, row, reference, (self.levels.get(fill.cloid, 0), self.stops.get(fill.cloid, 0)))
         lots, price = int(fill.size.scaleb(known.size_decimals)), int(fill.price.scaleb(known.price_decimals))
         self.facts.counts["over_capacity_fills"] += lots * CAPACITY_PARTS > volume
@@ -169,100 +168,18 @@ class _Replay:
             if equity > 0:
                 self.facts.max_leverage = max(self.facts.max_leverage, notional * LEVERAGE_UNIT // equity)
 
-    def _decide(self, seat: Seat, row: int) -> None:
-        code = seat.codes[row - self.terms.delay_bars]
-        if not code and not seat.memory.waits and not seat.buys_back:
-            return
-        standing = seat.standing
-        actions, waits, is_ambiguous = machine.decide(code, row, standing, seat.memory, seat.rules)
-        memory = seat.memory
-        seat.memory = memory._replace(waits=waits)
-        self.facts.counts["ambiguous"] += is_ambiguous
-        side = 1 if actions & machine.ENTER_LONG else -1 if actions & machine.ENTER_SHORT else 0
-        if actions & machine.WITHDRAW:
-            self._withdraw(seat)
-        if actions & machine.CLOSE and not self._close(seat, ExitReason.FLIP if side else ExitReason.SIGNAL):
-            side = 0  # the venue keeps the position, so nothing opens against it
-        if side:
-            self._withdraw(seat)
-            seat.limit_at = 0
-            self._enter(seat, side, row, 0)
-        elif standing.held == 0 and standing.entry_waits == 0 and seat.buys_back:
-            _, high, low, close, _ = (column[row] for column in self.feed.grid[seat.symbol])
-            seat.follow_best(high, low, close, row)
-            if machine.may_buy_back(waits, row, memory, seat.rules):
-                self._buy_back(seat, row)
+    def passed_over(self, why: str) -> None:
+        self.facts.counts[why] += 1
+
+    def sent(self) -> None:
         self._take_note()
 
-    def _buy_back(self, seat: Seat, row: int) -> None:
-        """Keep the limit that enters the left side again where it belongs after this close."""
-        side, decimals = seat.memory.exit_side, seat.leg.instrument.price_decimals
-        reach = seat.reaches[side].buy_back.at(row - self.terms.delay_bars)
-        limit = level_price(seat.best, -side, int(side < 0), reach, decimals) if reach[1] >= 0 else 0
-        if limit <= 0 or limit == seat.limit_at:
-            return
-        self._withdraw(seat)
-        seat.limit_at = limit
-        self._enter(seat, side, row, limit)
+    def left(self, seat: Seat, verdict: Verdict) -> None:
+        """The fill will say so."""
 
-    def _withdraw(self, seat: Seat) -> None:
-        for cloid in (seat.entry, seat.limit):
-            if cloid:
-                cancel_order(self.engine, cloid, Actor.ALGO)
-        self._take_note()
-
-    def _close(self, seat: Seat, reason: ExitReason) -> bool:
-        """Send the close of a whole position; whether it was taken."""
-        side = Side.SELL if seat.held > 0 else Side.BUY
-        verdict = self.engine.submit_now(
-            Proposal(seat.symbol, side, ALGO, kind=IntentKind.CLOSE, reduce_only=True, exit_reason=reason), Actor.ALGO
-        )
-        is_taken = verdict.kind is VerdictKind.EXECUTED
-        if is_taken:
-            seat.close = str((verdict.order or {})["cloid"])
-        else:
-            self._refused(verdict)
-        return is_taken
-
-    def _enter(self, seat: Seat, side: int, row: int, limit: int) -> None:
-        """An entry with its levels; one behind a close that waits is judged as if that was done. `limit` 0 is a market order."""
-        known, basis = seat.leg.instrument, limit or self.feed.grid[seat.symbol][3][row]
-        seen = row - self.terms.delay_bars
-        levels = seat.levels(side, basis, seen)
-        is_sound = levels is not None and all(level is None or level > 0 for level in levels)
-        equity = max(0, micro(self.engine.book.equity()))
-        lots = seat.lots(equity, basis, levels[0], seen, self.terms) if levels is not None and is_sound else None
-        if levels is None or lots is None:
-            self.facts.counts["bad_levels"] += 1
-            return
-        if lots == 0:
-            self.facts.counts["below_minimum"] += 1
-            return
-        stop, target = (None if value is None else value.scaleb(-known.price_decimals) for value in levels)
-        proposal = Proposal(
-            seat.symbol,
-            Side.BUY if side > 0 else Side.SELL,
-            ALGO,
-            type=OrderType.LIMIT if limit else OrderType.MARKET,
-            size=Decimal(lots).scaleb(-known.size_decimals),
-            price=Decimal(limit).scaleb(-known.price_decimals) if limit else None,
-            stop=stop,
-            target=target,
-            leverage=self.terms.leverage or seat.leg.spec.leverage,
-        )
-        if self.has_limits and self.terms.fill_qty is None:
-            proposal = seat.as_wish(proposal, seen)
-        self.door.paper.trails[seat.symbol] = seat.trail(side, seen)
-        submit = self.engine.admit_behind_close if seat.held else self.engine.submit_now
-        verdict = submit(proposal, Actor.ALGO)
-        if verdict.kind is VerdictKind.EXECUTED:
-            self._accepted(seat, verdict, side, row, limit)
-        else:
-            self._refused(verdict)
-
-    def _accepted(self, seat: Seat, verdict: Verdict, side: int, row: int, limit: int) -> None:
-        """Remember an entry that waits for its open or its price, and the levels that go with it."""
-        cloid, mark = str((verdict.order or {})["cloid"]), self.feed.grid[seat.symbol][3][row]
+    def accepted(self, seat: Seat, verdict: Verdict, side: int, row: int, limit: int) -> None:
+        """Remember the levels that go with an entry, and whether its limit is at the market."""
+        cloid, mark = cloid_of(verdict), self.feed.grid[seat.symbol][3][row]
         with self.engine.ledger.reading() as tx:
             family = trading.orders_of_intent(tx, verdict.intent_id or "")
             intent = trading.intent(tx, verdict.intent_id or "") if self.has_limits else None
@@ -275,11 +192,9 @@ class _Replay:
                     self.stops[cloid] = self.levels[order.cloid]
         if limit:
             self.trails[cloid] = seat.reaches[side].trailing.at(row - self.terms.delay_bars)
-            seat.limit, seat.limit_queues = cloid, (limit - mark) * side >= 0
-        else:
-            seat.entry, seat.entry_side = cloid, side
+            seat.limit_queues = (limit - mark) * side >= 0
 
-    def _refused(self, verdict: Verdict) -> None:
+    def refused(self, verdict: Verdict) -> None:
         rule = verdict.rule
         text = verdict.rejection.message if verdict.rejection else verdict.message
         self.rejections[rule.value if rule else "VENUE"] += 1

@@ -11,7 +11,6 @@ from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import protective_price
 from tradeagent.domain.names import Direction
 from tradeagent.domain.order import Proposal
-from tradeagent.execution.backtest_door import Trail
 from tradeagent.research.eventfacts import micro
 from tradeagent.research.run import EXIT_REASONS, Leg, Terms
 
@@ -60,12 +59,14 @@ class Seat:
             found.append(None if kind == NONE else basis + away * distance)
         return found[0], found[1]
 
-    def trail(self, side: int, row: int) -> Trail | None:
-        """How the stop of an entry follows the price."""
+    def trail(self, side: int, row: int) -> tuple[Decimal | None, Decimal | None]:
+        """How the stop of an entry follows the price: a distance in quote units, or a fraction of the price, or neither."""
         kind, amount = self.reaches[side].trailing.at(row)
         if kind == NONE:
-            return None
-        return Trail(Decimal(amount) / UNIT if kind == RATE else Decimal(amount).scaleb(-self.leg.instrument.price_decimals), kind == RATE)
+            return None, None
+        if kind == RATE:
+            return None, Decimal(amount) / UNIT
+        return Decimal(amount).scaleb(-self.leg.instrument.price_decimals), None
 
     def lots(self, equity: int, basis: int, stop: Decimal | None, row: int, terms: Terms) -> int | None:
         """The size of an entry by the algo's sizing, rounded down, a share of the equity cut to what that carries.

@@ -37,10 +37,21 @@ def cost_key(terms: Terms, *, has_funding: bool, limits: str | None = None) -> d
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search found out about itself: distinct trials, and the probability that its best is overfitted, None when there are too
+    few of them or of `days`."""
+
+    id: str
+    trials: int
+    pbo: float | None
+    days: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What honesty is computed from. `span_ms` runs from the first open to the last close; `search` is the id of the newest search of
-    the idea and its probability of overfitting."""
+    """What honesty is computed from. `span_ms` runs from the first open to the last close; `search` is the one that found this point,
+    else the newest of the idea that knows its probability of overfitting."""
 
     daily: Floats
     interval_ms: int
@@ -49,7 +60,7 @@ class Evidence:
     sensitivity: Mapping[str, Metrics]
     lookahead: Mapping[str, Any]
     limits_impact: Mapping[str, Any]
-    search: tuple[str, float] | None = None
+    search: Searched | None = None
     seed: int = 0
 
 
@@ -63,7 +74,7 @@ def honesty(evidence: Evidence) -> dict[str, Any]:
         "sharpe_threshold": threshold * math.sqrt(periods_per_year(evidence.interval_ms)),
         "psr": psr(daily),
         "deflated_sharpe": dsr(daily, tries.count, tries.sharpes),
-        "pbo": None if evidence.search is None else evidence.search[1],
+        "pbo": None if evidence.search is None else evidence.search.pbo,
         "ci": intervals.as_dict(),
         **evidence.sensitivity,
         "lookahead": evidence.lookahead,
@@ -85,13 +96,17 @@ def _notes(evidence: Evidence) -> dict[str, str]:
         found["sharpe_threshold"] = "the first try at this idea: nothing to deflate yet; further tries are counted"
     elif len(tries.sharpes) < 2:
         found["sharpe_threshold"] = "needs two tries whose returns vary"
-    if evidence.search is None:
-        found["pbo"] = "needs at least 2 trials of one search: tradeagent optimize run"
-    else:
-        found["pbo"] = (
-            f"of search …{evidence.search[0][-6:]}; one search says little: pure noise gives anything from 0.1 to 0.9, and 0.5 on average"
-        )
+    found["pbo"] = _of_search(evidence.search)
     for key, changed in evidence.sensitivity.items():
         if changed["skipped"]:
             found[key] = f"{changed['skipped']:,} more entries were skipped for want of margin"
     return found
+
+
+def _of_search(search: Searched | None) -> str:
+    if search is None:
+        return "needs at least 2 trials of one search: tradeagent optimize run"
+    name = f"search …{search.id[-6:]}"
+    if search.pbo is None:
+        return f"needs 2 distinct trials and 80 days; {name} has {search.trials} and {search.days}"
+    return f"of {name}, {search.trials:,} trials; one search says little: pure noise gives anything from 0.1 to 0.9, and 0.5 on average"

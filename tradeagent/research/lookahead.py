@@ -3,6 +3,7 @@
 Also how much they depend on where the data begins, which is no fault but a size to know (recursive indicators never forget entirely).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def check(bars: Bars, spec: AlgoSpec, cuts: int = CUTS) -> Lookahead:
     if spec.python is not None:
         from tradeagent.algos.sandbox import require_no_lookahead
 
-        require_no_lookahead(spec.python, bars, python_params(spec))
+        require_no_lookahead(spec.python, bars, python_params(spec), allow_unsafe=spec.may_run_unlocked)
         return Lookahead(cuts, None, None)
     warm = Evaluator(bars.rows(0, 1)).warmup(spec)
     window = max(_WINDOW, 4 * warm)
@@ -70,6 +71,12 @@ def check(bars: Bars, spec: AlgoSpec, cuts: int = CUTS) -> Lookahead:
     rows = np.unique(np.linspace(warm, last, cuts).round().astype(int)).tolist() if last >= warm else []
     found = next((difference for row in rows if (difference := _difference(bars, spec, row, window)) is not None), None)
     return Lookahead(len(rows), found, _start_dependence(bars.rows(0, min(len(bars), window)), spec, warm))
+
+
+def worst_of(found: Sequence[Lookahead]) -> Lookahead:
+    """The one that speaks for several: the first that failed, else the one that depends most on where the data begins."""
+    failed = next((one for one in found if not one.ok), None)
+    return failed or max(found, key=lambda one: one.start_dependence_pct or 0.0)
 
 
 def _difference(bars: Bars, spec: AlgoSpec, row: int, window: int) -> Difference | None:

@@ -1,10 +1,15 @@
 """A backtest as one JSON document: data, costs, fill model, trades and warnings beside the metrics. Money is text, never a float."""
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
+from tradeagent.algos.evaluate import Evaluator
 from tradeagent.domain.clock import iso
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import plain
@@ -28,24 +33,50 @@ def _money(value: float | None) -> str | None:
     return None if value is None else plain(Decimal(f"{value:.6f}"))
 
 
-def data_json(loaded: Loaded, setup: Setup) -> dict[str, Any]:
-    """What the run read."""
-    report = loaded.data
-    return {
+def data_json(loaded: Sequence[Loaded], setup: Setup) -> dict[str, Any]:
+    """What the run read. Of several markets `markets` has each on its own, and the other fields are of the whole."""
+    report = loaded[0].data
+    found: dict[str, Any] = {
         "venue": setup.venue,
-        "market": setup.market,
+        "market": setup.name,
         "interval": report.interval,
         "bars": report.bars,
         "first": iso(report.first),
         "last": iso(report.last),
         "made_from": report.made_from,
-        "funding_payments": report.funding_payments if setup.has_funding else 0,
-        "fingerprint": report.fingerprint,
+        "funding_payments": _payments(loaded, setup),
+        "fingerprint": fingerprint_of(loaded),
         "news": "none",
     }
+    if len(loaded) > 1:
+        found["markets"] = [
+            {
+                "market": one.leg.instrument.symbol,
+                "bars": one.data.bars,
+                "dropped_bars": one.dropped,
+                "made_from": one.data.made_from,
+                "funding_payments": _payments([one], setup),
+                "fingerprint": one.data.fingerprint,
+            }
+            for one in loaded
+        ]
+    return found
 
 
-def costs_json(loaded: Loaded, setup: Setup) -> dict[str, Any]:
+def _payments(loaded: Sequence[Loaded], setup: Setup) -> int:
+    return sum(one.data.funding_payments for one in loaded) if setup.has_funding else 0
+
+
+def fingerprint_of(loaded: Sequence[Loaded]) -> str:
+    """That of the bars and payments of one market; of several, of theirs together with the bars they share."""
+    if len(loaded) == 1:
+        return loaded[0].data.fingerprint
+    digest = hashlib.sha256("|".join(one.data.fingerprint for one in loaded).encode())
+    digest.update(np.ascontiguousarray(loaded[0].leg.bars.time, "<i8").data)
+    return digest.hexdigest()[:32]
+
+
+def costs_json(loaded: Sequence[Loaded], setup: Setup) -> dict[str, Any]:
     """What trading cost, and with what."""
     terms = setup.terms
     return {
@@ -54,7 +85,7 @@ def costs_json(loaded: Loaded, setup: Setup) -> dict[str, Any]:
         "slippage_bps": plain(terms.slippage_bps),
         "funding": setup.has_funding,
         "cash": plain(terms.cash),
-        "leverage": terms.leverage or loaded.leg.spec.leverage,
+        "leverage": terms.leverage or loaded[0].leg.spec.leverage,
         "fill_qty": None if terms.fill_qty is None else plain(terms.fill_qty),
     }
 
@@ -86,42 +117,44 @@ def fill_model(setup: Setup) -> dict[str, str]:
     }
 
 
-def trades_json(trades: Trades, times: Ints, instrument: Instrument) -> list[dict[str, Any]]:
+def trades_json(trades: Trades, times: Ints, instruments: Sequence[Instrument]) -> list[dict[str, Any]]:
     """Closed trades in order of exit. `times` are the opens of the bars (UTC ms): a trade's times are those of the bars in which it filled.
 
-    `pnl` is net of fees and funding.
+    `pnl` is net of fees and funding. With several instruments (one a leg) each trade names its market.
     """
-    rows = _opened(trades, times, instrument)
-    exits = (trades.exit_row, trades.exit_price, trades.exit_reason, trades.entry_row)
-    for row, (exit_row, price, reason, entry_row) in zip(rows, zip(*(column.tolist() for column in exits), strict=True), strict=True):
+    rows = _opened(trades, times, instruments)
+    exits = (trades.leg, trades.exit_row, trades.exit_price, trades.exit_reason, trades.entry_row)
+    for row, (leg, exit_row, price, reason, entry_row) in zip(rows, zip(*(column.tolist() for column in exits), strict=True), strict=True):
         row |= {
             "exit_time": iso(int(times[exit_row])),
-            "exit_price": _price(price, instrument),
+            "exit_price": _price(price, instruments[leg]),
             "bars": exit_row - entry_row,
             "exit_reason": EXIT_REASONS[reason].value,
         }
     return rows
 
 
-def open_trade_json(run: Run, leg: Leg) -> dict[str, Any] | None:
-    """The position that was open at the end, marked at the last close; None when flat."""
-    rows = _opened(run.open_trades, leg.bars.time, leg.instrument)
-    if not rows:
-        return None
-    mark = round(float(leg.bars.close[-1]) * 10**leg.instrument.price_decimals)
-    return {**rows[0], "mark_price": _price(mark, leg.instrument), "bars": len(leg.bars) - 1 - int(run.open_trades.entry_row[0])}
+def open_trades_json(run: Run, legs: Sequence[Leg]) -> list[dict[str, Any]]:
+    """The positions that were open at the end, marked at the last close."""
+    rows = _opened(run.open_trades, legs[0].bars.time, [leg.instrument for leg in legs])
+    for row, place, entry_row in zip(rows, run.open_trades.leg.tolist(), run.open_trades.entry_row.tolist(), strict=True):
+        leg = legs[place]
+        mark = round(float(leg.bars.close[-1]) * 10**leg.instrument.price_decimals)
+        row |= {"mark_price": _price(mark, leg.instrument), "bars": len(leg.bars) - 1 - entry_row}
+    return rows
 
 
-def _opened(trades: Trades, times: Ints, instrument: Instrument) -> list[dict[str, Any]]:
-    names = ("direction", "entry_row", "entry_price", "size", "fees", "funding", "mae", "mfe")
+def _opened(trades: Trades, times: Ints, instruments: Sequence[Instrument]) -> list[dict[str, Any]]:
+    names = ("leg", "direction", "entry_row", "entry_price", "size", "fees", "funding", "mae", "mfe")
     columns = [getattr(trades, name).tolist() for name in names]
     pnl, multiples = trades_pnl(trades).tolist(), r_multiples(trades).tolist()
     return [
         {
+            **({"market": instruments[leg].symbol} if len(instruments) > 1 else {}),
             "direction": (Direction.LONG if direction > 0 else Direction.SHORT).value,
             "entry_time": iso(int(times[entry_row])),
-            "entry_price": _price(price, instrument),
-            "size": plain(Decimal(size).scaleb(-instrument.size_decimals)),
+            "entry_price": _price(price, instruments[leg]),
+            "size": plain(Decimal(size).scaleb(-instruments[leg].size_decimals)),
             "pnl": quote_text(net),
             "fees": quote_text(fees),
             "funding": quote_text(funding),
@@ -129,7 +162,7 @@ def _opened(trades: Trades, times: Ints, instrument: Instrument) -> list[dict[st
             "mfe": quote_text(mfe),
             "r": None if math.isnan(multiple) else multiple,
         }
-        for direction, entry_row, price, size, fees, funding, mae, mfe, net, multiple in zip(*columns, pnl, multiples, strict=True)
+        for leg, direction, entry_row, price, size, fees, funding, mae, mfe, net, multiple in zip(*columns, pnl, multiples, strict=True)
     ]
 
 
@@ -141,6 +174,7 @@ _WARNINGS: Mapping[str, str] = {
     "funding_missing": "hours of the span have no stored funding rate: a position held in one paid and received nothing",
     "backfilled": "bars at the start have no volume: they were filled in from elsewhere, nothing traded there",
     "zero_volume": "bars after the start have no volume; one with a single price is an outage in which nothing fills",
+    "dropped_bars": "bars were left out: not every market of the account has one at that time",
     "missing_bars": "bars are missing; nothing was filled in",
     "bad_bars": "stored bars were left out: a price is missing, or high and low do not hold open and close",
     "off_grid": "bars had a price between two steps of the market, which was rounded",
@@ -156,37 +190,53 @@ _WARNINGS: Mapping[str, str] = {
 }
 
 
-def warnings_json(loaded: Loaded, setup: Setup, run: Run) -> list[dict[str, Any]]:
+def warnings_json(loaded: Sequence[Loaded], setup: Setup, run: Run) -> list[dict[str, Any]]:
     """What a reader must know before believing the figures: each with a code, a count and a sentence."""
-    data = loaded.data
-    counts = {
-        **run.counts,
-        "funding_missing": data.funding_missing if setup.has_funding else 0,
-        "backfilled": data.backfilled,
-        "zero_volume": data.zero_volume - data.backfilled,
-        "missing_bars": data.missing_bars,
-        "bad_bars": data.bad_bars,
-        "off_grid": data.off_grid,
-        "zero_divisions": loaded.leg.signals.zero_divisions,
-    }
-    return [{"code": code, "count": counts[code], "message": message} for code, message in _WARNINGS.items() if counts.get(code)]
+    counts = Counter(run.counts)
+    counts["funding_missing"] = 0
+    for one in loaded:
+        data = one.data
+        counts["funding_missing"] += data.funding_missing if setup.has_funding else 0
+        counts["backfilled"] += data.backfilled
+        counts["zero_volume"] += data.zero_volume - data.backfilled
+        counts["dropped_bars"] += one.dropped
+        counts["missing_bars"] += data.missing_bars
+        counts["bad_bars"] += data.bad_bars
+        counts["off_grid"] += data.off_grid
+        counts["zero_divisions"] += one.leg.signals.zero_divisions
+    found = [{"code": code, "count": counts[code], "message": message} for code, message in _WARNINGS.items() if counts[code]]
+    return [*unsafe_warnings(loaded[0].evaluator), *found]
+
+
+def unsafe_warnings(evaluator: Evaluator) -> list[dict[str, Any]]:
+    """One when a Python algorithm ran on a system that could not lock it up, none otherwise."""
+    if not evaluator.unlocked:
+        return []
+    message = f"Python algorithm ran unlocked, as you allowed: this system lacks {' and '.join(evaluator.unlocked)}"
+    return [{"code": "unsafe_python", "count": 1, "message": message}]
 
 
 ORDER = (
-    "id", "algo", "version", "algo_hash", "params", "data", "costs", "metrics", "trades_count", "open_trade", "equity_end", "fill_model",
-    "limits_impact", "refusals", "warnings", "elapsed_s", "timings", "honesty", "diagnostics", "kernel",
+    "id", "algo", "version", "algo_hash", "params", "data", "costs", "metrics", "trades_count", "open_trade", "open_trades", "equity_end",
+    "fill_model", "limits_impact", "refusals", "warnings", "elapsed_s", "timings", "honesty", "diagnostics", "kernel",
 )  # fmt: skip
 
 
-def told(loaded: Loaded, setup: Setup, run: Run) -> dict[str, Any]:
-    """The part of the document that follows from the run alone; who ran it adds the rest of `ORDER`."""
+def told(loaded: Sequence[Loaded], setup: Setup, run: Run) -> dict[str, Any]:
+    """The part of the document that follows from the run alone; who ran it adds the rest of `ORDER`.
+
+    `open_trades` is there for several markets only, of which more than one may be open; `open_trade` is then the first of them.
+    """
+    legs = [one.leg for one in loaded]
+    still = open_trades_json(run, legs)
     return {
         "params": setup.as_config()["params"],
         "data": data_json(loaded, setup),
         "costs": costs_json(loaded, setup),
-        "metrics": metrics_json(metrics_of(run, [loaded.leg], setup.terms)),
+        "metrics": metrics_json(metrics_of(run, legs, setup.terms)),
         "trades_count": len(run.trades),
-        "open_trade": open_trade_json(run, loaded.leg),
+        "open_trade": still[0] if still else None,
+        **({"open_trades": still} if len(legs) > 1 else {}),
         "equity_end": quote_text(int(run.equity[-1])),
         "fill_model": fill_model(setup),
         "warnings": warnings_json(loaded, setup, run),

@@ -18,6 +18,7 @@ from tradeagent.domain.money import plain
 from tradeagent.domain.names import ExitReason
 
 EXIT_REASONS: tuple[ExitReason, ...] = tuple(ExitReason)
+STAMPED_AT_CLOSE = (ExitReason.END, ExitReason.HALT, ExitReason.KILL, ExitReason.MANUAL, ExitReason.FLATTEN)
 Ints = npt.NDArray[np.int64]
 
 

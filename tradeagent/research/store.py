@@ -56,6 +56,11 @@ class Stored:
     trades: Trades
     moved: str | None = None
 
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """Those of its account, in the order of the legs."""
+        return (self.config["market"], *self.config.get("others", ()))
+
 
 @contextmanager
 def opened(path: Path, *, write: bool) -> Iterator["DuckDBPyConnection"]:
@@ -138,12 +143,25 @@ def listed(path: Path, limit: int = 50, algo: str | None = None, market: str | N
     """Newest first, one dict each, without documents; [] when nothing is stored."""
     if not path.exists():
         return []
-    where = [(column, value) for column, value in (("algo", algo), ("market", market)) if value is not None]
-    condition = " AND ".join(f"{column} = ?" for column, _ in where) or "true"
+    tests = (("algo = ?", algo), ("list_contains(list_append(string_split(market, '+'), market), ?)", market))
+    where = [(test, value) for test, value in tests if value is not None]
+    condition = " AND ".join(test for test, _ in where) or "true"
     query = f"SELECT {', '.join(_LISTED)} FROM backtests WHERE {condition} ORDER BY created_ms DESC, id DESC LIMIT ?"
     with opened(path, write=False) as connection:
         rows = connection.execute(query, [*(value for _, value in where), limit]).fetchall()
     return [dict(zip(_LISTED, row, strict=True)) for row in rows]
+
+
+def newest_document(path: Path, algo_hash: str, market: str, interval_ms: int) -> dict[str, Any] | None:
+    """The document of the newest backtest of exactly this algo on a market and interval, None when none is stored."""
+    if not path.exists():
+        return None
+    query = (
+        "SELECT document FROM backtests WHERE algo_hash = ? AND market = ? AND interval_ms = ? ORDER BY created_ms DESC, id DESC LIMIT 1"
+    )
+    with opened(path, write=False) as connection:
+        found = connection.execute(query, [algo_hash, market, interval_ms]).fetchone()
+    return None if found is None else dict(json.loads(found[0]))
 
 
 def get(path: Path, reference: str) -> Stored:

@@ -142,10 +142,12 @@ def prepare(desk: Desk, question: Question, instrument: Instrument) -> Prepared:
     algo, setup = question.algo, question.setup
     if setup.limits is not None:
         raise InvalidInput("limits: a study runs the kernel, which has none", hint="judge the best with `tradeagent backtest run --limits`")
+    if setup.others:
+        raise InvalidInput(f"--market: a search takes one market, not {setup.name}", hint=f"--market {setup.market}")
     objective = make_objective(question.objective, question.min_trades, question.max_drawdown_pct)
     space = space_of(algo.spec, question.overrides)
     setup = replace(setup, params={**setup.params, **fixed_params(question.overrides)})
-    loaded = load(desk.warehouse, algo, setup, instrument)
+    loaded = load(desk.warehouse, desk.permitted(algo), setup, instrument)
     search = Search(space, objective, question.sampler, question.n_trials, question.seed, question.folds, question.batch)
     leg = loaded.leg
     job = MarketJob(

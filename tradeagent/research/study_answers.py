@@ -15,11 +15,12 @@ from tradeagent.ledger import studies, trials
 from tradeagent.ledger.trials import idea_of
 from tradeagent.research.backtest import Setup
 from tradeagent.research.cv import FoldResult, FoldTrial, Validation, pnl_of, summarise, validate
+from tradeagent.research.honesty import Searched
 from tradeagent.research.metrics import periods_per_year
 from tradeagent.research.optimise import Request, Trial, TrialState, best_of, search
 from tradeagent.research.plots_of_study import importance
 from tradeagent.research.record import Desk, perform
-from tradeagent.research.result import data_json
+from tradeagent.research.result import data_json, unsafe_warnings
 from tradeagent.research.samplers import SamplerKind, grid_size
 from tradeagent.research.space import plain
 from tradeagent.research.statistics import PBO_TRIALS, Matrix, dsr, expected_maximum, pbo, psr, variance_of
@@ -69,8 +70,8 @@ def optimise(desk: Desk, prepared: Prepared, claim: Claimed, place: Place) -> Ev
     except InvalidInput as error:
         _finish(desk, study, studies.FAILED, {"id": study, "error": error.as_dict(), **_counts(found)})
         raise
-    judged = perform(desk, prepared.question.algo, _setup_at(prepared, winner), prepared.loaded.leg.instrument)
-    matrix = _matrix(found, daily, place)
+    searched = _searched(study, _matrix(found, daily, place))
+    judged = perform(desk, prepared.question.algo, _setup_at(prepared, winner), prepared.loaded.leg.instrument, search=searched)
     document = {
         **_head(prepared, claim),
         "best": {"params": plain(winner.params), "score": winner.score, "number": winner.number, "metrics": judged.document["metrics"]},
@@ -78,7 +79,7 @@ def optimise(desk: Desk, prepared: Prepared, claim: Claimed, place: Place) -> Ev
         "top": [_trial_json(trial) for trial in _top(found)],
         "notes": _notes(prepared, winner),
         "importance": importance(list(found.values()), prepared.search.space),
-        "honesty": judged.document["honesty"] | _overfitting(judged.document["honesty"], matrix),
+        "honesty": judged.document["honesty"],
         "backtest": judged.document["id"],
         "warnings": judged.document["warnings"],
         "elapsed_s": time.perf_counter() - began,
@@ -117,6 +118,7 @@ def cross_validate(desk: Desk, prepared: Prepared, claim: Claimed, place: Place)
         "summary": _summary_json(asdict(summary)),
         "verdict": summary.verdict,
         "honesty": _honesty(desk, prepared, tested),
+        "warnings": unsafe_warnings(prepared.loaded.evaluator),
         "elapsed_s": time.perf_counter() - began,
     }
     _finish(desk, study, studies.COMPLETE, document)
@@ -149,16 +151,12 @@ def _matrix(found: Mapping[int, Trial], daily: Mapping[int, Floats], place: Plac
     return np.column_stack([columns[number] for number in ran])
 
 
-def _overfitting(honesty: Mapping[str, Any], matrix: Matrix | None) -> dict[str, Any]:
-    """What only the whole search knows of honesty: the probability of backtest overfitting, or why there is none."""
-    notes = dict(honesty.get("notes", {}))
-    found = None if matrix is None else pbo(matrix)
-    if found is not None:
-        notes["pbo"] = "one search says little: for pure noise single values lie anywhere from 0.1 to 0.9, and only their mean is 0.5"
-        return {"pbo": found.value, "notes": notes}
-    rows = 0 if matrix is None else len(matrix)
-    notes["pbo"] = f"needs 2 distinct trials and 80 days; there are {0 if matrix is None else matrix.shape[1]} and {rows}"
-    return {"pbo": None, "notes": notes}
+def _searched(study: str, matrix: Matrix | None) -> Searched:
+    """What only the whole search knows of its best point: the probability of backtest overfitting, None with too little to tell."""
+    if matrix is None:
+        return Searched(study, 1, None)
+    found = pbo(matrix)
+    return Searched(study, matrix.shape[1], None if found is None else found.value, days=len(matrix))
 
 
 def _honesty(desk: Desk, prepared: Prepared, tested: list[FoldResult]) -> dict[str, Any]:
@@ -183,7 +181,7 @@ def _head(prepared: Prepared, claim: Claimed) -> dict[str, Any]:
         "kind": question.kind,
         "algo": question.algo.name,
         "version": question.algo.version,
-        "data": data_json(prepared.loaded, prepared.setup),
+        "data": data_json([prepared.loaded], prepared.setup),
         "fixed": prepared.setup.as_config()["params"],
         "space": {axis.name: _axis_json(axis.values) for axis in prepared.search.space.axes},
         "sampler": question.sampler.value,
@@ -198,7 +196,8 @@ def _head(prepared: Prepared, claim: Claimed) -> dict[str, Any]:
 
 def _notes(prepared: Prepared, best: Trial) -> list[str]:
     """What a person would want to know about the best point before using it."""
-    found = [] if (best.metrics["total_return_pct"] or 0) > 0 else ["even the best point lost money"]
+    found = [warning["message"] for warning in unsafe_warnings(prepared.loaded.evaluator)]
+    found += [] if (best.metrics["total_return_pct"] or 0) > 0 else ["even the best point lost money"]
     for axis in prepared.search.space.axes:
         if axis.ordered and len(axis.values) > 2 and best.params.get(axis.name) in (axis.values[0], axis.values[-1]):
             end = plain({axis.name: best.params[axis.name]})[axis.name]

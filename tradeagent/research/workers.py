@@ -2,6 +2,7 @@
 in each of them, so where it ran can only be told from the clock."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -97,8 +98,13 @@ class Local:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=error is None, cancel_futures=True)
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=error is None, cancel_futures=True)
+        if error is not None:
+            # Nobody waits for them any more, and they would finish what they have, or still be starting, for seconds.
+            for worker in multiprocessing.active_children():
+                worker.terminate()
 
     def evaluate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         if self._asked is None and (self._spent_s < WORTH_A_POOL_S or self._here.each_s < TASK_S / 5 or self._workers == 1):
@@ -136,7 +142,6 @@ class Local:
                 ) from None
 
     def _started(self) -> "ProcessPoolExecutor":
-        import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
         context = multiprocessing.get_context("spawn")
@@ -285,15 +290,20 @@ _opening = threading.Lock()
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that start here never hear it, not even while they import: it is their parent's."""
-    if threading.current_thread() is not threading.main_thread():
+    """Processes that start here never hear it, not even while they import: it is their parent's, which hears it when all have started."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def _begin_worker(job: Job) -> None:
@@ -304,8 +314,6 @@ def _begin_worker(job: Job) -> None:
 
 
 def _leave_with_parent() -> None:
-    import multiprocessing
-
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -150,22 +150,28 @@ class Desk:
             self.say(b"=", answer)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Arguments: MB of memory, CPU seconds, the folder NumPy lies in. Everything that is allowed is imported before the walls go up."""
-    memory_mb, cpu_s, packages = int(arguments[0]), int(arguments[1]), arguments[2]
+def _prepare(packages: str) -> list[str]:
+    """Import everything that is allowed while there are no walls yet. The folders that stay readable."""
     sys.path.append(packages)
     for name in (*_ALLOWED, "numpy.random"):
         importlib.import_module(name)
+    return [f"{packages}/{name}" for name in ("numpy", "numpy.libs")]
+
+
+def main(arguments: Sequence[str], prepare: Callable[[str], list[str]] = _prepare, desk: type[Desk] = Desk) -> None:
+    """Arguments: MB of memory, CPU seconds, the folder NumPy lies in."""
+    memory_mb, cpu_s, packages = int(arguments[0]), int(arguments[1]), arguments[2]
+    readable = prepare(packages)
     requests, answers, nowhere = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     os.close(nowhere)
     confine = runpy.run_path(str(Path(__file__).with_name("confine.py")))["confine"]
-    own = [folder for folder in [*sys.path[:-1], *(f"{packages}/{name}" for name in ("numpy", "numpy.libs"))] if Path(folder).is_dir()]
+    own = [folder for folder in [*sys.path[:-1], *readable] if Path(folder).is_dir()]
     missing = confine(own, memory_mb, cpu_s)
-    desk = Desk(requests, answers)
-    desk.say(b"+", json.dumps({"missing": missing}).encode())
-    desk.serve()
+    served = desk(requests, answers)
+    served.say(b"+", json.dumps({"missing": missing}).encode())
+    served.serve()
 
 
 if __name__ == "__main__":

@@ -34,16 +34,18 @@ class Limits:
 
 
 class Process:
-    """One child. Any failure ends it; `stop` always does."""
+    """One child that runs `program`. Any failure ends it; `stop` always does. `what` is what errors call the code."""
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: Limits, program: str = "child.py", what: str = "the algorithm"):
         """RefusedError `sandbox_crashed` when it does not come up."""
         import numpy as np
 
         self._limits = limits
+        self._what = what
+        self.is_killed = False
         self._cwd = tempfile.TemporaryDirectory(prefix="tradeagent-sandbox-")
         packages = str(Path(np.__file__).parent.parent)
-        command = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("child.py"))]
+        command = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name(program))]
         self._child = subprocess.Popen(
             [*command, str(limits.memory_mb), str(_LIFETIME_CPU_S), packages],
             stdin=subprocess.PIPE,
@@ -80,6 +82,11 @@ class Process:
         """Letter and body of the next answer, not longer than `most` bytes. RefusedError when it takes too long, ends or makes no sense."""
         self._allow_cpu()
         return self._read(most, time.monotonic() + self._limits.wall_s)
+
+    def kill(self) -> None:
+        """End the child from another thread; whoever waits for its answer gets the error, and stops it."""
+        self.is_killed = True
+        self._child.kill()
 
     def stop(self) -> None:
         self._child.kill()
@@ -124,7 +131,7 @@ class Process:
             return
         self.stop()
         raise RefusedError(
-            f"the algorithm gave no answer within {self._limits.wall_s} s",
+            f"{self._what} gave no answer within {self._limits.wall_s} s",
             hint="the time is fixed: compute with whole arrays instead of loops, wait for nothing, or run it on fewer bars",
             details={"reason": "sandbox_time"},
             code=GATE,
@@ -138,14 +145,14 @@ class Process:
         self.stop()
         if code == -signal.SIGXCPU:
             raise RefusedError(
-                f"the algorithm took more than {self._limits.cpu_s} s of CPU",
+                f"{self._what} took more than {self._limits.cpu_s} s of CPU",
                 hint="the time is fixed: compute with whole arrays instead of loops, or run it on fewer bars",
                 details={"reason": "sandbox_time"},
                 code=GATE,
             )
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
         raise RefusedError(
-            f"the algorithm's process {how} before it answered",
+            f"{self._what}'s process {how} before it answered",
             hint="run it on fewer bars",
             details={"reason": "sandbox_crashed"},
             code=GATE,
@@ -153,4 +160,4 @@ class Process:
 
     def _garbled(self) -> NoReturn:
         self.stop()
-        raise RefusedError("the algorithm's process wrote something that is no answer", details={"reason": "sandbox_crashed"}, code=GATE)
+        raise RefusedError(f"{self._what}'s process wrote something that is no answer", details={"reason": "sandbox_crashed"}, code=GATE)

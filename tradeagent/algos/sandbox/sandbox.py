@@ -109,7 +109,7 @@ class Sandbox:
             if process.missing and not self._allow_unsafe:
                 raise RefusedError(
                     f"this system cannot lock up Python algorithms: it lacks {' and '.join(process.missing)}",
-                    hint="run it on Linux, or allow unsafe Python algorithms if you wrote this one yourself",
+                    hint="run it on Linux; if you wrote it yourself, add --unsafe-python, or set sandbox.allow_unsafe in config.yml",
                     details={"reason": "sandbox_unavailable", "missing": list(process.missing)},
                     code=GATE,
                 )
@@ -166,12 +166,6 @@ def _packed(bars: Bars) -> tuple[bytes | memoryview, ...]:
 
 def _cuts(rows: int) -> list[int]:
     return sorted({round(rows * step / (CUTS + 1)) for step in range(1, CUTS + 1)} - {0, rows})
-
-
-def run_python(source: str, bars: Bars, params: Params, *, limits: Limits = _DEFAULT, allow_unsafe: bool = False) -> Said:
-    """Signals of a Python algorithm, one run in a process of its own. Errors as `Sandbox.signals`."""
-    with Sandbox(source, bars, limits=limits, allow_unsafe=allow_unsafe) as sandbox:
-        return sandbox.signals(params)
 
 
 def lookahead_of_python(

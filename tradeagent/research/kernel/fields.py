@@ -5,21 +5,17 @@ Money is in 10⁻⁶ USDC, prices in storage units, sizes in lots, fee rates in 
 """
 
 from itertools import count
-from typing import Protocol, cast, overload
+from typing import Protocol, cast
 
 import numpy as np
 
-from tradeagent.algos.bars import Ints
-
 
 class Table(Protocol):
-    """The memory as the compiled code sees it: an int64 array (rows, WIDTH)."""
+    """The memory as the compiled code sees it, flat: a column of the account is at its own number, one of a leg at `leg` + its number, a
+    leg being called by where its row begins."""
 
-    @overload
-    def __getitem__(self, at: tuple[int, int]) -> int: ...
-    @overload
-    def __getitem__(self, at: int) -> Ints: ...
-    def __setitem__(self, at: tuple[int, int], value: int) -> None: ...
+    def __getitem__(self, at: int) -> int: ...
+    def __setitem__(self, at: int, value: int) -> None: ...
 
 
 def argument(value: int) -> int:
@@ -52,7 +48,7 @@ SHORT_LEVELS = LONG_LEVELS + 4 * LEVEL_COLUMNS + 1
 TIERS = SHORT_LEVELS + 4 * LEVEL_COLUMNS + 1
 TIER_COLUMNS = 4
 MOST_TIERS = 8
-WIDTH = TIERS + MOST_TIERS * TIER_COLUMNS
+WIDTH = 128
 
 STOP_REACH, TARGET_REACH, TRAIL_REACH, BUY_BACK_REACH = 0, LEVEL_COLUMNS, 2 * LEVEL_COLUMNS, 3 * LEVEL_COLUMNS
 BUY_BACK_TRAILS = 4 * LEVEL_COLUMNS
@@ -60,5 +56,6 @@ BUY_BACK_TRAILS = 4 * LEVEL_COLUMNS
 TRADE_COLUMNS = 14
 TRIPS_A_BAR = 4
 
-NOBODY, ONLY, NO, YES = (argument(value) for value in (0, 1, 0, 1))
+FAR = 2**62
+NOBODY, ONLY, NO, YES = (argument(value) for value in (0, WIDTH, 0, 1))
 FREE = AT_MARKET = ENTRY = NOBODY

@@ -16,13 +16,13 @@ LIQUIDATED = argument(EXIT_REASONS.index(ExitReason.LIQUIDATION))
 @native
 def is_liquidatable(m: Table) -> bool:
     """Equity below maintenance margin, exactly."""
-    return equity(m) * m[0, f.MAINTENANCE_UNIT] < maintenance(m, f.NOBODY)
+    return equity(m) * m[f.MAINTENANCE_UNIT] < maintenance(m, f.NOBODY)
 
 
 @native
 def first_breach(m: Table, leg: int, end: int) -> int:
     """First price from the mark of `leg` to `end` at which equity < maintenance, other marks held; -1 when there is none."""
-    start, size = m[leg, f.MARK], m[leg, f.SIZE]
+    start, size = m[leg + f.MARK], m[leg + f.SIZE]
     others = equity(m) - size * start
     required = maintenance(m, leg)
     if _is_short(m, leg, others, required, start):
@@ -41,8 +41,8 @@ def first_breach(m: Table, leg: int, end: int) -> int:
 
 @native
 def _is_short(m: Table, leg: int, others: int, required: int, price: int) -> bool:
-    own = maintenance_of(m, leg, abs(m[leg, f.SIZE]) * price)
-    return (others + m[leg, f.SIZE] * price) * m[0, f.MAINTENANCE_UNIT] < required + own
+    own = maintenance_of(m, leg, abs(m[leg + f.SIZE]) * price)
+    return (others + m[leg + f.SIZE] * price) * m[f.MAINTENANCE_UNIT] < required + own
 
 
 @native
@@ -50,16 +50,16 @@ def liquidate(m: Table) -> None:
     """While equity < maintenance at the marks: cancel all orders, close the largest position that trades in steps, or backstop."""
     if _largest(m) == 0 or not is_liquidatable(m):
         return
-    m[0, f.LIQUIDATIONS] += 1
-    for leg in range(1, m[0, f.BEYOND]):
-        m[leg, f.STOP] = 0
-        m[leg, f.TARGET] = 0
-        m[leg, f.TRAIL_KIND] = 0
-        m[leg, f.CLOSE_WAITS] = 0
-        m[leg, f.ENTRY_SIDE] = 0
-        m[leg, f.ENTRY_RESTS] = 0
+    m[f.LIQUIDATIONS] += 1
+    for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
+        m[leg + f.STOP] = 0
+        m[leg + f.TARGET] = 0
+        m[leg + f.TRAIL_KIND] = 0
+        m[leg + f.CLOSE_WAITS] = 0
+        m[leg + f.ENTRY_SIDE] = 0
+        m[leg + f.ENTRY_RESTS] = 0
     while is_liquidatable(m):
-        if 3 * equity(m) * m[0, f.MAINTENANCE_UNIT] < 2 * maintenance(m, f.NOBODY):
+        if 3 * equity(m) * m[f.MAINTENANCE_UNIT] < 2 * maintenance(m, f.NOBODY):
             _backstop(m)
             return
         leg = _largest(m)
@@ -72,9 +72,9 @@ def liquidate(m: Table) -> None:
 def _largest(m: Table) -> int:
     """The leg with the largest notional among those that trade; 0 when none holds a position."""
     found, most = f.NOBODY, 0
-    for leg in range(1, m[0, f.BEYOND]):
-        notional = abs(m[leg, f.SIZE]) * m[leg, f.MARK]
-        if m[leg, f.IS_TRADING] != 0 and notional > most:
+    for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
+        notional = abs(m[leg + f.SIZE]) * m[leg + f.MARK]
+        if m[leg + f.IS_TRADING] != 0 and notional > most:
             found, most = leg, notional
     return found
 
@@ -82,16 +82,16 @@ def _largest(m: Table) -> int:
 @native
 def _close_step(m: Table, leg: int) -> None:
     """A fifth (rounded up) of a position above 100,000 USDC, else all of it, as taker without a further fee."""
-    size, mark = m[leg, f.SIZE], m[leg, f.MARK]
+    size, mark = m[leg + f.SIZE], m[leg + f.MARK]
     side = -1 if size > 0 else 1
     lots = (abs(size) + STEP_PARTS - 1) // STEP_PARTS if abs(size) * mark > STEP_NOTIONAL else abs(size)
-    fill(m, leg, side * lots, slipped(mark, side, m[0, f.SLIP]), mark, m[0, f.TAKER], LIQUIDATED)
+    fill(m, leg, side * lots, slipped(mark, side, m[f.SLIP]), mark, m[f.TAKER], LIQUIDATED)
 
 
 @native
 def _backstop(m: Table) -> None:
     """The venue takes every position at its mark, free of fees, and the cash that is left or missing."""
-    for leg in range(1, m[0, f.BEYOND]):
-        if m[leg, f.SIZE] != 0:
-            fill(m, leg, -m[leg, f.SIZE], m[leg, f.MARK], m[leg, f.MARK], f.FREE, LIQUIDATED)
-    m[0, f.CASH] = 0
+    for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
+        if m[leg + f.SIZE] != 0:
+            fill(m, leg, -m[leg + f.SIZE], m[leg + f.MARK], m[leg + f.MARK], f.FREE, LIQUIDATED)
+    m[f.CASH] = 0

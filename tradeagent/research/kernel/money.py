@@ -5,14 +5,14 @@ Products that could leave int64 are divided in two steps; MONEY_LIMIT, checked a
 
 from tradeagent.research.kernel import fields as f
 from tradeagent.research.kernel.fields import Table
-from tradeagent.research.kernel.native import native, small
+from tradeagent.research.kernel.native import inlined, native
 
 FEE_UNIT = 10**8
 RATE_UNIT = 10**10
 SLIPPAGE_UNIT = 10**5
 
 
-@small
+@inlined
 def fee_of(notional: int, rate: int) -> int:
     """notional × rate truncated toward zero; a negative rate is a rebate."""
     size = abs(rate)
@@ -21,7 +21,7 @@ def fee_of(notional: int, rate: int) -> int:
     return fee if rate >= 0 else -fee
 
 
-@small
+@inlined
 def funding_of(size: int, oracle: int, rate: int) -> int:
     """size × oracle × rate truncated toward zero; positive = paid."""
     notional, most = abs(size) * oracle, abs(rate)
@@ -30,7 +30,7 @@ def funding_of(size: int, oracle: int, rate: int) -> int:
     return paid if (size > 0) == (rate > 0) else -paid
 
 
-@small
+@inlined
 def slipped(price: int, side: int, tenth_bps: int) -> int:
     """`price` moved against a buyer (+1) or seller (-1) and rounded against the trader; a sell never below 1."""
     if side > 0:
@@ -38,7 +38,7 @@ def slipped(price: int, side: int, tenth_bps: int) -> int:
     return max(1, price * (SLIPPAGE_UNIT - tenth_bps) // SLIPPAGE_UNIT)
 
 
-@small
+@inlined
 def divided(numerator: int, denominator: int) -> int:
     """`numerator` ≥ 0 over `denominator` > 0, rounded half to even."""
     quotient = numerator // denominator
@@ -64,53 +64,53 @@ def part_of(value: int, part: int, whole: int) -> int:
     return total + 1 if 2 * rest > whole or (2 * rest == whole and total % 2 == 1) else total
 
 
-@small
+@inlined
 def equity(m: Table) -> int:
     """Cash + Σ (size × mark − cost)."""
-    worth = m[0, f.CASH]
-    for leg in range(1, m[0, f.BEYOND]):
-        if m[leg, f.SIZE] != 0:
-            worth += m[leg, f.SIZE] * m[leg, f.MARK] - m[leg, f.COST]
+    worth = m[f.CASH]
+    for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
+        if m[leg + f.SIZE] != 0:
+            worth += m[leg + f.SIZE] * m[leg + f.MARK] - m[leg + f.COST]
     return worth
 
 
-@small
+@inlined
 def initial_margin(m: Table) -> int:
     """Σ |size| × mark / leverage over MARGIN_UNIT."""
     used = 0
-    for leg in range(1, m[0, f.BEYOND]):
-        if m[leg, f.SIZE] != 0:
-            used += abs(m[leg, f.SIZE]) * m[leg, f.MARK] * m[leg, f.MARGIN_FACTOR]
+    for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
+        if m[leg + f.SIZE] != 0:
+            used += abs(m[leg + f.SIZE]) * m[leg + f.MARK] * m[leg + f.MARGIN_FACTOR]
     return used
 
 
-@small
+@inlined
 def maintenance_of(m: Table, leg: int, notional: int) -> int:
     """Maintenance margin of one position over MAINTENANCE_UNIT; at a bound the higher tier applies."""
     at = f.TIERS
-    while notional < m[leg, at]:
+    while notional < m[leg + at]:
         at += f.TIER_COLUMNS
-    return notional * m[leg, at + 1] - m[leg, at + 2]
+    return notional * m[leg + at + 1] - m[leg + at + 2]
 
 
-@small
+@inlined
 def maintenance(m: Table, without: int) -> int:
     """Σ maintenance margin over MAINTENANCE_UNIT; `without` leaves one leg out (0: none)."""
     required = 0
-    for leg in range(1, m[0, f.BEYOND]):
-        if leg != without and m[leg, f.SIZE] != 0:
-            required += maintenance_of(m, leg, abs(m[leg, f.SIZE]) * m[leg, f.MARK])
+    for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
+        if leg != without and m[leg + f.SIZE] != 0:
+            required += maintenance_of(m, leg, abs(m[leg + f.SIZE]) * m[leg + f.MARK])
     return required
 
 
-@small
+@inlined
 def can_carry(m: Table, leg: int, signed: int, price: int, mark: int, fee: int) -> bool:
     """Whether equity covers initial margin after `signed` lots at `price`, valued at `mark`; as venue/margin.can_carry."""
-    before = m[leg, f.SIZE]
+    before = m[leg + f.SIZE]
     after = before + signed
     if abs(after) <= abs(before):
         return True
     kept = abs(before) if before * after > 0 else 0
-    change = (abs(after) - kept) * mark - (abs(before) - kept) * m[leg, f.MARK]
-    used = initial_margin(m) + change * m[leg, f.MARGIN_FACTOR]
-    return (equity(m) + signed * (mark - price) - fee) * m[0, f.MARGIN_UNIT] >= used
+    change = (abs(after) - kept) * mark - (abs(before) - kept) * m[leg + f.MARK]
+    used = initial_margin(m) + change * m[leg + f.MARGIN_FACTOR]
+    return (equity(m) + signed * (mark - price) - fee) * m[f.MARGIN_UNIT] >= used

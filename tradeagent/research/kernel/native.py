@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.extending import register_jitable
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import make_array
 
 from tradeagent.research.version import kernel_version
 
@@ -24,14 +27,9 @@ def native(function: Function) -> Function:
     return cast(Function, numba.njit(**OPTIONS)(function))
 
 
-def small(function: Function) -> Function:
-    """As `native`, for a few instructions of arithmetic: always put in place of the call."""
-    return cast(Function, numba.njit(**OPTIONS, forceinline=True)(function))
-
-
 def inlined(function: Function) -> Function:
-    """As `native`, made part of its caller: what takes the whole tape would otherwise be handed a copy of its descriptors each time."""
-    return cast(Function, numba.njit(**OPTIONS, inline="always")(function))
+    """As `native`, always put in place of the call: for a few instructions, and for what every trade needs and is called in one place."""
+    return cast(Function, numba.njit(**OPTIONS, forceinline=True)(function))
 
 
 def entrance(function: Function) -> Function:
@@ -46,3 +44,31 @@ def understood(*functions: Callable[..., Any]) -> None:
 
 
 FINGERPRINT = int(kernel_version(), 16)
+
+
+def _prefetch(_context: Any, base: Any, _index: Any) -> Any:
+    """Ask for the memory of a place behind an address, which need not exist, without waiting for it."""
+
+    def generate(target: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        word = ir.IntType(32)
+        place = builder.bitcast(builder.gep(values[0], [values[1]]), ir.IntType(8).as_pointer())
+        ask = builder.module.declare_intrinsic(
+            "llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), [place.type, word, word, word])
+        )
+        builder.call(ask, [place, word(0), word(3), word(1)])
+        return target.get_dummy_value()
+
+    return types.void(base, types.int64), generate
+
+
+def _pointer(_context: Any, array: Any) -> Any:
+    """The address of an array's data, to be indexed flat: to hand it on is one word, and no shape is multiplied to reach into it."""
+
+    def generate(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return make_array(signature.args[0])(target, builder, values[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
+
+
+prefetch = cast(Callable[[Any, int], None], intrinsic(_prefetch))
+pointer = cast(Callable[[Any], Any], intrinsic(_pointer))

@@ -68,14 +68,14 @@ def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -
     shelf = Shelf(rows)
     beyond = len(legs) + 1
     memory = np.zeros((beyond + f.TRIPS_A_BAR * len(legs), f.WIDTH), np.int64)
-    memory[0, f.BEYOND] = beyond
+    memory[0, f.BEYOND] = beyond * f.WIDTH
     factors = np.zeros((len(legs), FACTORS))
     fund_rows: list[Ints] = []
     fund_rates: list[Ints] = []
     for row, place in enumerate(by_name, start=1):
         leg = legs[place]
         memory[row, f.LEG] = place
-        memory[place + 1, f.DECIDES] = row
+        memory[place + 1, f.DECIDES] = row * f.WIDTH
         memory[row, f.NEXT_FUNDING] = sum(map(len, fund_rows))
         _fill_leg(memory[row], factors[row - 1], leg, terms, shelf)
         due, rates = _funding(leg)
@@ -88,6 +88,7 @@ def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -
         memory[row, f.MOST_LOTS] = memory[0, f.MONEY_LIMIT] // max(1, round(most * factors[row - 1, PRICE_SCALE]))
     bars = [leg.bars for leg in ordered]
     tape = Tape(
+        rows,
         _stacked([each.open for each in bars]),
         _stacked([each.high for each in bars]),
         _stacked([each.low for each in bars]),
@@ -95,7 +96,7 @@ def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -
         _stacked([each.volume for each in bars]),
         _stacked([np.asarray(leg.signals.codes, np.uint8) for leg in ordered]),
         _stacked(shelf.series or [np.zeros(1)]),
-        _read_only(factors),
+        _read_only(factors.ravel()),
         _read_only(np.concatenate(fund_rows)),
         _read_only(np.concatenate(fund_rates)),
     )
@@ -284,7 +285,7 @@ def _fill_margin(memory: Ints, instruments: Sequence[Instrument]) -> None:
 
 
 def _stacked(columns: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:
-    return _read_only(columns[0][np.newaxis, :] if len(columns) == 1 else np.stack(columns))
+    return _read_only(columns[0] if len(columns) == 1 else np.concatenate(columns))
 
 
 def _read_only(column: npt.NDArray[Number]) -> npt.NDArray[Number]:

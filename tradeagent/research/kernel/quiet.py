@@ -5,126 +5,196 @@ The bounds are drawn wide, so that a bar on which something might happen is alwa
 
 import numpy as np
 
-from tradeagent.algos.bars import Ints
+from tradeagent.algos.bars import Floats, Ints
 from tradeagent.algos.machine import COOLDOWN_ONLY, EXIT_LONG, EXIT_SHORT, FIRE_LONG, FIRE_SHORT
+from tradeagent.algos.signals import Codes
 from tradeagent.research.kernel import fields as f
-from tradeagent.research.kernel.fields import Table
+from tradeagent.research.kernel.fields import Table, argument
 from tradeagent.research.kernel.money import funding_of
-from tradeagent.research.kernel.native import inlined, native
+from tradeagent.research.kernel.native import inlined, native, prefetch
 from tradeagent.research.kernel.tape import HIGHEST_RATE, PRICE_SCALE, Tape
 from tradeagent.research.kernel.trips import see
 from tradeagent.research.kernel.venue import note_leverage
 
-FIRES = FIRE_LONG | FIRE_SHORT
-AGAINST_LONG = EXIT_LONG | FIRE_SHORT
-AGAINST_SHORT = EXIT_SHORT | FIRE_LONG
+FIRES, AGAINST_LONG, AGAINST_SHORT = (argument(mask) for mask in (FIRE_LONG | FIRE_SHORT, EXIT_LONG | FIRE_SHORT, EXIT_SHORT | FIRE_LONG))
 MARGIN = 0.6
+BLOCK, PRICE_BLOCK, AHEAD = 16, 32, 512
 
 
-@inlined
+@native
 def quiet_until(tape: Tape, m: Table, equity: Ints, row: int, last: int) -> tuple[int, bool]:
     """(row, is it marked): the first row from `row` to `last` that must be played in full, or one whose close calls for a decision.
 
-    The latter is marked: nothing happened on the way to its close. Equity is written up to the row, and at a marked one too.
+    The latter is marked: nothing happened on the way to its close. Equity is written up to the row, and at a marked one too. Several
+    legs are never quiet.
     """
-    if m[1, f.ENTRY_SIDE] != 0 or m[1, f.CLOSE_WAITS] != 0:
+    if m[f.BEYOND] != f.ONLY + f.WIDTH or m[f.ONLY + f.ENTRY_SIDE] != 0 or m[f.ONLY + f.CLOSE_WAITS] != 0:
         return row, False
-    if m[1, f.SIZE] == 0:
+    if m[f.ONLY + f.SIZE] == 0:
         return _flat_until(tape, m, equity, row, last)
-    if m[1, f.TRAIL_KIND] != 0:
+    if m[f.ONLY + f.TRAIL_KIND] != 0:
         return row, False
     return _held_until(tape, m, equity, row, last)
 
 
 @inlined
 def _flat_until(tape: Tape, m: Table, equity: Ints, row: int, last: int) -> tuple[int, bool]:
-    side = m[1, f.EXIT_SIDE]
+    side = m[f.ONLY + f.EXIT_SIDE]
     if side != 0:
-        if m[1, f.WAITS] != 0 and m[1, f.TIMEOUT_MODE] != COOLDOWN_ONLY:
+        if m[f.ONLY + f.WAITS] != 0 and m[f.ONLY + f.TIMEOUT_MODE] != COOLDOWN_ONLY:
             return row, False
         base = f.LONG_LEVELS if side > 0 else f.SHORT_LEVELS
-        if m[1, base + f.BUY_BACK_REACH] != 0:
+        if m[f.ONLY + base + f.BUY_BACK_REACH] != 0:
             return row, False
-    codes, delay, cash = tape.codes[0], m[0, f.DELAY], m[0, f.CASH]
-    at = row
-    while at < last and codes[at - delay] & FIRES == 0:
-        at += 1
-    for quiet in range(row, at + 1):
+    cash = m[f.CASH]
+    told = m[f.DELAY] + _first_code(tape.codes, FIRES, row - m[f.DELAY], last - m[f.DELAY])
+    _expect(tape, told + 1)
+    for quiet in range(row, told + 1):
         equity[quiet] = cash
-    m[1, f.CLOSE] = m[1, f.MARK] = int(np.rint(tape.close[0, at] * tape.factors[0, PRICE_SCALE]))
-    return at, True
+    return _decided(tape, m, told), True
 
 
 @inlined
 def _held_until(tape: Tape, m: Table, equity: Ints, row: int, last: int) -> tuple[int, bool]:
-    """With a position: funding is paid on the way; a stretch ends where price, code or the last bar ends it."""
-    scale, size = tape.factors[0, PRICE_SCALE], m[1, f.SIZE]
-    mask = AGAINST_LONG if size > 0 else AGAINST_SHORT
-    is_decided = False
+    """With a position: a stretch ends where price, code or the last bar ends it.
+
+    Codes are looked for no farther than AHEAD, so that bars which a wide bound has played one by one do not search the whole tape each.
+    """
+    mask, delay = AGAINST_LONG if m[f.ONLY + f.SIZE] > 0 else AGAINST_SHORT, m[f.DELAY]
     at = row
-    while at < last and not is_decided:
-        due = tape.fund_rows[m[1, f.NEXT_FUNDING]]
-        if due <= at:
-            pay_funding(tape, m, f.ONLY, at, int(np.rint(tape.open[0, at] * scale)))
-            due = tape.fund_rows[m[1, f.NEXT_FUNDING]]
-        below, above = _bounds(m, scale, tape.factors[0, HIGHEST_RATE])
-        first, end, base = at, min(last, due), m[0, f.CASH] - m[1, f.COST]
-        low, high, least, most = np.inf, 0.0, np.inf, 0.0
-        while at < end and not is_decided:
-            lowest, highest, close = tape.low[0, at], tape.high[0, at], tape.close[0, at]
-            if lowest <= below or highest >= above:
-                break
-            low, high = min(low, lowest), max(high, highest)
-            least, most = min(least, close), max(most, close)
-            equity[at] = base + size * int(np.rint(close * scale))
-            is_decided = tape.codes[0, at - m[0, f.DELAY]] & mask != 0
-            at += 1
-        if at > first:
-            _note(m, at - first, (low * scale, high * scale), (least * scale, most * scale))
+    while at < last:
+        ahead = min(last, at + AHEAD)
+        told = delay + _first_code(tape.codes, mask, at - delay, ahead - delay)
+        _expect(tape, told + 1)
+        end = min(told + 1, ahead)
+        at = _held_through(tape, m, equity, at, end)
         if at < end:
-            break
-    if is_decided:
-        at -= 1
-        m[1, f.CLOSE] = m[1, f.MARK] = int(np.rint(tape.close[0, at] * scale))
-    return at, is_decided
-
-
-@native
-def _note(m: Table, bars: int, extremes: tuple[float, float], closes: tuple[float, float]) -> None:
-    """Let the position see the extremes and the highest leverage of the bars it was held through."""
-    see(m, f.ONLY, int(np.rint(extremes[0])))
-    see(m, f.ONLY, int(np.rint(extremes[1])))
-    m[0, f.EXPOSED] += bars
-    for close in closes:
-        mark = int(np.rint(close))
-        note_leverage(m, abs(m[1, f.SIZE]) * mark, m[0, f.CASH] + m[1, f.SIZE] * mark - m[1, f.COST])
+            return at, False
+        if told < ahead:
+            return _decided(tape, m, told), True
+    return at, False
 
 
 @inlined
+def _held_through(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> int:
+    """The first row from `start` to `end` at which a level is touched, or `end`; funding is paid and equity is written on the way."""
+    at = start
+    while at < end:
+        due = tape.fund_rows[m[f.ONLY + f.NEXT_FUNDING]]
+        if due <= at:
+            pay_funding(tape, m, f.ONLY, at, int(np.rint(tape.open[at] * tape.factors[PRICE_SCALE])))
+            due = tape.fund_rows[m[f.ONLY + f.NEXT_FUNDING]]
+        prefetch(tape.open, due)
+        first, until = at, min(end, due)
+        at = _calm_until(tape, m, first, until)
+        _expect(tape, at)
+        _mark(tape, m, equity, first, at)
+        if at < until:
+            break
+    return at
+
+
+@inlined
+def _expect(tape: Tape, row: int) -> None:
+    """Ask for the memory of a row that will be played and of which the scan reads only a part: it takes as long as a trade to come."""
+    prefetch(tape.open, row)
+    prefetch(tape.volume, row)
+
+
+@inlined
+def _decided(tape: Tape, m: Table, row: int) -> int:
+    """The row, whose close calls for a decision and is marked."""
+    m[f.ONLY + f.CLOSE] = m[f.ONLY + f.MARK] = int(np.rint(tape.close[row] * tape.factors[PRICE_SCALE]))
+    return row
+
+
+@native
+def _first_code(codes: Codes, mask: int, start: int, end: int) -> int:
+    """The first row from `start` to `end` whose code has a flag of `mask`, or `end`."""
+    at = start
+    while at + BLOCK <= end:
+        flags = 0
+        for row in range(at, at + BLOCK):
+            flags |= codes[row]
+        if flags & mask != 0:
+            break
+        at += BLOCK
+    while at < end and codes[at] & mask == 0:
+        at += 1
+    return at
+
+
+@inlined
+def _calm_until(tape: Tape, m: Table, start: int, end: int) -> int:
+    """The first row from `start` to `end` that touches a level, or `end`."""
+    below, above = _bounds(m, tape.factors[PRICE_SCALE], tape.factors[HIGHEST_RATE])
+    low, high = tape.low, tape.high
+    at = start
+    while at < end:
+        until = at + PRICE_BLOCK
+        if until <= tape.rows and _touches(low, high, at, below, above) == 0:
+            at = until
+            continue
+        while at < min(until, end):
+            if low[at] <= below or high[at] >= above:
+                return at
+            at += 1
+    return min(at, end)
+
+
+@inlined
+def _touches(low: Floats, high: Floats, start: int, below: float, above: float) -> int:
+    found = 0
+    for row in range(start, start + PRICE_BLOCK):
+        found += int(low[row] <= below) + int(high[row] >= above)
+    return found
+
+
+@inlined
+def _mark(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> None:
+    """Write the equity of rows through which the position was held, and let it see their extremes and highest leverage."""
+    if start >= end:
+        return
+    scale, size, base = tape.factors[PRICE_SCALE], m[f.ONLY + f.SIZE], m[f.CASH] - m[f.ONLY + f.COST]
+    low, high, close = tape.low, tape.high, tape.close
+    lowest, highest, least, most = f.FAR, 0, f.FAR, 0
+    for row in range(start, end):
+        mark = int(np.rint(close[row] * scale))
+        least, most = min(least, mark), max(most, mark)
+        lowest, highest = min(lowest, int(np.rint(low[row] * scale))), max(highest, int(np.rint(high[row] * scale)))
+        equity[row] = base + size * mark
+    see(m, f.ONLY, lowest)
+    see(m, f.ONLY, highest)
+    m[f.EXPOSED] += end - start
+    for mark in (least, most):
+        note_leverage(m, abs(size) * mark, base + size * mark)
+
+
+@native
 def pay_funding(tape: Tape, m: Table, leg: int, row: int, opened: int) -> None:
     """Pay what is due at the open of `row` on the position carried in, and move on to the next hour."""
-    due = m[leg, f.NEXT_FUNDING]
+    due = m[leg + f.NEXT_FUNDING]
     while tape.fund_rows[due] <= row:
-        if tape.fund_rows[due] == row and m[leg, f.SIZE] != 0:
-            paid = funding_of(m[leg, f.SIZE], opened, tape.fund_rates[due])
-            m[0, f.CASH] -= paid
-            m[0, f.FUNDING] += paid
-            m[leg, f.TRIP_FUNDING] += paid
+        if tape.fund_rows[due] == row and m[leg + f.SIZE] != 0:
+            paid = funding_of(m[leg + f.SIZE], opened, tape.fund_rates[due])
+            m[f.CASH] -= paid
+            m[f.FUNDING] += paid
+            m[leg + f.TRIP_FUNDING] += paid
         due += 1
-    m[leg, f.NEXT_FUNDING] = due
+    m[leg + f.NEXT_FUNDING] = due
 
 
 @native
 def _bounds(m: Table, scale: float, rate: float) -> tuple[float, float]:
     """Prices between which neither stop nor target nor liquidation can happen; maintenance is taken at its highest rate."""
-    size, stop, target = m[1, f.SIZE], m[1, f.STOP], m[1, f.TARGET]
+    size, stop, target = m[f.ONLY + f.SIZE], m[f.ONLY + f.STOP], m[f.ONLY + f.TARGET]
     below, above = -np.inf, np.inf
     if size > 0:
-        below = max((m[1, f.COST] - m[0, f.CASH]) / (size * (1.0 - rate)) + 1.0, float(stop))
+        below = max((m[f.ONLY + f.COST] - m[f.CASH]) / (size * (1.0 - rate)) + 1.0, float(stop))
         if target != 0:
             above = float(target)
     else:
-        above = (m[0, f.CASH] - m[1, f.COST]) / (-size * (1.0 + rate)) - 1.0
+        above = (m[f.CASH] - m[f.ONLY + f.COST]) / (-size * (1.0 + rate)) - 1.0
         if stop != 0:
             above = min(above, float(stop))
         below = float(target) if target != 0 else 0.0

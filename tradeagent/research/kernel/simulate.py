@@ -15,7 +15,7 @@ from tradeagent.research.kernel.prepare import prepared
 from tradeagent.research.kernel.tape import Tape
 from tradeagent.research.run import Leg, Run, Terms, Trades
 
-FIRST_ROOM = 1024
+FIRST_ROOM, BARS_A_TRADE = 1024, 32
 COUNTS = {
     "ambiguous": f.AMBIGUOUS,
     "below_minimum": f.BELOW_MINIMUM,
@@ -46,10 +46,10 @@ def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
 
 def played(tape: Tape, memory: Ints, equity: Ints | None = None) -> tuple[Ints, Ints]:
     """Trades (rows of `Trades`) and equity of one pass, which leaves the memory as it is at its end; `equity` is written into if given."""
-    rows, first = tape.close.shape[1], int(memory[0, f.ROW])
+    rows, first = tape.rows, int(memory[0, f.ROW])
     equity = np.empty(rows, np.int64) if equity is None else equity
     equity[:first] = memory[0, f.CASH]
-    trades = np.empty((max(FIRST_ROOM, 2 * f.TRIPS_A_BAR * len(memory)), f.TRADE_COLUMNS), np.int64)
+    trades = np.empty((max(FIRST_ROOM, rows // BARS_A_TRADE, 2 * f.TRIPS_A_BAR * len(memory)), f.TRADE_COLUMNS), np.int64)
     count = 0
     while True:
         count = run(tape, memory, trades, equity, count)
@@ -81,7 +81,7 @@ def _as_run(legs: Sequence[Leg], memory: Ints, trades: Ints, equity: Ints) -> Ru
 
 
 def _columns(table: Ints) -> Trades:
-    return Trades(*(np.ascontiguousarray(table[:, column]) for column in range(f.TRADE_COLUMNS)))
+    return Trades(*np.ascontiguousarray(table[:, : f.TRADE_COLUMNS].T))
 
 
 def _missing_hours(legs: Sequence[Leg]) -> int:

@@ -11,13 +11,14 @@ FACTORS = FIRST_FACTOR + 2 * LEVELS_A_SIDE
 
 
 class Tape(NamedTuple):
-    """Bars as (legs, rows) floats in quote and base units, codes alike, and the series that levels are measured by, (series, rows).
+    """Bars as floats in quote and base units, codes and the series that levels are measured by: the `rows` of one after those of another.
 
     `factors` holds per leg 10^price_decimals, 10^size_decimals, the highest maintenance rate and, for long and short, what turns the series
     of stop, target, trailing and buy-back into storage units. `fund_rows` are the rows that pay, leg after leg, each leg ended by a row
     beyond the last bar.
     """
 
+    rows: int
     open: Floats
     high: Floats
     low: Floats

@@ -11,19 +11,33 @@ from tradeagent.algos.bars import Bars, Floats, Ints
 from tradeagent.domain.clock import to_ms
 from tradeagent.domain.errors import DataError
 from tradeagent.domain.instrument import Instrument
-from tradeagent.market.readers import columns
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.backtest import from_config
+from tradeagent.research.legs import read_legs
 from tradeagent.research.reports.charts import Mark
 from tradeagent.research.reports.picture import Tone
+from tradeagent.research.reports.words import still_open
 from tradeagent.research.result import trades_json
 from tradeagent.research.store import Stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """One market's bars with what was traded on them, in time order."""
+
+    bars: Bars
+    marks: tuple[Mark, ...] = ()
+
+    def between(self, first: int, last: int) -> "Market":
+        """The rows `first` up to `last`."""
+        bars = self.bars.rows(first, last)
+        return Market(bars, tuple(mark for mark in self.marks if bars.time[0] <= mark.time_ms <= bars.time[-1]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
     """Bars, and equity in quote units at each bar's close, beginning at `start`; `trades` as `backtest run` tells them, `marks` from
-    them in time order. `peak` is the highest equity before the first bar."""
+    them in time order. `peak` is the highest equity before the first bar; `others` are further markets of the account on the same clock."""
 
     bars: Bars
     equity: Floats
@@ -31,6 +45,12 @@ class Drawn:
     trades: Sequence[Mapping[str, Any]] = ()
     marks: tuple[Mark, ...] = ()
     peak: float = 0.0
+    others: tuple[Market, ...] = ()
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """All of them, each with its marks."""
+        return (Market(self.bars, self.marks), *self.others)
 
     @property
     def drawdown_pct(self) -> Floats:
@@ -52,22 +72,21 @@ class Drawn:
         if first >= last:
             raise DataError("no bars of this backtest are in the asked range", hint="leave out --from and --to to see all of it")
         peak = float(self.equity[:first].max(initial=self.peak))
-        bars = self.bars.rows(first, last)
-        marks = tuple(mark for mark in self.marks if bars.time[0] <= mark.time_ms <= bars.time[-1])
-        return Drawn(bars, self.equity[first:last], self.start, self.trades, marks, peak)
+        own, *others = (market.between(first, last) for market in self.markets)
+        return Drawn(own.bars, self.equity[first:last], self.start, self.trades, own.marks, peak, tuple(others))
 
 
-def drawn_of(warehouse: Warehouse, kept: Stored, instrument: Instrument) -> Drawn:
+def drawn_of(warehouse: Warehouse, kept: Stored, instruments: Sequence[Instrument]) -> Drawn:
     """A stored backtest with its bars read again. DataError when they are gone or are not the bars it ran on."""
     setup = from_config(kept.config)
-    bars, _ = columns(warehouse, setup.key, setup.from_ms, setup.until_ms, instrument)
-    if not np.array_equal(bars.time + bars.interval_ms, kept.closes):
+    bars = [read.bars for read in read_legs(warehouse, setup.keys, instruments, setup.from_ms, setup.until_ms)]
+    if not np.array_equal(bars[0].time + setup.interval_ms, kept.closes):
         hint = f"`tradeagent backtest run --again {kept.id}` says what moved; run the backtest anew to draw it"
-        raise DataError(f"the stored bars of {setup.market} are no longer those of backtest {kept.id}", hint=hint)
-    trades = trades_json(kept.trades, bars.time, instrument)
-    still = kept.document["open_trade"]
-    marks = marks_of([*trades, *([still] if still else [])])
-    return Drawn(bars, kept.equity / 1e6, float(kept.config["cash"]), trades, tuple(marks))
+        raise DataError(f"the stored bars of {setup.name} are no longer those of backtest {kept.id}", hint=hint)
+    trades = trades_json(kept.trades, bars[0].time, instruments)
+    drawn = [*trades, *still_open(kept.document)]
+    own, *others = (Market(each, tuple(marks_of([one for one in drawn if one.get("market", each.market) == each.market]))) for each in bars)
+    return Drawn(own.bars, kept.equity / 1e6, float(kept.config["cash"]), trades, own.marks, others=tuple(others))
 
 
 def marks_of(trades: Sequence[Mapping[str, Any]]) -> list[Mark]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tradeagent.research.reports.charts import span_text
-from tradeagent.research.reports.drawn import Drawn
+from tradeagent.research.reports.drawn import Drawn, Market
 from tradeagent.research.reports.svg import area_chart, candle_chart, line_chart
-from tradeagent.research.reports.words import honesty_lines, limit_lines, metric, money, warning_lines
+from tradeagent.research.reports.words import honesty_lines, limit_lines, metric, money, still_open, warning_lines
 
 _TRADES_SHOWN = 500
 _MARKS_SHOWN = 120
@@ -57,13 +57,13 @@ def report(document: Mapping[str, Any], drawn: Drawn) -> str:
         "".join(f"<p class=warn>{count:,} {escape(message)}</p>" for count, message in warning_lines(document)),
         "<h2>Equity, USDC</h2>" + line_chart(drawn.closes, drawn.equity, "equity", base=drawn.start),
         "<h2>Drawdown, %</h2>" + area_chart(drawn.closes, drawn.drawdown_pct, "drawdown"),
-        "<h2>Market and trades</h2>" + _market(drawn, name),
+        "<h2>Market and trades</h2>" + "".join(_market(market, name) for market in drawn.markets),
         "<h2>What speaks against it</h2>" + _texts([*honesty_lines(document["honesty"]), *limit_lines(document)]),
         "<h2>By month, %</h2>" + _months(drawn),
         "<h2>Metrics</h2>" + _columns(metrics),
         "<h2>Costs and fills</h2>" + _pairs(document["costs"]) + _texts(_fills(document["fill_model"])),
         "<h2>Exits</h2>" + _exits(document["diagnostics"]["exit_reasons"]),
-        "<h2>Trades</h2>" + _trades(document["trades"], document["open_trade"]),
+        "<h2>Trades</h2>" + _trades(document["trades"], still_open(document)),
         f"<p class=muted>data {escape(str(data['fingerprint']))} · kernel {escape(str(document['kernel']))}. "
         "A backtest is a claim about the past. Nothing here says what comes.</p>",
     ]
@@ -89,15 +89,15 @@ def _sign(value: float | None) -> str:
     return "" if not value else "pos" if value > 0 else "neg"
 
 
-def _market(drawn: Drawn, name: str) -> str:
+def _market(market: Market, name: str) -> str:
     """Candles with the trades; when these are too many to be told apart, all candles, and the newest trades in a chart of their own."""
-    legend = "<small>▲ long entry ▼ short entry ● exit</small>"
-    marks = drawn.marks[-_MARKS_SHOWN:]
-    if len(marks) == len(drawn.marks):
-        return candle_chart(drawn.bars, marks, name) + legend
-    newest = drawn.between(marks[0].time_ms, None)
-    title = f"the newest {len(newest.marks):,} of {len(drawn.marks):,} entries and exits"
-    return f"{candle_chart(drawn.bars, (), name)}<p class=muted>{title}</p>{candle_chart(newest.bars, newest.marks, title)}{legend}"
+    legend = f"<small>{escape(market.bars.market)}: ▲ long entry ▼ short entry ● exit</small>"
+    marks = market.marks[-_MARKS_SHOWN:]
+    if len(marks) == len(market.marks):
+        return candle_chart(market.bars, marks, name) + legend
+    newest = market.between(int(np.searchsorted(market.bars.time, marks[0].time_ms)), len(market.bars))
+    title = f"the newest {len(newest.marks):,} of {len(market.marks):,} entries and exits"
+    return f"{candle_chart(market.bars, (), name)}<p class=muted>{title}</p>{candle_chart(newest.bars, newest.marks, title)}{legend}"
 
 
 def _texts(lines: Sequence[tuple[str, str]]) -> str:
@@ -137,12 +137,13 @@ def _pairs(data: Mapping[str, Any]) -> str:
     return "<table>" + "".join(f"<tr><td>{escape(_words(key))}<td>{_cell(key, value)}" for key, value in data.items()) + "</table>"
 
 
-def _trades(trades: Sequence[Mapping[str, Any]], open_trade: Any) -> str:
-    if not trades and not open_trade:
+def _trades(trades: Sequence[Mapping[str, Any]], still: Sequence[Mapping[str, Any]]) -> str:
+    if not trades and not still:
         return (
             "<p class=muted>No trade was closed. `tradeagent algo explore` shows how often each condition fired and which one blocked.</p>"
         )
     columns = (
+        *(("market",) if "market" in (*trades, *still)[0] else ()),
         "direction",
         "entry_time",
         "entry_price",
@@ -160,8 +161,8 @@ def _trades(trades: Sequence[Mapping[str, Any]], open_trade: Any) -> str:
     rows = "".join(_row(trade, columns) for trade in trades[:_TRADES_SHOWN])
     left = len(trades) - _TRADES_SHOWN
     more = f"<p class=muted>and {left:,} more; `tradeagent backtest show ID --trades --json` has all</p>" if left > 0 else ""
-    still = _row(open_trade, columns) if open_trade else ""
-    return f"<table><tr>{head}{rows}{still}</table>{more}"
+    opened = "".join(_row(trade, columns) for trade in still)
+    return f"<table><tr>{head}{rows}{opened}</table>{more}"
 
 
 def _row(trade: Mapping[str, Any], columns: Sequence[str]) -> str:
@@ -180,7 +181,9 @@ def _fills(model: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _exits(reasons: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [f"<tr><td>{escape(_words(reason))}<td>{found['trades']:,}<td>{found['pnl_quote']:+,.2f}" for reason, found in reasons.items()]
+    rows = [
+        f"<tr><td>{escape(_words(reason))}<td>{found['trades']:,}<td>{float(found['pnl_quote']):+,.2f}" for reason, found in reasons.items()
+    ]
     return f"<table><tr><th>reason<th>trades<th>net PnL, USDC{''.join(rows)}</table>"
 
 

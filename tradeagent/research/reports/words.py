@@ -24,9 +24,15 @@ def honesty_lines(honesty: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def still_open(document: Document) -> list[Mapping[str, Any]]:
+    """Trades that were open at the end: one at most of one market, one a market of several."""
+    alone = document["open_trade"]
+    return list(document.get("open_trades") or ([] if alone is None else [alone]))
+
+
 def limit_lines(document: Document) -> list[tuple[str, str]]:
     """What limits did in a run that obeyed some, and what they would have done in one that knew none."""
-    entries = document["trades_count"] + (document["open_trade"] is not None)
+    entries = document["trades_count"] + len(still_open(document))
     lines = []
     if document["refusals"] is not None:
         refused, cut = (", ".join(f"{rule} {n}" for rule, n in document["refusals"][key].items()) or "none" for key in ("refused", "cut"))
