@@ -30,7 +30,7 @@ def run(seed: int, size: int) -> Figures:
         markets = 2 if number % 6 == 5 else 1
         make = random_world if number % 4 == 3 else algo_world
         world = make(case, data=data, bars=BARS, markets=markets)
-        kernel, door = simulate(world.legs, world.terms), replay(world.legs, world.terms).run
+        kernel, door = simulate(world.legs, world.terms), replay(world.legs, world.terms)
         figures.count("algos", len(world.legs))
         figures.count("bars", sum(len(leg.bars) for leg in world.legs))
         figures.count("trades", len(kernel.trades))

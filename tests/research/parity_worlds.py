@@ -29,6 +29,7 @@ from tradeagent.algos.spec import (
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.names import ExitReason
 from tradeagent.market.instruments import instrument
+from tradeagent.research.eventpath import EventRun
 from tradeagent.research.run import Leg, Run, Terms, Trades
 
 HOUR = 3_600_000
@@ -212,8 +213,9 @@ def _scaled(away: Floats, level: Level) -> Floats:
     return away * float(level.value)
 
 
-def difference(kernel: Run, event: Run) -> str | None:
+def difference(kernel: Run, door: EventRun) -> str | None:
     """The first thing in which two runs differ, by category, None when they are equal to the last unit."""
+    event = door.run
     if difference := _trades("trades", kernel.trades, event.trades):
         return difference
     unequal = np.flatnonzero(kernel.equity != event.equity)
@@ -222,7 +224,9 @@ def difference(kernel: Run, event: Run) -> str | None:
         return f"equity at row {row}: kernel {kernel.equity[row]}, event {event.equity[row]}"
     if difference := _trades("open_trades", kernel.open_trades, event.open_trades):
         return difference
-    for name in ("fees", "funding", "turnover", "slippage", "exposed", "max_leverage"):
+    if abs(kernel.slippage - event.slippage) > door.slack:
+        return f"slippage: kernel {kernel.slippage}, event {event.slippage}"
+    for name in ("fees", "funding", "turnover", "exposed", "max_leverage"):
         one, other = getattr(kernel, name), getattr(event, name)
         if one != other:
             return f"{name}: kernel {one}, event {other}"

@@ -12,7 +12,7 @@ BARS = 150
 
 
 def unequal(world: World) -> str | None:
-    return difference(simulate(world.legs, world.terms), replay(world.legs, world.terms).run)
+    return difference(simulate(world.legs, world.terms), replay(world.legs, world.terms))
 
 
 @pytest.mark.parametrize("seed", range(14))
@@ -35,6 +35,13 @@ def test_two_markets_on_one_account(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(300, 310))
 def test_random_algos(seed: int, shared_data: Path) -> None:
     assert unequal(algo_world(seed, data=shared_data, bars=BARS)) is None
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("seed", "markets"), [(2026006155, 2), (2026006390, 1), (2026006500, 1)])
+def test_what_once_differed(seed: int, markets: int, shared_data: Path) -> None:
+    """The end of the data over a position that is larger than the venue's largest order, and a trailing stop's slippage."""
+    assert unequal(algo_world(seed, data=shared_data, bars=300, markets=markets)) is None
 
 
 @pytest.mark.parametrize("seed", range(400, 406))

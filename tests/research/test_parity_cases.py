@@ -17,7 +17,7 @@ from tradeagent.research.run import EXIT_REASONS, Leg, Terms
 
 def unequal(leg: Leg, terms: Terms | None = None) -> str | None:
     used = terms or Terms()
-    return difference(simulate([leg], used), replay([leg], used).run)
+    return difference(simulate([leg], used), replay([leg], used))
 
 
 def test_an_atr_distance_is_what_its_series_says() -> None:

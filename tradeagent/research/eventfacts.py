@@ -83,6 +83,7 @@ class Facts:
     fees: int = 0
     funding: int = 0
     slippage: int = 0
+    slack: int = 0
     turnover: int = 0
     exposed: int = 0
     max_leverage: int = 0
@@ -96,7 +97,9 @@ class Facts:
         fee = micro(fill.fee)
         self.fees += fee
         self.turnover += size * price
-        self.slippage += size * abs(price - self._reference(fill, price, reference, levels[0]))
+        before, among = self._reference(fill, price, reference, levels[0])
+        self.slippage += size * abs(price - before)
+        self.slack += size * among
         sign = fill.side.sign
         trip = self.open.get(fill.market)
         if trip is None:
@@ -146,17 +149,18 @@ class Facts:
             counts=dict(self.counts),
         )
 
-    def _reference(self, fill: Fill, price: int, known: int | None, trigger: int) -> int:
-        """The price before slippage: the trigger if it slips to the fill's, else the nearest price that does; a maker's is its own."""
+    def _reference(self, fill: Fill, price: int, known: int | None, trigger: int) -> tuple[int, int]:
+        """The price before slippage, and by how many ticks' worth it may be another one: the trigger if it slips to the fill's, else the
+        nearest price that does (rounding takes two to one); a maker's is its own."""
         if fill.liquidity is Liquidity.MAKER:
-            return price
+            return price, 0
         if known is not None:
-            return known
+            return known, 0
         if slipped(trigger, fill.side, self.slippage_tenth_bps) == price:
-            return trigger
+            return trigger, 0
         guess = price * SLIPPAGE_UNIT // (SLIPPAGE_UNIT + fill.side.sign * self.slippage_tenth_bps)
-        near = (guess + step for step in (0, 1, -1, 2, -2))
-        return next((one for one in near if slipped(one, fill.side, self.slippage_tenth_bps) == price), price)
+        near = [guess + step for step in (0, 1, -1, 2, -2) if slipped(guess + step, fill.side, self.slippage_tenth_bps) == price]
+        return (near[0], max(near) - min(near)) if near else (price, 0)
 
 
 def micro(amount: Decimal) -> int:

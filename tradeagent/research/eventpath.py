@@ -35,11 +35,15 @@ LEVERAGE_UNIT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class EventRun:
-    """A run through the door. `rejections` counts refused orders by rule (or `VENUE`), `cuts` by rule the entries a cap made smaller."""
+    """A run through the door. `rejections` counts refused orders by rule (or `VENUE`), `cuts` by rule the entries a cap made smaller.
+
+    The venue does not say from which price a trailing stop slipped: `run.slippage` may be off by `slack` (10⁻⁶), which moves no money.
+    """
 
     run: Run
     rejections: dict[str, int]
     cuts: dict[str, int]
+    slack: int = 0
 
 
 def replay(legs: Sequence[Leg], terms: Terms, limits: Limits | None = None) -> EventRun:
@@ -95,7 +99,7 @@ class _Replay:
             self._close_at_end()
             equity[-1] = micro(self.engine.book.equity())
         marks = {symbol: columns[3][-1] for symbol, columns in feed.grid.items()}
-        return EventRun(self.facts.run(equity, marks), dict(self.rejections), dict(self.cuts))
+        return EventRun(self.facts.run(equity, marks), dict(self.rejections), dict(self.cuts), self.facts.slack)
 
     def _take_note(self) -> None:
         """Follow the venue: fills become trips, an exit becomes the machine's memory."""

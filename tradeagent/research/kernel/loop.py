@@ -64,10 +64,11 @@ def _load(tape: Tape, m: Table, row: int) -> None:
 
 @native
 def _close_at_end(m: Table) -> int:
-    """Close at the last close with its cost, where the market trades, in the order in which the legs decide."""
+    """Close at the last close with its cost, in the order in which the legs decide, where the market trades and takes so large an order."""
     for turn in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
         leg = m[turn + f.DECIDES]
-        if m[leg + f.SIZE] != 0 and m[leg + f.IS_TRADING] != 0:
+        is_taken = m[leg + f.IS_TRADING] != 0 and abs(m[leg + f.SIZE]) * m[leg + f.MARK] <= m[leg + f.MOST_NOTIONAL]
+        if m[leg + f.SIZE] != 0 and is_taken:
             close_all(m, leg, ENDED)
     worth = m[f.CASH]
     for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
