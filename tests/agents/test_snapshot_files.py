@@ -131,8 +131,16 @@ def test_no_text_can_break_the_file(
     )
     folder = tmp_path_factory.mktemp("session")
     path = write_snapshot(folder, record, keep=0, durable=False)
-    assert parse_snapshot(path.read_bytes().decode(), path) == record
+    assert parse_snapshot(path.read_bytes().decode(), path) == clipped(record)
     assert _stored(record) == record
+
+
+def test_the_file_holds_nothing_that_a_terminal_obeys() -> None:
+    codes = "\x1b]52;c;eA==\x07x\x9d\u202e"
+    told = replace(EXAMPLE, response=codes, tool_calls=(ToolCallRecord(1, codes, codes, codes, codes, codes),))
+    text = render_snapshot(told)
+    assert not set("\x1b\x07\x9d\u202e") & set(text)
+    assert parse_snapshot(text, FILE).response == "]52;c;eA==x"
 
 
 @given(

@@ -1,6 +1,7 @@
 """Upgrading a ledger: the scripts build today's schema, rows survive with a backup, and a kill leaves the old file or the new one."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -138,6 +139,23 @@ def test_kill_9_at_every_step_leaves_the_old_ledger_or_the_new_one(tmp_path: Pat
     outcome = json.loads(done.stdout)
     assert outcome["old"] >= 30, "the kill points no longer cover the whole upgrade"
     assert outcome["new"] >= 1, "no kill point after the rename"
+
+
+@pytest.mark.usefixtures("next_version")
+def test_the_name_of_the_new_ledger_is_on_the_disk_before_anybody_writes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ledger.sqlite"
+    old_ledger(file).close()
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == tmp_path.stat().st_ino:
+            synced.append(schema_version(file))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    upgrade(file)
+    assert synced[-1:] == [NEXT]
 
 
 def test_opening_a_current_ledger_does_not_load_alembic(tmp_path: Path) -> None:

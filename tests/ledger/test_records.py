@@ -314,6 +314,24 @@ def test_model_spend_is_summed_exactly_by_day_and_unknown_costs_are_left_out(tx)
     assert notes.usage_totals(tx, "d_1") == (4, 20, D("5.3")) and notes.usage_totals(tx, "d_9") == (0, 0, None)
 
 
+def test_the_calls_of_one_turn_grow_one_row_whose_cost_is_unknown_when_one_of_theirs_is(tx) -> None:  # type: ignore[no-untyped-def]
+    def call(cost: Decimal | None, **more: object) -> None:
+        named = {"time_ms": NOON, "slug": "a", "deployment": "d_1", "turn_kind": "tick", "model": "m", **more}
+        notes.grow_usage(tx, {**named, "calls": 1, "tokens_in": 20, "tokens_out": 3, "cost_usd": cost})
+
+    for cost in (D("0.1"), D("0.25")):
+        call(cost)
+    [row] = notes.usage_rows(tx)
+    assert (row["calls"], row["tokens_in"], row["tokens_out"], row["cost_usd"]) == (2, 40, 6, D("0.35"))
+    for other in ({"time_ms": NOON + 1}, {"slug": "b"}, {"turn_kind": "chat"}, {"model": "n"}):
+        call(D("0.5"), **other)
+    assert [row["calls"] for row in notes.usage_rows(tx)] == [2, 1, 1, 1, 1]
+    call(None)
+    call(D("0.05"))
+    assert [row["cost_usd"] for row in notes.usage_rows(tx)] == [None, D("0.5"), D("0.5"), D("0.5"), D("0.5")]
+    assert notes.spent_on(tx, "a", NOON - 12 * HOUR_MS) == D("1.9"), "what is known of it is spent all the same"
+
+
 def test_settings_and_lines_of_the_agent(tx) -> None:  # type: ignore[no-untyped-def]
     notes.put_setting(tx, "k", {"a": [1]})
     notes.put_setting(tx, "k", True)

@@ -62,16 +62,7 @@ def test_a_queue_is_bounded_and_can_be_taken_back(ledger: Ledger) -> None:
             threads.queue(tx, "T1", "one more", NOW)
         assert len(threads.withdraw(tx, "T1", NOW)) == threads.MOST_QUEUED
         assert threads.begin(tx, "T1", NOW) == []
-
-
-def test_threads_of_a_deployment_with_work_are_found_the_longest_wait_first(ledger: Ledger) -> None:
-    with ledger.transaction() as tx:
-        for name, at in (("A", NOW + 5), ("B", NOW + 1), ("C", NOW)):
-            threads.open_thread(tx, name, ThreadKind.CHAT, NOW, deployment="run_1" if name != "C" else "run_2")
-            threads.queue(tx, name, "hi", at)
-        assert threads.with_work(tx, "run_1") == ["B", "A"]
-        assert {row.id for row in threads.of_deployment(tx, "run_1")} == {"A", "B"}
         with pytest.raises(NotFound):
             threads.get(tx, "nothing")
         with pytest.raises(NotFound):
-            threads.message(tx, "A", 9)
+            threads.message(tx, "T1", 99)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradeagent.llm.usage import Budget, Price, Usage
+from tradeagent.llm.usage import ZERO_USD, Budget, Price, Usage
 
 CENTS = st.integers(0, 60).map(lambda cents: Decimal(cents) / 100)
 
@@ -52,3 +52,19 @@ def test_usage_adds_up_and_an_unknown_cost_stays_unknown() -> None:
 
 def test_a_price_is_per_million_tokens() -> None:
     assert Price(Decimal("2.5"), Decimal(10)).cost(1_000, 100) == Decimal("0.0035")
+
+
+def test_turns_beside_each_other_share_one_cap_and_record_apart() -> None:
+    mine: list[Usage] = []
+    theirs: list[Usage] = []
+    budget = Budget(Decimal(10), lambda: sum((used.cost_usd or ZERO_USD for used in (*mine, *theirs)), ZERO_USD), mine.append)
+    other = budget.beside(theirs.append)
+    held = budget.reserve(Decimal(6))
+    assert held is not None
+    assert other.reserve(Decimal(6)) is None, "what one has reserved is taken from the other"
+    beside = other.reserve(Decimal(4))
+    assert beside is not None
+    other.settle(beside, Usage(cost_usd=Decimal(3)))
+    budget.settle(held, Usage(cost_usd=Decimal(7)))
+    assert [used.cost_usd for used in mine] == [Decimal(7)] and [used.cost_usd for used in theirs] == [Decimal(3)]
+    assert other.reserve(Decimal(1)) is None and budget.reserve(Decimal(1)) is None

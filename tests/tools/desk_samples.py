@@ -20,6 +20,20 @@ _SENSE: dict[str, list[dict[str, Any]]] = {
     "compare_backtests": [{"backtests": ["last", "last"]}],
     "rolling_cv_backtest": [{**ON_BARS, "n_trials": 2, "wait_s": 0}],
     "optimize": [{**ON_BARS, "n_trials": 2, "wait_s": 0}],
+    "deploy_algo_to_wallet": [{"algo": "sma_cross", "wallet": "systematic", "market": "BTC", "interval": "4h"}],
+    "prepare_action": [
+        {"kind": "stop", "deployment": "sma_cross_2"},
+        {"kind": "deploy", "algo": "sma_cross", "wallet": "systematic", "market": "BTC", "interval": "4h"},
+        {"kind": "rebalance"},
+        {"kind": "start_backtest", "algo": "sma_cross", "market": "BTC", "interval": "4h"},
+        {"kind": "save_draft"},
+    ],
+    "set_basics": [{"name": "Sampled", "model": "offline/hold", "markets": ["BTC"], "begin": True}],
+    "set_strategy": [{"text": "Wait.", "mode": "thesis"}],
+    "set_risk": [{"limits": {"max_leverage": 2}}],
+    "set_schedule": [{"tick_interval": "5m"}],
+    "set_tools": [{"tools": ["market"]}],
+    "set_context": [{"news": 3}],
     "web_fetch": [{"url": "https://example.invalid/page"}],
 }
 _BY_NAME = {"market": "BTC", "wallet": "systematic", "deployment": "sma_cross_2", "words": "bitcoin", "query": "news"}
@@ -33,6 +47,8 @@ def samples(tool: Tool) -> list[dict[str, Any]]:
 def named_arguments(tool: Tool, word: str) -> dict[str, Any]:
     """The same with a word in every place where a text may be anything."""
     first = samples(tool)[0]
+    if tool.family == "drafts":  # what a draft says is the question's own words, and shown again later
+        return first | {"draft": word}
     texts = {name: word for name, spec in tool.spec.parameters["properties"].items() if _takes_any_text(spec)}
     return first | {name: value for name, value in texts.items() if name in first or name in ("wallet", "deployment", "words", "query")}
 

@@ -1,4 +1,4 @@
-"""What the assistant is told: every mode and level as golden files, skills and focus as data that opens no section, nothing of the moment."""
+"""What the assistant is told: every mode as a golden file, words for every level, and no way for focus or skills to open a section."""
 
 from pathlib import Path
 

@@ -92,9 +92,24 @@ def validate(agent: Slug) -> None:
     from tradeagent.domain.limits import limit_warnings
 
     found = load(agent)
-    warnings = limit_warnings(found.limits)
+    warnings = [*limit_warnings(found.limits), *_broken_routines(found)]
     data = {"ok": True, "slug": found.slug, "hash": found.payload_hash, "warnings": warnings}
     session().output.document(data, "\n".join([f"{found.slug} is fine", *(f"warning: {line}" for line in warnings)]))
+
+
+def _broken_routines(agent: "Agent") -> list[str]:
+    """What is wrong with routines that the agent sees, one sentence each; they do not keep it from running."""
+    from tradeagent.domain.errors import TradeAgentError
+    from tradeagent.tools.routines import routines_of
+
+    routines = routines_of(session().workspace, agent.folder, session().config)
+    said = []
+    for routine in routines.listed():
+        try:
+            routines.schema(routine.name)
+        except TradeAgentError as error:
+            said.append(error.message)
+    return said
 
 
 def load(slug: str) -> "Agent":

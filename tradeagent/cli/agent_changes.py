@@ -81,7 +81,7 @@ def diff(agent: Slug, a: Version = None, b: Version = None) -> None:
         "files": [{"file": name, "diff": text} for name, text in texts.items()],
     }
     same = f"{old.name} and {'the ' if new.version is None else ''}{new.name} are the same"
-    session().output.document(data, _coloured("\n".join(texts.values())) if texts else same)
+    session().output.document(data, "\n".join(texts.values()) or same, _coloured)
 
 
 def restore(agent: Slug, version: Annotated[int, typer.Argument(min=1, help="version number")]) -> None:

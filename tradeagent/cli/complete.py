@@ -95,6 +95,18 @@ def suggestions(incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)]
 
 
+def cards(incomplete: str) -> list[str]:
+    """Cards that wait, newest first."""
+    found = _from_ledger("SELECT id FROM cards WHERE state = 'waiting' ORDER BY created_ms DESC LIMIT 200")
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def drafts(incomplete: str) -> list[str]:
+    """Drafts, last changed first."""
+    found = _from_ledger("SELECT id FROM drafts ORDER BY updated_ms DESC LIMIT 200")
+    return [name for name in found if name.startswith(incomplete)]
+
+
 def notes(incomplete: str) -> list[str]:
     """Notes of the assistant."""
     from tradeagent.assistant.memory import Memory

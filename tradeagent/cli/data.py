@@ -46,7 +46,9 @@ def import_(
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import NotFound
     from tradeagent.market import SeriesKey, import_bars, import_funding
+    from tradeagent.workspace.names import check_market
 
+    market, venue = check_market(market, "--market"), check_market(venue, "--venue")
     current = session()
     current.workspace.require_writable()
     current.output.say(f"reading {file} …")

@@ -98,7 +98,9 @@ def _defect(error: Exception, *, verbose: bool) -> Defect:
     import traceback
 
     if verbose:
-        traceback.print_exc(file=sys.stderr)
+        from tradeagent.llm.keys import traceback_of  # people paste it into a report
+
+        sys.stderr.write(traceback_of(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('tradeagent/')[2]}:{place.lineno}"
     return Defect(f"a defect in tradeagent: {type(error).__name__} at {where}", hint="please report it with the output of --verbose")

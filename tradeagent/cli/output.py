@@ -5,7 +5,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,14 +22,14 @@ class Output:
     quiet: bool = False
     verbose: bool = False
 
-    def document(self, data: Any, text: str) -> None:
-        """Print the answer: `data` as JSON or `text` for a person."""
-        self.line(data, text)
+    def document(self, data: Any, text: str, paint: Callable[[str], str] = str) -> None:
+        """Print the answer: `data` as JSON or `text` for a person, whose colours `paint` adds."""
+        self.line(data, text, paint)
         interrupts.answered()
 
-    def line(self, data: Any, text: str) -> None:
+    def line(self, data: Any, text: str, paint: Callable[[str], str] = str) -> None:
         """One line of a stream."""
-        sys.stdout.write((json.dumps(data, ensure_ascii=False, default=str) if self.json else text.rstrip("\n")) + "\n")
+        sys.stdout.write((json.dumps(data, ensure_ascii=False, default=str) if self.json else paint(_safe(text)).rstrip("\n")) + "\n")
         sys.stdout.flush()
 
     def raw(self, text: str) -> None:
@@ -40,7 +40,7 @@ class Output:
     def say(self, text: str) -> None:
         """Narration, on stderr, silent with --quiet or --json."""
         if not self.quiet and not self.json:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(_safe(text) + "\n")
             sys.stderr.flush()
 
 
@@ -48,11 +48,10 @@ def fail(error: TradeAgentError, output: Output) -> int:
     """Print an error in its one shape and give its exit code."""
     if output.json and not interrupts.is_late():
         sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False, default=str) + "\n")
-    sys.stderr.write(f"error: {error.message}\n")
-    if error.hint:
-        sys.stderr.write(f"  fix: {error.hint}\n")
-    for problem in error.details.get("problems", [])[1:]:
-        sys.stderr.write(f"also: {problem['message']}\n" + (f"  fix: {problem['hint']}\n" if problem.get("hint") else ""))
+    told = [(f"error: {error.message}", error.hint)]
+    told += [(f"also: {problem['message']}", problem.get("hint")) for problem in error.details.get("problems", [])[1:]]
+    for message, hint in told:
+        sys.stderr.write(_safe(f"{message}\n" + (f"  fix: {hint}\n" if hint else "")))
     return error.exit_code
 
 
@@ -75,6 +74,13 @@ def pairs(data: Mapping[str, Any]) -> str:
     """Key and value, one a line."""
     width = max((len(key) for key in data), default=0)
     return "\n".join(f"{key.replace('_', ' ').ljust(width)}  {_cell(value)}" for key, value in data.items())
+
+
+def _safe(text: str) -> str:
+    """Text without what a terminal would obey: much of it comes from models and from outside."""
+    from tradeagent.workspace.plain_text import visible
+
+    return visible(text)
 
 
 def _cell(value: Any) -> str:

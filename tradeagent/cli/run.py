@@ -9,7 +9,14 @@ from tradeagent.cli.output import pairs
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+
     from tradeagent.runtime.assembly import Place, RunRequest
+    from tradeagent.runtime.deploy import DeployRequest
+    from tradeagent.runtime.ground import R, Runnable
+    from tradeagent.runtime.runner import Tally
+    from tradeagent.runtime.stops import StopReason
     from tradeagent.turns.record import TickRecord
 
 
@@ -28,6 +35,7 @@ def run(
     speed: Annotated[str, typer.Option(help="market time per wall time, or max")] = "max",
     max_ticks: Annotated[int | None, typer.Option(min=0, help="stop after this many ticks; 0 = no end")] = None,
     seed: Annotated[int, typer.Option(help="seed of everything random")] = 0,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="in the background: it outlives this terminal")] = False,
 ) -> None:
     """Run an agent. Paper by default; the market data are the imported bars.
 
@@ -40,52 +48,89 @@ def run(
     current.workspace.require_writable()
     request = RunRequest(
         slug=agent,
-        mode=_mode(mode),
+        mode=mode_of(mode),
         wallet=wallet,
         cash=cash,
         replay=replay,
-        from_ms=_instant(from_, "--from"),
-        to_ms=_instant(to, "--to"),
-        speed=_speed(speed),
+        from_ms=instant_of(from_, "--from"),
+        to_ms=instant_of(to, "--to"),
+        speed=speed_of(speed),
         max_ticks=max_ticks,
         seed=seed,
     )
-    _only_with_replay(request)
-    document, code = execute(Place(current.workspace, current.config, current.ledger, current.clock), request)
+    only_with_replay(request)
+    place = Place(current.workspace, current.config, current.ledger, current.clock)
+    if detach:
+        _in_background(place, request)
+        return
+    document, code = execute(place, request)
     current.output.document(document, summary(document))
     raise typer.Exit(code)
 
 
 def execute(place: "Place", request: "RunRequest") -> tuple[dict[str, Any], int]:
     """Run to the end with progress on stderr; the report and the exit code."""
+    from tradeagent.runtime.assembly import assembled
+    from tradeagent.runtime.report import exit_code, run_report
+
+    asked = expect_end()
+    with assembled(place, request) as run:
+        most = request.max_ticks or run.stage.agent.definition.max_ticks
+        tally, why = run_here(run, most, _told, asked)
+        return run_report(run, tally, why), exit_code(run, tally, why)
+
+
+def expect_end() -> "Event":
+    """From here on SIGTERM is remembered: whoever asks a run to end while it starts gets a run that ends, not a dead process."""
+    import signal
+    from threading import Event
+
+    asked = Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    return asked
+
+
+def run_here(run: "Runnable[R]", most: int, told: "Callable[[R], str]", asked: "Event") -> "tuple[Tally[R], StopReason]":
+    """Drive an assembled run to its end, with progress on stderr; Ctrl-C and SIGTERM let it finish its tick."""
     import asyncio
     import signal
 
     from tradeagent.cli.progress import Progress
-    from tradeagent.runtime.assembly import assembled
-    from tradeagent.runtime.report import exit_code, run_report
     from tradeagent.runtime.runner import Runner
 
     progress = Progress(session().output)
+    progress.begin(run.row.id, most)
 
-    with assembled(place, request) as run:
-        most = request.max_ticks or run.stage.agent.definition.max_ticks
-        progress.begin(run.row.id, most)
+    async def drive() -> "tuple[Tally[R], StopReason]":
+        runner = Runner(run, lambda record: progress.tick(record.number, told(record)))
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, runner.interrupt)
+        if asked.is_set():
+            runner.interrupt()
+        why = await runner.run()
+        return runner.tally, why
 
-        def show(record: "TickRecord") -> None:
-            progress.tick(record.number, f"{record.state.value} {record.action}" if record.rule is None else f"blocked {record.rule}")
+    tally, why = asyncio.run(drive())
+    progress.end()
+    return tally, why
 
-        async def drive() -> Any:
-            runner = Runner(run, show)
-            loop = asyncio.get_running_loop()
-            for name in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(name, runner.interrupt)
-            why = await runner.run()
-            return runner.tally, why
 
-        tally, why = asyncio.run(drive())
-        progress.end()
-        return run_report(run, tally, why), exit_code(run, tally, why)
+def _told(record: "TickRecord") -> str:
+    return f"{record.state.value} {record.action}" if record.rule is None else f"blocked {record.rule}"
+
+
+def _in_background(place: "Place", request: "RunRequest") -> None:
+    from tradeagent.domain.errors import InvalidInput
+    from tradeagent.domain.names import RunMode
+    from tradeagent.runtime.agent_deploying import agent_command
+    from tradeagent.runtime.deploying import start
+
+    if request.mode is RunMode.DRY_RUN:
+        raise InvalidInput("--detach: a dry run owns no wallet, and its answer is what it prints", hint="leave --detach out")
+    wallet = request.wallet or request.slug
+    document = start(place, wallet, agent_command(request), wallet)
+    session().output.document(document, f"{pairs(document)}\n\n`tradeagent logs {document['deployment']} --follow` shows what it does")
 
 
 def summary(document: dict[str, Any]) -> str:
@@ -113,7 +158,7 @@ def summary(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _mode(text: str) -> Any:
+def mode_of(text: str) -> Any:
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.names import RunMode
 
@@ -123,7 +168,7 @@ def _mode(text: str) -> Any:
     return modes[text]
 
 
-def _speed(text: str) -> Any:
+def speed_of(text: str) -> Any:
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.money import parse_decimal
 
@@ -135,13 +180,13 @@ def _speed(text: str) -> Any:
     return speed
 
 
-def _instant(text: str | None, field: str) -> int | None:
+def instant_of(text: str | None, field: str) -> int | None:
     from tradeagent.cli.parsing import instant
 
     return None if text is None else instant(text, field)
 
 
-def _only_with_replay(request: "RunRequest") -> None:
+def only_with_replay(request: "RunRequest | DeployRequest") -> None:
     from tradeagent.domain.errors import InvalidInput
 
     if request.replay is None and (request.from_ms is not None or request.to_ms is not None):

@@ -83,7 +83,7 @@ def status(watch: Annotated[bool, typer.Option("--watch", help="keep showing it 
     while True:
         text = _status_text(data)
         if text != shown:
-            current.output.line(data, text if not is_interactive() else f"\x1b[H\x1b[2J{text}")
+            current.output.line(data, text, (lambda text: f"\x1b[H\x1b[2J{text}") if is_interactive() else str)
             shown = text
         while current.ledger.data_version() == seen:
             time.sleep(WATCH_EVERY_S / 5)

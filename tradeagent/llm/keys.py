@@ -1,7 +1,9 @@
 """Keys of models: where each is kept, read when a model is opened, and taken out of every text before anybody sees it."""
 
 import importlib
+import os
 import re
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +12,7 @@ from tradeagent.domain.errors import InvalidConfig, ModelError
 KEYRING_SERVICE = "tradeagent"
 NONE_NEEDED = "none-needed"
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
-_SECRET_TEXT = re.compile(r"\b(sk-|xai-|gsk_|AIza|Bearer\s+)[\w\-.*]{6,}")
+_SECRET_TEXT = re.compile(r"\b(sk-|xai-|gsk_|AIza|tat_|Bearer\s+)[\w\-.*]{6,}")
 _SHORTEST_SECRET = 6
 
 
@@ -67,6 +69,11 @@ def scrub(text: str, environment: Mapping[str, str], keys: Iterable[Key] = ()) -
         if len(value) >= _SHORTEST_SECRET and _SECRET_NAME.search(name.upper()):
             text = text.replace(value, f"<{name}>")
     return _SECRET_TEXT.sub("<key>", text)
+
+
+def traceback_of(error: BaseException) -> str:
+    """The error's traceback for whoever repairs it: kept in the ledger and pasted into reports, so without keys."""
+    return scrub("".join(traceback.format_exception(error)), os.environ)
 
 
 def _from_keyring(place: KeyPlace) -> str | None:

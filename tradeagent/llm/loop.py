@@ -7,7 +7,6 @@ is enforced here, whatever the model or its adapter does; a turn always ends wit
 import asyncio
 import difflib
 import json
-import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
 from contextlib import aclosing
@@ -40,6 +39,7 @@ from tradeagent.llm.contract import (
     TurnLimits,
     UsageReported,
 )
+from tradeagent.llm.keys import traceback_of
 from tradeagent.llm.messages import RAW_SHOWN, as_kept, result_message
 from tradeagent.llm.usage import Budget, Reservation, Usage
 from tradeagent.llm.watch import TurnEndedError, Watch, release
@@ -227,8 +227,8 @@ class _Turn:
                     await asked.queue.put(delta)
         except TradeAgentError as error:
             end = TurnEndedError("model_error", _told(error))
-        except Exception:  # noqa: BLE001 - worker boundary: a defect of a model adapter ends the turn and is reported in it
-            end = TurnEndedError("model_error", f"the adapter of {self._model.id} failed", traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - worker boundary: a defect of a model adapter ends the turn and is reported in it
+            end = TurnEndedError("model_error", f"the adapter of {self._model.id} failed", traceback_of(error))
         if not asked.released:
             await asked.queue.put(end)
 
@@ -338,8 +338,8 @@ class _Turn:
                 answer = await self._watch.run(_decided(answer, self._limits.permit_timeout_s))
         except TurnEndedError:
             raise
-        except Exception:  # noqa: BLE001 - worker boundary: whatever goes wrong in a permission check, nothing is dispatched
-            return "the permission check failed", traceback.format_exc()
+        except Exception as error:  # noqa: BLE001 - worker boundary: whatever goes wrong in a permission check, nothing is dispatched
+            return "the permission check failed", traceback_of(error)
         return answer, None
 
 
@@ -373,9 +373,9 @@ async def handled(tool: Tool, arguments: BaseModel, context: Any) -> tuple[ToolR
         json.dumps(result.content, allow_nan=False)
     except TradeAgentError as error:
         return ToolResult.error(error.code, error.message, error.hint), None
-    except Exception:  # noqa: BLE001 - worker boundary: a defect in a tool must not end the turn; the event carries it
+    except Exception as error:  # noqa: BLE001 - worker boundary: a defect in a tool must not end the turn; the event carries it
         failed = ToolResult.error("internal", f"{tool.name} failed inside the product", "try another way; a person has been told")
-        return failed, traceback.format_exc()
+        return failed, traceback_of(error)
     return result, None
 
 

@@ -74,7 +74,13 @@ class Budget:
         self._cap = cap_usd
         self._spent = spent
         self._book = book
-        self._reserved = ZERO_USD
+        self._reserved = [ZERO_USD]
+
+    def beside(self, book: Callable[[Usage], None]) -> "Budget":
+        """The same cap with the same reservations for turns that run beside, whose usage is recorded by `book`."""
+        other = Budget(self._cap, self._spent, book)
+        other._reserved = self._reserved
+        return other
 
     def reserve(self, estimate_usd: Decimal | None) -> Reservation | None:
         """Set `estimate_usd` aside, or None at the cap. A call that is known to cost nothing needs no room, also under a cap of 0.
@@ -84,10 +90,10 @@ class Budget:
         """
         amount = estimate_usd or ZERO_USD
         if self._cap is not None and estimate_usd != ZERO_USD:
-            taken = self._spent() + self._reserved
-            if taken >= self._cap or (self._reserved > 0 and taken + amount > self._cap):
+            taken = self._spent() + self._reserved[0]
+            if taken >= self._cap or (self._reserved[0] > 0 and taken + amount > self._cap):
                 return None
-        self._reserved += amount
+        self._reserved[0] += amount
         return Reservation(estimate_usd)
 
     def is_passed_by(self, running: Usage) -> bool:
@@ -96,5 +102,5 @@ class Budget:
 
     def settle(self, reservation: Reservation, usage: Usage) -> None:
         """Give the reservation back and record what the call really used."""
-        self._reserved -= reservation.estimate_usd or ZERO_USD
+        self._reserved[0] -= reservation.estimate_usd or ZERO_USD
         self._book(usage)

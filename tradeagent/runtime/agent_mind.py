@@ -10,6 +10,7 @@ from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
 from tradeagent.runtime.repair import write_session_status
 from tradeagent.runtime.schedule import NextMark, schedule_of
+from tradeagent.turns.chat import ChatEngine
 from tradeagent.turns.files import AgentFiles
 from tradeagent.turns.record import TickRecord
 from tradeagent.turns.tick import TickEngine
@@ -24,6 +25,7 @@ class AgentMind:
     ledger: Ledger
     session: Session | None
     ticks: TickEngine
+    chats: ChatEngine
     files: AgentFiles
     keep: int
     is_durable: bool
@@ -36,6 +38,10 @@ class AgentMind:
     def max_ticks(self) -> int:
         return self.agent.definition.max_ticks
 
+    @property
+    def skips_missed(self) -> bool:
+        return True
+
     def first_mark(self, now_ms: int) -> int:
         return now_ms
 
@@ -47,6 +53,9 @@ class AgentMind:
 
     async def tick(self, number: int, interval_ms: int, next_ms: int | None) -> TickRecord:
         return await self.ticks.tick(number, interval_ms, next_ms)
+
+    async def converse(self) -> bool:
+        return await self.chats.answer()
 
     def prune(self, number: int) -> None:
         """Forget the file images of ticks whose snapshots are gone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tradeagent.agents.folder import Agent
+from tradeagent.agents.folder import Agent, load_agent
 from tradeagent.agents.sessions import Session, create_session, experiment_id, reserve_experiment
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import SimulatedClock, iso
@@ -23,18 +23,22 @@ from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.gateway import open_model
-from tradeagent.llm.offline.policies import POLICIES
 from tradeagent.llm.settings import ModelSettings, model_settings
+from tradeagent.market.event_store import EventStore
 from tradeagent.market.feed import WarehouseFeed
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
 from tradeagent.runtime.agent_mind import AgentMind
 from tradeagent.runtime.approvals import approver, nobody_watches
 from tradeagent.runtime.ground import Ground, Place, end_of_failed_start, ledger_for, started
+from tradeagent.runtime.outside import outside_of_agent
 from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, settled_agent, take_over
 from tradeagent.runtime.sources import feed_for
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
-from tradeagent.tools.known import BASE_INTERVALS, known_to_agents
+from tradeagent.tools.context import Resources
+from tradeagent.tools.known import known_to_agents
+from tradeagent.tools.routines import routines_of
+from tradeagent.turns.chat import ChatEngine, thread_of
 from tradeagent.turns.files import AgentFiles
 from tradeagent.turns.record import Baseline, Header
 from tradeagent.turns.tick import TickEngine, TickSetup
@@ -42,7 +46,8 @@ from tradeagent.workspace.config import Config
 from tradeagent.workspace.latch import arm
 from tradeagent.workspace.transcript import Transcript
 
-__all__ = ["BASE_INTERVALS", "Place", "Run", "RunRequest", "Stage", "assembled", "known_to_agents", "turn_limits"]
+__all__ = ["Place", "Run", "RunRequest", "Stage", "assembled", "known_to_agents", "turn_limits"]
+
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
@@ -128,8 +133,35 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
             take_over(door.engine, row, files.note)
         ticks = _ticks(stage, row, session, door, files, baseline)
         keep = place.config.whole("snapshots.keep")
-        mind = AgentMind(agent, row.id, ledger, session, ticks, files, keep, not stage.is_replay)
+        mind = AgentMind(agent, row.id, ledger, session, ticks, _chats(stage, ticks), files, keep, not stage.is_replay)
         yield Run(stage, row, session, door, ticks, files, playback, baseline, mind)
+
+
+@contextmanager
+def observed(place: Place, row: DeploymentRow) -> Iterator[ChatEngine]:
+    """A run that nobody drives, to talk about: its wallet, prompt and reading tools at the last marks; nothing can act."""
+    agent = load_agent(place.workspace.agent_dir(row.slug), known_to_agents(place.config))
+    model = open_model(agent.definition.model, _model_settings(place, agent))
+    feed = feed_for(Warehouse(place.workspace.warehouse_dir), agent, None, instruments_of(place.config))
+    with place.ledger.reading() as tx:
+        wallet = wallets.get(tx, row.wallet)
+    now, request = place.clock.now_ms(), RunRequest(row.slug, RunMode.DRY_RUN, wallet.name)
+    stage = Stage(place, request, wallet, feed, place.clock, now, place.ledger, agent, model)
+    door = _door_for(stage, row, 0)
+    try:
+        started(stage, door)
+        book = door.engine.book
+        baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
+        ticks = _ticks(stage, row, None, door, _files_of(stage)(None), baseline)
+        yield _chats(stage, ticks)
+    finally:
+        door.close()
+
+
+def _chats(stage: Stage, ticks: TickEngine) -> ChatEngine:
+    """What answers people; in a dry run it only reads."""
+    file = stage.place.workspace.threads_dir / f"{thread_of(ticks.setup.deployment)}.md"
+    return ChatEngine(ticks, Transcript(file, stage.place.clock, live=True), reads_only=stage.is_dry)
 
 
 def _model_settings(place: Place, agent: Agent) -> ModelSettings:
@@ -314,7 +346,16 @@ def _ticks(stage: Stage, row: DeploymentRow, session: Session | None, door: Door
         limits=turn_limits(agent, config),
         header=Header(row.id, request.mode, agent.definition.model, agent.agent_hash, agent.config_hash, session is not None, row.number),
         baseline=baseline,
+        resources=_resources(stage),
         portfolio_strategy=config.text("portfolio_strategy") or "",
         venue_url=None if stage.is_replay else config.text("hyperliquid.url"),
+        outside=None if stage.is_replay or not agent.definition.mcp_servers else outside_of_agent(stage.place, agent),
     )
     return TickEngine(setup, stage.feed)
+
+
+def _resources(stage: Stage) -> Resources:
+    """The user's routines, the agent's before the workspace's, and stored news and events."""
+    workspace, config, agent = stage.place.workspace, stage.place.config, stage.agent
+    routines = routines_of(workspace, agent.folder, config)
+    return Resources(agent.configs, routines, EventStore(workspace.warehouse_dir), stage.is_dry)

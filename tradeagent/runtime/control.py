@@ -96,6 +96,8 @@ async def _outcome(desk: Desk, command_id: str) -> dict[str, Any]:
 
 
 def _directive(desk: Desk, deployment: DeploymentRow, text: str) -> dict[str, Any]:
+    if deployment.kind == Actor.ALGO.value:
+        raise InvalidInput(f"directive: {deployment.id} runs an algo, which reads no words", hint="directives are for agents")
     clean = " ".join(text.split())
     if not clean:
         raise InvalidInput("directive: the text is empty", hint='tradeagent directive AGENT "stay flat over the weekend"')
@@ -108,7 +110,9 @@ def _without_runner(desk: Desk, deployment: DeploymentRow, kind: CommandKind, pa
     """Nobody owns the wallet: settle what the command means for a run that is not there."""
     state = live_state(desk.workspace, deployment)
     if kind in (CommandKind.PAUSE, CommandKind.RESUME, CommandKind.SNAPSHOT):
-        hint = f"start it with `tradeagent run {deployment.slug} --mode loop`"
+        is_algo = deployment.kind == Actor.ALGO.value
+        command = f"deploy resume {deployment.id}" if is_algo else f"run {deployment.slug} --mode loop"
+        hint = f"start it with `tradeagent {command}`"
         raise InvalidInput(f"{deployment.id} is not running ({state.value})", hint=hint, details={"state": state.value})
     result: dict[str, Any] = {}
     with desk.ledger.reading() as tx:

@@ -1,26 +1,25 @@
-"""How a deployment comes to be: its request checked, its row written in the transaction that fills the wallet's slot, its process started."""
+"""How a deployment comes to be: its request checked, its row written as it fills the wallet's slot, its process started."""
 
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError, VenueError
-from tradeagent.domain.names import Actor, DeploymentState, EventKind, RunMode
+from tradeagent.domain.names import Actor, DeploymentState, EventKind
 from tradeagent.execution.reading import limits_out
 from tradeagent.ledger import algo_runs, events, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.runtime import lease
-from tradeagent.runtime.assembly import RunRequest, known_to_agents
 from tradeagent.runtime.deploy import DeployRequest
 from tradeagent.runtime.ground import Place
+from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wanted import require_free
 
 START_S, LOOK_S = 30.0, 0.05
@@ -31,7 +30,10 @@ def deployed(place: Place, request: DeployRequest) -> dict[str, Any]:
     """Deploy in the background; the answer says what runs, in which process, and where that writes."""
     if request.kind == Actor.ALGO.value:
         row = recorded(place, request)
-        return start(place, row.wallet, ["deploy", "resume", row.id], row.id)
+        with freed_on_error(place, row):
+            return start(place, row.wallet, ["deploy", "resume", row.id], row.id)
+    from tradeagent.runtime.agent_deploying import agent_command, checked_agent
+
     return start(place, request.wallet, agent_command(checked_agent(place, request)), request.wallet)
 
 
@@ -41,11 +43,10 @@ def recorded(place: Place, request: DeployRequest) -> DeploymentRow:
 
     with place.ledger.reading() as tx:
         wallet = wallets.get(tx, request.wallet)
-    _require_group(wallet, request)
+    require_group(wallet, request)
     found = checked(place, request, wallet)
     launch, now = found.launch, place.clock.now_ms()
-    if lease.is_held(place.workspace, wallet.name):
-        lease.take(place.workspace, place.ledger, wallet.name, None, place.clock).release()  # BusyError says who has it
+    require_unheld(place, wallet.name)
     with place.ledger.transaction() as tx:
         require_free(tx, wallet.name)
         number = algo_runs.next_number(tx, found.stored.name)
@@ -79,32 +80,17 @@ def recorded(place: Place, request: DeployRequest) -> DeploymentRow:
     return row
 
 
-def checked_agent(place: Place, request: DeployRequest) -> RunRequest:
-    """The run that a request for an agent asks for; what is wrong with it is said before anything starts."""
-    from tradeagent.runtime.repair import settled_agent
-
-    settled_agent(place.ledger, place.clock, place.workspace.agent_dir(request.name), known_to_agents(place.config))
-    for name, given in (("--market", request.market), ("--interval", request.interval), ("--param", request.params)):
-        if given:
-            raise InvalidInput(f"{name} is for algos: an agent's own file says what it trades", hint=f"leave {name} out")
-    with place.ledger.reading() as tx:
-        wallet = wallets.get(tx, request.wallet)
-        require_free(tx, wallet.name)
-    _require_group(wallet, request)
-    if lease.is_held(place.workspace, wallet.name):
-        lease.take(place.workspace, place.ledger, wallet.name, None, place.clock).release()
-    return RunRequest(
-        slug=request.name,
-        mode=request.mode,
-        wallet=request.wallet,
-        replay=request.replay,
-        from_ms=request.from_ms,
-        to_ms=request.to_ms,
-        speed=request.speed,
-        max_ticks=request.max_ticks,
-        seed=request.seed,
-        is_deployed=True,
-    )
+@contextmanager
+def freed_on_error(place: Place, row: DeploymentRow) -> Iterator[None]:
+    """The slot of a deployment that never came to run is free again."""
+    try:
+        yield
+    except BaseException:
+        with place.ledger.transaction() as tx:
+            if runs.get_deployment(tx, row.id).state == DeploymentState.PROVISIONING.value:
+                values = {"state": DeploymentState.ERROR.value, "stopped_because": StopReason.FAILED.value}
+                runs.update_deployment(tx, row.id, **values, ended_ms=place.clock.now_ms())
+        raise
 
 
 def resumable(place: Place, name: str) -> DeploymentRow:
@@ -115,40 +101,6 @@ def resumable(place: Place, name: str) -> DeploymentRow:
     if not row.source.get("deployed"):
         raise InvalidInput(f"{row.id} was run, not deployed", hint=f"`tradeagent run {row.slug}` takes over what it left open")
     return row
-
-
-def resumed_request(row: DeploymentRow) -> RunRequest:
-    """The run that goes on where a deployed agent's run has ended: on its wallet, from where that is."""
-    source = row.source
-    most = source.get("max_ticks")
-    return RunRequest(
-        slug=row.slug,
-        mode=RunMode(row.mode),
-        wallet=row.wallet,
-        replay=source["replay"],
-        to_ms=source.get("to_ms"),
-        speed=Decimal(source["speed"]),
-        max_ticks=max(1, most - row.ticks) if most else most,
-        seed=source.get("seed", 0),
-        is_deployed=True,
-    )
-
-
-def agent_command(request: RunRequest) -> list[str]:
-    """The command that runs an agent so."""
-    words = ["deploy" if request.is_deployed else "run", *(["agent"] if request.is_deployed else []), request.slug]
-    options = {
-        "--mode": {RunMode.LOOP: "loop", RunMode.RUN_ONCE: "once", RunMode.DRY_RUN: "dry-run"}[request.mode],
-        "--wallet": request.wallet,
-        "--cash": request.cash,
-        "--replay": request.replay,
-        "--from": request.from_ms,
-        "--to": request.to_ms,
-        "--speed": f"{request.speed:f}" if request.speed else "max",
-        "--max-ticks": request.max_ticks,
-        "--seed": request.seed,
-    }
-    return words + [word for name, value in options.items() if value is not None for word in (name, str(value))]
 
 
 def log_of(place: Place, name: str) -> Path:
@@ -227,7 +179,14 @@ def _why(log: Path, begin: int, code: int) -> TradeAgentError:
     return Defect(f"the run ended with {code} before it began: {text[-400:].strip()}", hint=f"see {log}")
 
 
-def _require_group(wallet: WalletRow, request: DeployRequest) -> None:
+def require_unheld(place: Place, wallet: str) -> None:
+    """BusyError that says who has the wallet."""
+    if lease.is_held(place.workspace, wallet):
+        lease.take(place.workspace, place.ledger, wallet, None, place.clock).release()
+
+
+def require_group(wallet: WalletRow, request: DeployRequest) -> None:
+    """InvalidInput for an agent on a wallet for algos, and the other way round."""
     if wallet.kind == request.kind:
         return
     raise InvalidInput(

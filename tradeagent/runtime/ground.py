@@ -92,6 +92,10 @@ class Mind(Protocol[R]):
     def max_ticks(self) -> int:
         """Ticks after which it has done its work; 0 = no end."""
 
+    @property
+    def skips_missed(self) -> bool:
+        """Whether marks that passed meanwhile are passed over by the wall clock."""
+
     def first_mark(self, now_ms: int) -> int: ...
 
     def marks(self, first_ms: int) -> NextMark: ...
@@ -100,6 +104,9 @@ class Mind(Protocol[R]):
         """Whether a mark that has come can be ticked at; asked of runs by the wall clock."""
 
     async def tick(self, number: int, interval_ms: int, next_ms: int | None) -> R: ...
+
+    async def converse(self) -> bool:
+        """Answer the messages that wait for it; whether there were any."""
 
     def prune(self, number: int) -> None:
         """Forget what only recent ticks need."""

@@ -4,6 +4,7 @@ A worker that dies leaves its job running in the ledger without a process behind
 `cv` then go on with the study they had begun, the others begin anew.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,11 @@ COMMANDS = {
     "cv": ("cv", "run"),
     "backtest": ("backtest", "run"),
     "fetch": ("data", "fetch"),
+    "routine": ("routine", "run"),
 }
 LOCK = "jobs.lock"
 LOOK_EVERY_S, TELL_EVERY_S, GRACE_S = 0.1, 0.5, 10.0
+LOOK_FOR_JOBS_S = 0.25
 _TAIL = 400
 
 
@@ -50,6 +55,24 @@ def start_waiting(place: Place) -> bool:
         )
     threading.Thread(target=worker.wait, daemon=True).start()  # it outlives a short command, and a long one buries it
     return True
+
+
+@asynccontextmanager
+async def at_work(place: Place) -> AsyncIterator[None]:
+    """While this is open, and once more at its end, jobs that are queued find a worker."""
+    working = asyncio.create_task(_keep_working(place))
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await asyncio.to_thread(start_waiting, place)
+
+
+async def _keep_working(place: Place) -> None:
+    while True:
+        await asyncio.to_thread(start_waiting, place)
+        await asyncio.sleep(LOOK_FOR_JOBS_S)
 
 
 def work(place: Place) -> int:

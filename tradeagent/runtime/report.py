@@ -1,19 +1,21 @@
 """What a run came to, as `run --json` and `demo --json` print it."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import Rule, RunMode
 from tradeagent.ledger import notes, trading
-from tradeagent.runtime.assembly import Run
 from tradeagent.runtime.ground import R, Runnable
 from tradeagent.runtime.runner import Tally
 from tradeagent.runtime.stops import StopReason
 from tradeagent.turns.record import Baseline, TickRecord, TickState
 
+if TYPE_CHECKING:
+    from tradeagent.runtime.assembly import Run
 
-def run_report(run: Run, tally: Tally[TickRecord], why: StopReason) -> dict[str, Any]:
+
+def run_report(run: "Run", tally: Tally[TickRecord], why: StopReason) -> dict[str, Any]:
     """The document of an agent's run."""
     row, stage = run.row, run.stage
     with stage.ledger.reading() as tx:
@@ -83,7 +85,7 @@ def _would_have(tally: Tally[TickRecord]) -> list[dict[str, Any]]:
     return [call["order"] for call in calls if "order" in call]
 
 
-def _files(run: Run) -> dict[str, str | None]:
+def _files(run: "Run") -> dict[str, str | None]:
     if run.session is not None:
         return {"journal": str(run.session.folder / "journal.md"), "snapshots": str(run.session.folder / "snapshots")}
     return {"journal": None, "snapshots": str(run.files.experiment_file) if run.files.experiment_file else None}

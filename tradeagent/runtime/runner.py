@@ -33,6 +33,7 @@ from tradeagent.ledger import events, notes, runs
 from tradeagent.runtime.checks import keep_consistent
 from tradeagent.runtime.control import execute_row, failure
 from tradeagent.runtime.ground import R, Runnable
+from tradeagent.runtime.notifications import notifier_of
 from tradeagent.runtime.schedule import NextMark
 from tradeagent.runtime.stops import StopReason
 from tradeagent.turns.record import TickState
@@ -90,7 +91,10 @@ class Runner(Generic[R]):
     async def run(self) -> StopReason:
         """Tick until something ends it."""
         self._tell()
-        beside = [asyncio.create_task(self._obey()), asyncio.create_task(self._keep_consistent())]
+        notifier = notifier_of(self._stage)
+        if notifier is not None:
+            notifier.start()
+        beside = [asyncio.create_task(each) for each in (self._obey(), self._keep_consistent(), self._converse())]
         for task in beside:
             task.add_done_callback(self._died)
         try:
@@ -106,6 +110,8 @@ class Runner(Generic[R]):
             if self._defect:
                 await self._failed(self.tally.ticks, self._defect)
             await self._finish()
+            if notifier is not None:
+                await asyncio.to_thread(notifier.stop)
         return self._why or StopReason.FAILED
 
     def _died(self, task: "asyncio.Task[None]") -> None:
@@ -130,6 +136,8 @@ class Runner(Generic[R]):
         asked = self._stage.request.max_ticks
         most = asked if asked is not None else self._mind.max_ticks
         mark = first
+        if most and self.tally.ticks >= most:
+            self._end(StopReason.MAX_TICKS)
         while not self._stop.is_set():
             if self._is_past_the_end(mark):
                 self._end(StopReason.END_OF_DATA)
@@ -147,7 +155,7 @@ class Runner(Generic[R]):
         """The next mark that is still ahead; marks that a long tick overran are skipped, and said."""
         following = after(mark)
         now = self._stage.clock.now_ms()
-        if self._stage.is_replay or following > now:
+        if self._stage.is_replay or following > now or not self._mind.skips_missed:
             return following
         skipped = after(now)
         with self._stage.ledger.transaction(durable=False) as tx:
@@ -267,6 +275,18 @@ class Runner(Generic[R]):
                     seen = changed
             except TradeAgentError:
                 seen = -1  # the ledger was busy or its disk full; a command that nobody has taken stays where it is
+            await asyncio.sleep(COMMAND_POLL_S)
+
+    async def _converse(self) -> None:
+        """Answer what people say to it, beside the ticks."""
+        ledger, seen = self._stage.ledger, -1
+        while not self._stage.is_dry:
+            try:
+                changed = ledger.data_version()
+                if changed != seen and not await self._mind.converse():
+                    seen = changed
+            except TradeAgentError:
+                seen = -1  # what waits still waits
             await asyncio.sleep(COMMAND_POLL_S)
 
     def _follow_kill(self) -> None:

@@ -54,26 +54,57 @@ def create_wallet(workspace: Workspace, config: Config, ledger: Ledger, clock: C
 
 def move_cash(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock, name: str, amount: str, sign: int) -> None:
     """Deposit (+1) or withdraw (−1) paper USDC. RefusedError beyond what is free, BusyError while a runner owns the wallet."""
-    value = parse_decimal(amount, "amount")
+    value = _amount(amount)
+    wallet = _paper(ledger, name)
+    with owned_door(workspace, config, ledger, clock, wallet) as door:
+        if sign < 0:
+            _require_free(door, name, value)
+        _transfer(door, sign * value)
+
+
+def transfer_cash(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock, ends: tuple[str, str], amount: str) -> None:
+    """Move paper USDC from one wallet to another, with both owned before either changes. Errors as `move_cash`."""
+    source, target = ends
+    value = _amount(amount)
+    if source == target:
+        raise InvalidInput(f"wallet: {source!r} is both ends of the transfer", hint="name two wallets")
+    giver, taker = _paper(ledger, source), _paper(ledger, target)
+    with (
+        owned_door(workspace, config, ledger, clock, giver) as out,
+        owned_door(workspace, config, ledger, clock, taker) as into,
+    ):
+        _require_free(out, source, value)
+        _transfer(out, -value)
+        _transfer(into, value)
+
+
+def _amount(text: str) -> Decimal:
+    value = parse_decimal(text, "amount")
     if value <= 0:
         raise InvalidInput(f"amount: {value} must be above 0", hint="write an amount like 100")
     if value != value.quantize(Decimal("0.000001")):
         raise InvalidInput(f"amount: {value} has more than 6 decimals", hint=f"write {value:.6f}")
+    return value
+
+
+def _paper(ledger: Ledger, name: str) -> WalletRow:
     with ledger.reading() as tx:
         wallet = wallets.get(tx, name)
     if wallet.venue != "paper":
         raise InvalidInput(
             f"wallet {name!r} is on {wallet.venue}: only paper wallets take deposits here", hint=f"move money at {wallet.venue} itself"
         )
-    with owned_door(workspace, config, ledger, clock, wallet) as door:
-        free = door.paper.free()
-        if sign < 0 and value > free:
-            raise RefusedError(
-                f"amount: {plain(value)} USDC is more than the {plain(free)} that is free in wallet {name!r}",
-                hint=f"withdraw at most {plain(free)}, or close positions first",
-                code=Rule.MARGIN.value,
-            )
-        _transfer(door, sign * value)
+    return wallet
+
+
+def _require_free(door: Door, name: str, value: Decimal) -> None:
+    free = door.paper.free()
+    if value > free:
+        raise RefusedError(
+            f"amount: {plain(value)} USDC is more than the {plain(free)} that is free in wallet {name!r}",
+            hint=f"withdraw at most {plain(free)}, or close positions first",
+            code=Rule.MARGIN.value,
+        )
 
 
 @contextmanager

@@ -1,16 +1,22 @@
 """What a tool's handler gets: the market as of the turn's instant, and for an agent its own wallet and door."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
+from tradeagent.agents.definition import Scalar
 from tradeagent.agents.suggestions import SuggestionBox
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.names import Actor
 from tradeagent.domain.order import Verdict
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.ledger.store import Ledger
+from tradeagent.market.event_store import EventStore
 from tradeagent.market.feed import MarketFeed
+
+if TYPE_CHECKING:
+    from tradeagent.agents.routines import Routines
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class TurnNotes:
 
     decisions: list[Decision] = field(default_factory=list)
     learnings: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     canvas: dict[str, str] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
 
@@ -45,6 +52,10 @@ class ToolContext:
         """Where the venue may be asked about this moment; None when this turn's clock is not the wall's."""
         return None
 
+    def events(self) -> EventStore | None:
+        """Stored news and calendar events; None where there are none in reach."""
+        return None
+
     def mark(self, market: str) -> tuple[Decimal, int] | None:
         """Newest known price of a market and its instant (UTC ms): here the close of its newest bar."""
         now = self.clock.now_ms()
@@ -52,6 +63,20 @@ class ToolContext:
             return None
         bar = self.feed.history(market, self.feed.interval_ms(market), now, 1)
         return Decimal(str(bar.close[-1])), int(bar.close_ms[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What an agent's tools may use beside the market and its door. In a dry run nobody outside is told anything."""
+
+    configs: Mapping[str, Scalar] = field(default_factory=dict)
+    routines: "Routines | None" = None
+    events: EventStore | None = None
+    is_dry: bool = False
+
+    def take_broken(self) -> list[str]:
+        """What was found wrong with routines and is not yet told."""
+        return [] if self.routines is None else self.routines.take_broken()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +91,13 @@ class AgentContext(ToolContext):
     read_journal: Callable[[], str]
     suggestions: SuggestionBox | None = None
     venue_url: str | None = None
+    resources: Resources = Resources()
 
     def venue(self) -> str | None:
         return self.venue_url
+
+    def events(self) -> EventStore | None:
+        return self.resources.events
 
     def mark(self, market: str) -> tuple[Decimal, int] | None:
         state = self.engine.markets.get(market)

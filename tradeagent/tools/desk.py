@@ -1,12 +1,13 @@
 """What a handler gets when the user's own desk asks, the assistant or a program over MCP: everything the user owns to read, and no door."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.names import Mode
+from tradeagent.market.event_store import EventStore
 from tradeagent.market.instruments import instrument
 from tradeagent.tools.context import ToolContext
 from tradeagent.workspace.config import Config
@@ -16,6 +17,8 @@ from tradeagent.workspace.settings import Value
 if TYPE_CHECKING:
     from tradeagent.assistant.memory import Memory
     from tradeagent.assistant.sessions import Session
+    from tradeagent.ledger.jobs import JobRow
+    from tradeagent.llm.contract import Tool
     from tradeagent.research.record import Desk  # it loads the kernel's compiler
 
 
@@ -26,7 +29,8 @@ class DeskContext(ToolContext):
     `catalogue` is the `instruments` section of config.yml. `mode` decides what is seen; `session` is the conversation that drafts,
     cards and scratch notes belong to, None over MCP. `loaded` are the families that `find_tools` has added to the conversation, the
     newest last; the host keeps them from turn to turn. `conversation` is that session where this process has it open; `memory` is what a
-    host keeps open between calls.
+    host keeps open between calls. `outside` are the tools of MCP servers, by server; `watch_job` is told of a job that a call waits for,
+    each time it looks.
     """
 
     mode: Mode
@@ -38,6 +42,8 @@ class DeskContext(ToolContext):
     loaded: list[str] = field(default_factory=list)
     conversation: "Session | None" = None
     memory: "Memory | None" = None
+    outside: "Mapping[str, tuple[Tool, ...]]" = field(default_factory=dict)
+    watch_job: "Callable[[JobRow], Awaitable[None]] | None" = None
 
     def instrument(self, venue: str, market: str) -> Instrument:
         """A market of the built-in table or of config.yml, or NotFound."""
@@ -45,6 +51,9 @@ class DeskContext(ToolContext):
 
     def venue(self) -> str | None:
         return self.config.text("hyperliquid.url")
+
+    def events(self) -> EventStore | None:
+        return EventStore(self.research.warehouse.root)
 
     @property
     def charts_dir(self) -> Path:

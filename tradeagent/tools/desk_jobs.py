@@ -33,6 +33,8 @@ async def in_a_job(context: DeskContext, kind: str, argv: Sequence[str], wait_s:
     while True:
         with context.ledger.reading() as tx:
             row = jobs.get(tx, job)
+        if context.watch_job is not None:
+            await context.watch_job(row)
         if JobState(row.state) not in (JobState.QUEUED, JobState.RUNNING) or context.clock.monotonic() >= until:
             return job_answer(row, shape)
         await context.clock.sleep(LOOK_EVERY_S)

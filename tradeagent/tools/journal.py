@@ -30,6 +30,10 @@ class UpdateCanvas(Arguments):
     questions: str | None = Field(default=None, max_length=MAX_CANVAS)
 
 
+class WriteNote(Arguments):
+    text: str = Field(min_length=1, max_length=400, description="something to find again in this session's journal")
+
+
 async def journal_action(arguments: JournalAction, context: AgentContext) -> ToolResult:
     context.notes.decisions.append(Decision(arguments.action, arguments.reasoning, arguments.risk_note))
     return ToolResult({"noted": True})
@@ -46,6 +50,11 @@ async def update_canvas(arguments: UpdateCanvas, context: AgentContext) -> ToolR
     return ToolResult({"updated": sorted(stated)})
 
 
+async def write_note(arguments: WriteNote, context: AgentContext) -> ToolResult:
+    context.notes.notes.append(arguments.text)
+    return ToolResult({"noted": True, "where": "the journal of this session, with this turn"})
+
+
 async def read_journal(_arguments: Nothing, context: AgentContext) -> ToolResult:
     return ToolResult({"journal": context.read_journal()[-8000:]})
 
@@ -54,5 +63,6 @@ JOURNAL_TOOLS = (
     Tool("journal_action", "Write this tick's decision and why, one line each.", JournalAction, "journal", "memory", journal_action),
     Tool("add_learning", "Keep a lesson for later sessions.", AddLearning, "journal", "memory", add_learning),
     Tool("update_canvas", "Rewrite parts of your working picture.", UpdateCanvas, "journal", "memory", update_canvas),
+    Tool("write_note", "Put a line into your journal that is no decision.", WriteNote, "journal", "memory", write_note),
     Tool("read_journal", "Read your journal of this session.", Nothing, "journal", "read", read_journal),
 )

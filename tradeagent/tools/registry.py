@@ -5,10 +5,12 @@ whoever asks, an agent about its own wallet, the desk about all that its mode se
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tradeagent.domain.names import Mode, TokenScope
 from tradeagent.llm.contract import Tool
+from tradeagent.tools.actions import ACTION_TOOLS
 from tradeagent.tools.config import CONFIG_TOOLS
 from tradeagent.tools.desk_algos import ALGO_TOOLS
 from tradeagent.tools.desk_backtests import BACKTEST_TOOLS
@@ -18,12 +20,16 @@ from tradeagent.tools.desk_portfolio import DESK_PORTFOLIO_TOOLS
 from tradeagent.tools.desk_research import RESEARCH_TOOLS
 from tradeagent.tools.desk_studies import STUDY_TOOLS
 from tradeagent.tools.desk_watchlist import WATCHLIST_TOOLS
+from tradeagent.tools.drafts import DRAFT_TOOLS
 from tradeagent.tools.executors import EXECUTOR_ENTRY_TOOLS, EXECUTOR_TOOLS
 from tradeagent.tools.find import FIND_TOOLS
 from tradeagent.tools.journal import JOURNAL_TOOLS
 from tradeagent.tools.market import MARKET_TOOLS
 from tradeagent.tools.memory import MEMORY_TOOLS
+from tradeagent.tools.notifications import NOTIFICATION_TOOLS
 from tradeagent.tools.portfolio import PORTFOLIO_TOOLS
+from tradeagent.tools.research import NEWS_TOOLS
+from tradeagent.tools.routines import ROUTINE_TOOLS
 from tradeagent.tools.skills import SKILL_TOOLS
 from tradeagent.tools.trading import ENTRY_TOOLS, TRADING_TOOLS
 
@@ -43,6 +49,9 @@ TOOLS: dict[str, Tool] = _by_name(
     EXECUTOR_TOOLS,
     JOURNAL_TOOLS,
     CONFIG_TOOLS,
+    NOTIFICATION_TOOLS,
+    ROUTINE_TOOLS,
+    NEWS_TOOLS,
 )
 DESK: dict[str, Tool] = _by_name(
     FIND_TOOLS,
@@ -54,6 +63,8 @@ DESK: dict[str, Tool] = _by_name(
     BACKTEST_TOOLS,
     STUDY_TOOLS,
     DEPLOYMENT_TOOLS,
+    ACTION_TOOLS,
+    DRAFT_TOOLS,
     RESEARCH_TOOLS,
     MEMORY_TOOLS,
     SKILL_TOOLS,
@@ -110,13 +121,17 @@ _IN_SCOPE: Mapping[TokenScope, frozenset[str]] = {
 }
 
 
-def desk_tools(mode: Mode, loaded: Collection[str] = ()) -> tuple[Tool, ...]:
+def desk_tools(
+    mode: Mode, loaded: Collection[str] = (), outside: Mapping[str, tuple[Tool, ...]] = MappingProxyType({})
+) -> tuple[Tool, ...]:
     """What the assistant sees: `find_tools`, the families loaded in this conversation, the newest of them first, and as many of the
-    mode's own as there is room for; at most 16, in registry order."""
-    families = [family for family in reversed(list(loaded)) if family in DESK_FAMILIES]
-    wanted = dict.fromkeys([FIND, *(name for family in families for name in DESK_FAMILIES[family]), *MODE_TOOLS[mode]])
-    chosen = frozenset([name for name in wanted if name in DESK][:MOST_SHOWN])
-    return tuple(tool for name, tool in DESK.items() if name in chosen)
+    mode's own as there is room for; at most 16, in registry order. A server in `outside` is a family like any."""
+    there = DESK | {tool.name: tool for tools in outside.values() for tool in tools}
+    families = DESK_FAMILIES | {server: tuple(tool.name for tool in tools) for server, tools in outside.items()}
+    added = [name for family in reversed(list(loaded)) for name in families.get(family, ())]
+    wanted = dict.fromkeys([FIND, *added, *MODE_TOOLS[mode]])
+    chosen = frozenset([name for name in wanted if name in there][:MOST_SHOWN])
+    return tuple(tool for name, tool in there.items() if name in chosen)
 
 
 def tools_in_scope(scope: TokenScope) -> tuple[Tool, ...]:

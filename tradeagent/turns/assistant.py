@@ -31,6 +31,7 @@ from tradeagent.llm.contract import (
 from tradeagent.llm.loop import TurnControl, run_turn
 from tradeagent.llm.usage import Budget, Usage
 from tradeagent.tools.desk import DeskContext
+from tradeagent.tools.mcp_tools import Ask, Outside
 from tradeagent.tools.registry import FIND, desk_tools
 from tradeagent.turns.assistant_prompt import assistant_prompt
 from tradeagent.turns.history import bounded, with_preface
@@ -44,7 +45,8 @@ class AssistantSetup:
     """One conversation that this process has open, with whom it is held and what its turns work with.
 
     `desk` is completed for each turn with the conversation's mode. Setting `interrupt` ends the turn under way; what was said is kept.
-    `cards` are the ids of those that the last turn prepared.
+    `cards` are the ids of those that the last turn prepared. `outside` are the MCP servers it may use, `ask` how its host asks the user
+    about a call that may change something there, None where nobody can be asked.
     """
 
     session: Session
@@ -54,6 +56,8 @@ class AssistantSetup:
     max_cost_per_day_usd: Decimal | None
     interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     cards: list[str] = field(default_factory=list)
+    outside: Outside | None = None
+    ask: Ask | None = None
 
     @property
     def thread(self) -> str:
@@ -78,12 +82,6 @@ def queue_message(setup: AssistantSetup, text: str) -> int:
     now = setup.desk.clock.now_ms()
     with setup.desk.ledger.transaction(durable=False) as tx:
         return threads.queue(tx, setup.thread, text, now)
-
-
-def withdraw_messages(setup: AssistantSetup) -> list[str]:
-    """Take back what waits; the texts."""
-    with setup.desk.ledger.transaction(durable=False) as tx:
-        return [row.text for row in threads.withdraw(tx, setup.thread, setup.desk.clock.now_ms())]
 
 
 async def assistant_turn(setup: AssistantSetup, text: str = "") -> AsyncGenerator[TurnEvent, None]:
@@ -113,6 +111,8 @@ async def assistant_turn(setup: AssistantSetup, text: str = "") -> AsyncGenerato
                 yield event
     finally:
         turn.close()
+        if setup.outside is not None:
+            await setup.outside.close()
 
 
 class _Turn:
@@ -122,11 +122,16 @@ class _Turn:
         self._setup = setup
         self._started_ms = started_ms
         self._mode = Mode(setup.session.settings.mode)
-        self.context: DeskContext = replace(setup.desk, mode=self._mode, session=setup.session.settings.id, conversation=setup.session)
-        self.tools: list[Tool] = list(desk_tools(self._mode, self.context.loaded))
+        outside = {} if setup.outside is None else setup.outside.families()
+        settings = setup.session.settings
+        self.context = replace(setup.desk, mode=self._mode, session=settings.id, conversation=setup.session, outside=outside)
+        self.tools: list[Tool] = self._shown()
         self._calls: list[dict[str, Any]] = []
         self._defects: list[str] = []
         self._ended: TurnFinished | None = None
+
+    def _shown(self) -> list[Tool]:
+        return list(desk_tools(self._mode, self.context.loaded, self.context.outside))
 
     def prompt(self) -> tuple[str, tuple[Message, ...]]:
         """The rules, and the conversation with what is known of the user before it."""
@@ -150,7 +155,8 @@ class _Turn:
                 return None
             return f"{name} is not on the list of mode {self._mode.value}; {FIND} adds a family of tools, the user changes the mode"
 
-        return permit
+        outside = self._setup.outside
+        return permit if outside is None else outside.guarded(permit, self._setup.ask)
 
     def take(self, event: TurnEvent) -> None:
         """Record an event, and look at the list of tools again when a family was added."""
@@ -159,7 +165,7 @@ class _Turn:
             status = "refused" if event.result.is_error else "ok"
             self._calls.append({"name": event.name, "status": status, "duration_ms": event.duration_ms})
             if event.name == FIND:
-                self.tools[:] = desk_tools(self._mode, self.context.loaded)
+                self.tools[:] = self._shown()
         if isinstance(event, (ToolCallFinished, TurnFinished)) and event.defect:
             self._defects.append(event.defect)
         if isinstance(event, TurnFinished):

@@ -118,6 +118,7 @@ def _journal_update(record: TickRecord) -> JournalUpdate:
         decisions.append(DecisionLine("error", minute, f"{record.reason}: {record.detail}".rstrip(": ")))
     else:
         decisions += [_decision_line(record.number, minute, decision) for decision in record.decisions]
+        decisions += [DecisionLine("note", minute, text) for text in record.notes]
     return JournalUpdate(
         summary=_summary(record, RUNNING),
         decisions=tuple(decisions),

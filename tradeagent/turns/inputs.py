@@ -1,7 +1,7 @@
 """Filling a prompt: the agent's definition and files, the wallet's state, and the market as of now become PromptInputs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from tradeagent.agents.folder import Agent
 from tradeagent.domain.bars import interval_text, parse_duration
 from tradeagent.domain.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from tradeagent.domain.errors import DataError
+from tradeagent.domain.errors import DataError, TradeAgentError
 from tradeagent.domain.limits import LIMITS
 from tradeagent.domain.names import Direction, OrderType, RunMode, Side, SuggestionState
 from tradeagent.execution.exposure import free_margin, total_worst_notional
@@ -18,11 +18,15 @@ from tradeagent.execution.state import RiskState
 from tradeagent.execution.usage import used_limits
 from tradeagent.ledger import trading
 from tradeagent.ledger.suggestions import SuggestionRow
+from tradeagent.market.event_store import EventStore, Window
 from tradeagent.market.feed import MarketFeed
+from tradeagent.tools.context import Resources
+from tradeagent.tools.registry import tools_for
 from tradeagent.turns import prompt_inputs as p
 from tradeagent.turns.snapshot import active_trade
 
 RECENT_TRIPS = 5
+NEWS_HOURS, EVENT_DAYS, MOST_EVENTS, LEAST_IMPORTANCE = 72, 7, 20, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,20 @@ class Occasion:
     interval_ms: int
     entries_barred: str = ""
     directives: tuple[str, ...] = ()
+    kind: p.TurnKind = "tick"
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What the agent's files say now, as read for this turn."""
+    """What the agent's files say now, as read for this turn, and what its user and the world outside put beside them."""
 
     learnings: str = ""
     status: str = ""
     decisions: tuple[p.DecisionLine, ...] = ()
     canvas: Mapping[str, str] | None = None
+    routines: tuple[p.Listed, ...] = ()
+    news: tuple[p.OutsideText, ...] = ()
+    events: tuple[p.OutsideText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +98,69 @@ def prompt_inputs(
     return p.PromptInputs(
         tick=p.TickInfo(
             agent_id=occasion.agent_id,
-            kind="tick",
+            kind=occasion.kind,
             mode=occasion.mode,
             tick=occasion.number,
             now_ms=occasion.now_ms,
             interval=interval_text(occasion.interval_ms),
             markets=definition.markets,
             model=definition.model,
-            trigger="directive" if occasion.directives else "schedule",
+            trigger="directive" if occasion.directives else "schedule" if occasion.kind == "tick" else occasion.kind,
             approval=definition.approval,
             entries_barred=occasion.entries_barred,
         ),
         body=agent.body,
         limits=tuple(p.LimitLine(spec.key, state.limits.values[spec.key], used.get(spec.key)) for spec in LIMITS),
         strategy={key: str(value) for key, value in definition.strategy.model_dump().items() if value is not None},
+        routines=remembered.routines,
         config={key: str(value) for key, value in agent.configs.items()},
         risk=_risk_line(state, history),
         portfolio_strategy=portfolio_strategy,
         providers=_providers(state, history, feed, definition.markets, occasion),
-        market=p.MarketContext(bars=_bars(agent, feed, occasion.now_ms)),
+        market=p.MarketContext(_bars(agent, feed, occasion.now_ms), remembered.events, remembered.news),
         memory=_memory(agent, history, remembered),
         answers=tuple(map(_answer, history.answers)),
         directives=occasion.directives,
     )
+
+
+def with_resources(remembered: Remembered, agent: Agent, resources: Resources, now_ms: int) -> Remembered:
+    """What the agent is told it may run, and the news and events its `context` asks for, as far as they were known then."""
+    return replace(
+        remembered,
+        routines=_routines(agent, resources),
+        news=_outside("news", resources, lambda store: _news(store, agent, now_ms)),
+        events=_outside("calendar", resources, lambda store: _upcoming(store, agent, now_ms)),
+    )
+
+
+def _routines(agent: Agent, resources: Resources) -> tuple[p.Listed, ...]:
+    """The user's routines, for an agent that may run them; a broken one is not offered."""
+    tools = tools_for(agent.definition.tools or (), entries_barred=False)
+    if resources.routines is None or not any(tool.name == "run_routine" for tool in tools):
+        return ()
+    return tuple(p.Listed(one.name, one.description) for one in resources.routines.listed() if not one.problem)
+
+
+def _outside(origin: str, resources: Resources, read: Callable[[EventStore], Iterable[p.OutsideText]]) -> tuple[p.OutsideText, ...]:
+    """What a store gives; one that cannot be read says so instead of showing nothing."""
+    try:
+        return () if resources.events is None else tuple(read(resources.events))
+    except TradeAgentError as error:
+        return (p.OutsideText(origin, f"unknown: {error.message}"),)
+
+
+def _news(store: EventStore, agent: Agent, now_ms: int) -> Iterable[p.OutsideText]:
+    wanted = agent.definition.context.news
+    window = Window(as_of=now_ms, since=now_ms - NEWS_HOURS * HOUR_MS, symbols=agent.definition.markets, limit=wanted)
+    found = store.news(window) if wanted else []
+    return (p.OutsideText(f"news {item.source}", f"{item.title}. {item.summary}", item.published) for item in found)
+
+
+def _upcoming(store: EventStore, agent: Agent, now_ms: int) -> Iterable[p.OutsideText]:
+    window = Window(now_ms, now_ms, now_ms + EVENT_DAYS * DAY_MS, agent.definition.markets, limit=MOST_EVENTS)
+    found = store.events(window, min_importance=LEAST_IMPORTANCE) if agent.definition.context.events else []
+    return (p.OutsideText(f"calendar {event.source}", f"{event.kind} {event.title}", event.time) for event in found)
 
 
 def _risk_line(state: RiskState, history: History) -> p.RiskState:

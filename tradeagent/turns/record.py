@@ -58,6 +58,7 @@ class TickRecord:
     figures: Figures = field(default_factory=Figures)
     decisions: tuple[Decision, ...] = ()
     learnings: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
     canvas: Mapping[str, str] = field(default_factory=dict)
     directives: tuple[str, ...] = ()
     calls: tuple[Mapping[str, Any], ...] = ()
@@ -98,6 +99,7 @@ class TickRecord:
         data["figures"] = Figures(**figures)
         data["decisions"] = tuple(Decision(**entry) for entry in data["decisions"])
         data["learnings"] = tuple((section, text) for section, text in data["learnings"])
+        data["notes"] = tuple(data.get("notes", ()))
         data["directives"], data["calls"], data["defects"] = tuple(data["directives"]), tuple(data["calls"]), ()
         data["executors"] = tuple(_executor_in(line) for line in data.get("executors", []))
         data["verdicts"] = tuple((kind, rule) for kind, rule in data["verdicts"])
@@ -147,6 +149,7 @@ def turn_record(
         figures=base.figures,
         decisions=decisions,
         learnings=tuple(written.learnings),
+        notes=tuple(written.notes),
         canvas=dict(written.canvas),
         directives=base.directives,
         calls=calls,

@@ -114,7 +114,7 @@ class _Answers:
             return ToolResult(given, is_error="error" in given or given.get("verdict") == VerdictKind.REJECTED.value)
         if tool.scope == "trade":
             return _refusal()
-        if tool.scope == "memory":
+        if tool.scope in ("memory", "ops"):
             return ToolResult({"noted": True})
         if tool.family == "market" or tool.name in _ASK_NOBODY:
             return await tool.handler(arguments, self._context)

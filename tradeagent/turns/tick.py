@@ -3,7 +3,7 @@
 Nothing here decides a trade: the model proposes through tools, the door disposes, and what happened is recorded before it is shown.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from tradeagent.agents.folder import Agent
 from tradeagent.agents.journal_lines import ExecutorLine
 from tradeagent.agents.suggestions import SuggestionBox
-from tradeagent.domain.clock import Clock, age_text, minute_text
+from tradeagent.domain.clock import Clock, age_text, day_start_ms, minute_text
 from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
@@ -25,11 +25,12 @@ from tradeagent.llm.contract import Model, TurnLimits
 from tradeagent.llm.loop import TurnControl
 from tradeagent.llm.usage import Budget, Usage, by_model
 from tradeagent.market.feed import MarketFeed
-from tradeagent.tools.context import AgentContext, TurnNotes
+from tradeagent.tools.context import AgentContext, Resources, TurnNotes
+from tradeagent.tools.mcp_tools import Outside, joined
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.executors import journal_lines, live_lines
 from tradeagent.turns.files import AgentFiles, Written
-from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs
+from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs, with_resources
 from tradeagent.turns.prompt import Prompt, build_prompt
 from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
 from tradeagent.turns.turn import TurnResult, TurnSetup, converse
@@ -38,7 +39,10 @@ from tradeagent.workspace.transcript import Transcript
 
 @dataclass(frozen=True, slots=True)
 class TickSetup:
-    """Everything one agent's ticks share. `venue_url` is where market data of this moment is read, None in a replay."""
+    """Everything one agent's ticks share. `venue_url` is where market data of this moment is read, None in a replay.
+
+    So is `outside`, which gives each turn its MCP servers: they know no other time than now.
+    """
 
     agent: Agent
     deployment: str
@@ -52,8 +56,10 @@ class TickSetup:
     limits: TurnLimits
     header: Header
     baseline: Baseline
+    resources: Resources = field(default_factory=Resources)
     portfolio_strategy: str = ""
     venue_url: str | None = None
+    outside: Callable[[], Outside] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +101,16 @@ class TickEngine:
         self._s = setup
         self.feed = feed
         self._pending_usage: list[Usage] = []
-        self._recorded_spend = Decimal(0)
+        self.budget = Budget(setup.agent.definition.budget.max_cost_per_day_usd, self._spent, self._pending_usage.append)
         self._volume = Decimal(0)
         self._fill_cursor = 0
         self._seen_fees = Decimal(-1)
         self._told_ms = 0
         self._history = HistoryReader(setup.deployment)
+
+    @property
+    def setup(self) -> TickSetup:
+        return self._s
 
     async def tick(self, number: int, interval_ms: int, next_ms: int | None = None) -> TickRecord:
         """One tick: seven steps, each timed. Raises only what the runner must know about; a model's failure is in the record."""
@@ -172,7 +182,7 @@ class TickEngine:
             return self._s.engine.state(tx, Actor.AGENT)
 
     def _prompt(self, state: RiskState, history: History, occasion: Occasion) -> Prompt:
-        remembered = self._s.files.remembered()
+        remembered = with_resources(self._s.files.remembered(), self._s.agent, self._s.resources, occasion.now_ms)
         return build_prompt(prompt_inputs(self._s.agent, state, history, self.feed, occasion, remembered, self._s.portfolio_strategy))
 
     async def _turn(self, prompt: Prompt, state: RiskState, occasion: Occasion) -> tuple[TurnResult, TurnNotes]:
@@ -191,20 +201,22 @@ class TickEngine:
             read_journal=self._s.files.journal_text,
             suggestions=self._box(occasion.number),
             venue_url=self._s.venue_url,
+            resources=self._s.resources,
         )
-        tools = tools_for(definition.tools or (), entries_barred=bool(occasion.entries_barred))
-        self._recorded_spend = state.spend.used
-        budget = Budget(definition.budget.max_cost_per_day_usd, self._spent, self._pending_usage.append)
-        setup = TurnSetup(self._s.model, tools, self._s.limits, TurnControl(budget))
-        return await converse(prompt, setup, context, self._s.clock, self._s.transcript), written
+        own = tools_for(definition.tools or (), entries_barred=bool(occasion.entries_barred))
+        async with joined(self._s.outside, own) as (tools, permit):
+            setup = TurnSetup(self._s.model, tools, self._s.limits, TurnControl(self.budget), permit)
+            return await converse(prompt, setup, context, self._s.clock, self._s.transcript), written
 
     def _box(self, tick: int) -> SuggestionBox:
         keeps = self._s.mode is not RunMode.DRY_RUN
         return SuggestionBox(self._s.agent, self._s.ledger, self._s.clock, self._s.deployment, tick, keeps)
 
     def _spent(self) -> Decimal:
-        """Recorded spend of the agent on this real day plus what this turn has used, USD."""
-        return self._recorded_spend + sum((usage.cost_usd or Decimal(0) for usage in self._pending_usage), Decimal(0))
+        """Recorded spend of the agent on this real day plus what this turn has used, USD; a chat beside it records at once."""
+        with self._s.ledger.reading() as tx:
+            recorded = notes.spent_on(tx, self._s.agent.slug, day_start_ms(self._s.engine.wall.now_ms()))
+        return recorded + sum((usage.cost_usd or Decimal(0) for usage in self._pending_usage), Decimal(0))
 
     def _persist(self, record: TickRecord, told: Told, next_ms: int | None) -> None:
         """One ledger transaction, then the files rendered from the same record."""
@@ -285,6 +297,8 @@ class TickEngine:
         if code is not None:
             message = f"tick {record.number}: {record.reason}" + (f": {record.detail}" if record.detail else "")
             self._add_incident(tx, code, Level.WARNING, message, now)
+        for message in self._s.resources.take_broken():
+            self._add_incident(tx, IncidentCode.ROUTINE_BROKEN, Level.WARNING, message, now)
         for defect in record.defects:
             self._add_incident(tx, IncidentCode.TICK_FAILED, Level.ERROR, f"a tool failed in tick {record.number}: {defect[-300:]}", now)
 

@@ -9,6 +9,7 @@ from tradeagent.domain.clock import Clock
 from tradeagent.llm.contract import (
     Message,
     Model,
+    Permit,
     TextDelta,
     Tool,
     ToolCallFinished,
@@ -21,7 +22,6 @@ from tradeagent.llm.contract import (
 from tradeagent.llm.loop import TurnControl, run_turn
 from tradeagent.llm.usage import Usage
 from tradeagent.tools.context import ToolContext
-from tradeagent.tools.registry import permit_for
 from tradeagent.turns.prompt import Prompt
 from tradeagent.workspace.transcript import Transcript
 
@@ -59,6 +59,7 @@ class TurnSetup:
     tools: Sequence[Tool]
     limits: TurnLimits
     control: TurnControl
+    permit: Permit
 
 
 async def converse(prompt: Prompt, setup: TurnSetup, context: ToolContext, clock: Clock, transcript: Transcript) -> TurnResult:
@@ -66,7 +67,7 @@ async def converse(prompt: Prompt, setup: TurnSetup, context: ToolContext, clock
     messages = [Message("system", prompt.system), Message("user", prompt.user)]
     result = TurnResult()
     arguments: dict[str, str] = {}
-    events = run_turn(setup.model, messages, setup.tools, setup.limits, permit_for(setup.tools), context, clock, setup.control)
+    events = run_turn(setup.model, messages, setup.tools, setup.limits, setup.permit, context, clock, setup.control)
     async with contextlib.aclosing(events):
         async for event in events:
             _take(event, result, arguments, transcript)

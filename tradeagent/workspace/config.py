@@ -137,7 +137,7 @@ def _env_path(words: KeyNames) -> KeyNames | None:
     for setting in SETTINGS:
         names = setting.segments
         if len(names) == len(words) and all(n == w.lower() or n.startswith("<") for n, w in zip(names, words, strict=True)):
-            return tuple(w if n in ("<id>", "<symbol>") else w.lower() for n, w in zip(names, words, strict=True))
+            return tuple(w if n in ("<id>", "<symbol>", "<variable>") else w.lower() for n, w in zip(names, words, strict=True))
     return None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tradeagent.domain.clock import Clock
 from tradeagent.workspace.files import append_raw
+from tradeagent.workspace.plain_text import visible
 
 WRITES_PER_SECOND = 20
 _OURS = re.compile(r"(\n[ \t]*)(>|#)")
@@ -23,10 +24,12 @@ class Transcript:
 
     def say(self, text: str) -> None:
         """Add a model's words. A line of theirs that would read as ours, a tool's answer or a tick's heading, is quoted."""
+        text = visible(text)
         self.add(as_said(text) if self._at_line_start else _OURS.sub(r"\1\\\2", text))
 
     def add(self, text: str) -> None:
-        """Add text; it is on disk within 50 ms of more text coming, or at the next flush."""
+        """Add text, without what a terminal would obey; it is on disk within 50 ms of more text coming, or at the next flush."""
+        text = visible(text)
         self._waiting.append(text)
         if text.strip(" \t"):
             self._at_line_start = text.rstrip(" \t").endswith("\n")

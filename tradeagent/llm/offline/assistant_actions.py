@@ -4,12 +4,32 @@ import re
 from typing import Any
 
 from tradeagent.llm.offline import assistant_words as words
-from tradeagent.llm.offline.assistant_parse import algo_in, name_in, word_after
-from tradeagent.llm.offline.assistant_scripts import RESULTS, algo_of, known_names, last_algo, on_bars
+from tradeagent.llm.offline.assistant_parse import algo_in, interval_in, market_in, name_in, word_after
+from tradeagent.llm.offline.assistant_scripts import DEFAULT_MARKET, RESULTS, algo_of, known_names, last_algo, on_bars
 from tradeagent.llm.offline.assistant_talk import Script, Talk
 from tradeagent.llm.offline.trade import Call
 
 _NEW_WALLET = "tradeagent wallet new NAME --group algo --cash 10000"
+DRAFTS = ("set_basics", "set_strategy", "set_risk", "set_schedule", "set_tools", "set_context", "show_draft")
+_OF_DRAFT = re.compile(r"\b(?:draft|agent|bot)\b", re.IGNORECASE)
+_AGENT = re.compile(r"\b(?:agent|bot|trader)\b", re.IGNORECASE)
+_BEFORE_WISH = re.compile(
+    r"^.*?\b(?:agent|bot|trader)\b\s*(?:(?:called|named)\s+\S+\s*)?(?:that|which|to|who|:|for)?\s*", re.IGNORECASE | re.DOTALL
+)
+_NAMED = re.compile(r"\s*\b(?:called|named)\s+\S+", re.IGNORECASE)
+_FADES = re.compile(r"revers|fade|oversold|overbought|dips?\b|mean", re.IGNORECASE)
+_LIMITS = {
+    "max_single_order_quote": 100,
+    "max_position_size_quote": 300,
+    "max_open_positions": 1,
+    "max_daily_trades": 12,
+    "max_daily_loss_quote": 50,
+    "max_drawdown_pct": 10,
+}
+_CARE = (
+    "Every entry carries a stop, and a target worth more than the risk. A stop only ever tightens. Doing nothing is a decision: stay out "
+    "when the bars disagree or a limit has refused you. Write one journal line every tick."
+)
 ONLY_YOU = (
     "Only you can confirm a card, not your words to me: type `y` when the card is shown in the chat, or `tradeagent confirm ID` in a shell."
 )
@@ -18,9 +38,13 @@ ONLY_YOU = (
 def save(talk: Talk) -> Script:
     """Keep the algorithm of the last result under a name, with the parameters that were used or found."""
     name = name_in(talk.question)
+    newest = talk.last(*DRAFTS, *RESULTS, "create_algorithm", "optimize", "get_optimization", "show_algorithm")
+    algo = algo_in(talk.question.replace(name or "", ""), known_names(talk))
+    if _OF_DRAFT.search(talk.question) or (algo is None and newest is not None and newest.name in DRAFTS):
+        return (yield from _save_draft(name))
     if name is None:
         return 'Under which name? Say "save it as NAME".'
-    algo = algo_in(talk.question.replace(name, ""), known_names(talk)) or last_algo(talk)
+    algo = algo or last_algo(talk)
     if algo is None:
         return 'There is nothing to save in this conversation yet. Try "backtest sma_cross on BTC 1h" first, or "save breakout as mine".'
     values = found_params(talk, algo)
@@ -109,7 +133,9 @@ def stop(talk: Talk) -> Script:
 
 
 def draft(talk: Talk) -> Script:
-    """Begin an algorithm from what the words describe."""
+    """Begin an agent or an algorithm from what the words describe."""
+    if _AGENT.search(talk.question):
+        return (yield from _draft_agent(talk))
     name = name_in(talk.question)
     template = algo_in(talk.question.replace(name or "", ""))
     if template is None:
@@ -117,3 +143,45 @@ def draft(talk: Talk) -> Script:
     wanted = name or f"my_{template.partition('@')[0]}"
     answer = yield Call("create_algorithm", {"name": wanted, "template": template})
     return f'Saved **{wanted}**, version {answer.result.get("version", 1)}, from {template}. Next: "backtest {wanted} on BTC 1h".'
+
+
+def _draft_agent(talk: Talk) -> Script:
+    """Every section from the sentence and careful defaults; saving stays the user's."""
+    market, interval = market_in(talk.question) or DEFAULT_MARKET, interval_in(talk.question) or "5m"
+    policy = "offline/mean_reversion" if _FADES.search(talk.question) else "offline/momentum"
+    name = (name_in(talk.question) or f"my {market} {policy.removeprefix('offline/')}").replace("_", " ")
+    wish = _wish(talk.question)
+    basics = {"name": name, "kind": "agent", "begin": True, "description": wish[:200], "model": policy, "markets": [market]}
+    yield Call("set_basics", basics)
+    yield Call("set_strategy", {"text": f"# {name}\n\n{wish}\n\n{_CARE}", "mode": "thesis", "leash": "balanced", "look_for": wish[:300]})
+    yield Call("set_risk", {"limits": dict(_LIMITS), "configs": {"risk_per_trade_pct": 0.1, "stop_atr": 1.8, "target_r": 1.6}})
+    yield Call("set_schedule", {"tick_interval": interval})
+    answer = yield Call("set_context", {"bars_interval": interval, "lookback": 96, "funding": True})
+    limits = ", ".join(f"{key} {value}" for key, value in _LIMITS.items())
+    return (
+        f"I drafted the agent **{name}**: {market} every {interval}, decided by {policy} (rule-based; any model id works there).\n\n"
+        f"{words.chips(answer.result)}\n\nLimits I chose, change them as you like: {limits}.\n\n"
+        'Next: "show the draft", "save it" (prepares a card that only you can commit).'
+    )
+
+
+def _wish(question: str) -> str:
+    """What the agent is to do, without the words around it."""
+    found = _NAMED.sub("", _BEFORE_WISH.sub("", question)).strip().rstrip(".") or question.strip().rstrip(".")
+    return f"{found[0].upper()}{found[1:]}."
+
+
+def show_draft(_talk: Talk) -> Script:
+    answer = yield Call("show_draft", {})
+    return f"{words.chips(answer.result)}\n\n```\n{answer.result['text'].rstrip()}\n```"
+
+
+def _save_draft(name: str | None) -> Script:
+    """Prepare the card that saves the draft of this conversation."""
+    if name is not None:
+        yield Call("set_basics", {"name": name.replace("_", " ")})
+    shown = yield Call("show_draft", {})
+    if not shown.result.get("ready", True):
+        return f"It is not ready to be saved:\n\n{words.chips(shown.result)}"
+    answer = yield Call("prepare_action", {"kind": "save_draft"})
+    return words.card(answer.result)

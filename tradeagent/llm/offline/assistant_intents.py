@@ -42,7 +42,11 @@ def _said(text: str) -> Callable[[Talk], Script]:
 
 
 TABLE: tuple[Row, ...] = (
-    (r"^\W*(?:yes|y|ok(?:ay)?|confirm(?:ed)?|do it|go ahead|i confirm|approved?)\b[\s.!]*(?:\w+[\s.!]*)?$", _said(actions.ONLY_YOU)),
+    (
+        r"^\W*(?:yes|y|ok(?:ay)?|sure|i?\s?confirm(?:ed)?|do it|go ahead|approved?)\b"
+        r"(?:\W+(?:please|do|it|go|ahead|confirm(?:ed)?|that|now|card|\w{26}))*\W*$",
+        _said(actions.ONLY_YOU),
+    ),
     (r"^\W*(?:help|hi|hello|hey|\?)\b|what can (?:you|i) (?:do|ask|say)|who are you", _said(EXAMPLES)),
     (r"\bremember\b", scripts.remember),
     (r"\bnotes?\b|\bmemory\b", scripts.notes),
@@ -55,6 +59,7 @@ TABLE: tuple[Row, ...] = (
     (r"\bdeploy\b|\bput\b.*\b(?:on|to) (?:paper|a wallet|wallet)|\brun\b.*\bon (?:paper|wallet)|go live", actions.deploy),
     (r"\bback-?test|\btest\b|\btry\b|how would .* have|\bsimulate\b", scripts.backtest),
     (r"^\W*(?:please )?stop\b|\bshut down\b", actions.stop),
+    (r"\b(?:show|preview)\b.*\bdraft\b|^\W*(?:the )?draft\W*$", actions.show_draft),
     (
         r"\b(?:draft|write|create|make|build|design|author|new)\b.*\b(?:agent|bot|trader|algo|algorithm|strategy)\b|^\W*draft\b",
         actions.draft,

@@ -1,7 +1,7 @@
 """What a sentence says about markets, intervals, spans, numbers and names, without understanding the rest of it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -168,8 +168,3 @@ def _iso(text: str) -> str:
 def as_json_value(text: str) -> int | str:
     """A whole number as such, any other as text, so that a decimal stays exact."""
     return int(text) if re.fullmatch(r"-?\d+", text) else text
-
-
-def first_of(found: Mapping[str, object], *keys: str) -> object:
-    """The first of some keys that holds something."""
-    return next((found[key] for key in keys if found.get(key)), None)

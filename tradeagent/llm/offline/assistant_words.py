@@ -1,7 +1,7 @@
 """Results of tools in words: the answer first, the figures it rests on, what speaks against it, the next step."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -356,16 +356,9 @@ def outside(text: str) -> str:
 
 def chips(result: Result) -> str:
     """A draft's sections with what is wrong in them."""
-    found: Any = result.get("chips") or result.get("sections") or {}
-    rows: Sequence[tuple[str, Any]] = (
-        list(found.items()) if isinstance(found, Mapping) else [(each.get("section", ""), each) for each in found]
+    return "\n".join(
+        f"- {section}: **{chip['state']}**" + (f": {chip['why']}" if chip.get("why") else "") for section, chip in result["chips"].items()
     )
-    lines = []
-    for name, chip in rows:
-        state = chip.get("state", "") if isinstance(chip, Mapping) else str(chip)
-        why = chip.get("why") or chip.get("message") or "" if isinstance(chip, Mapping) else ""
-        lines.append(f"- {name}: **{state}**" + (f": {why}" if why else ""))
-    return "\n".join(lines)
 
 
 def _time(instant: str | None) -> str:

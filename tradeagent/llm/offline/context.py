@@ -25,6 +25,7 @@ from tradeagent.domain.clock import MINUTE_MS, to_ms
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.llm.contract import Message
 
+MESSAGE_SECTION = "## Message from the user"
 _PAIR = re.compile(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S+)')
 _MARKS = frozenset(("", "<", "[", "#"))  # how a line begins that may be more than content
 _HEADER = "time,open,high,low,close,volume"

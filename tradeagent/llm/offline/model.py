@@ -7,13 +7,17 @@ from typing import Any
 
 from tradeagent.domain.errors import ModelError
 from tradeagent.llm.contract import CHARACTERS_PER_TOKEN, Message, Model, ModelDelta, ToolCall, ToolSpec
-from tradeagent.llm.offline.context import read_context
+from tradeagent.llm.offline.context import MESSAGE_SECTION, read_context
 from tradeagent.llm.offline.policies import POLICIES, Plan, Policy
 from tradeagent.llm.offline.trade import Call
 from tradeagent.llm.usage import Usage
 
 ASSISTANT = "assistant"
 _CHUNK = 48
+_TO_TALK = (
+    "I follow fixed rules and understand no questions, so I do nothing because of one. `tradeagent journal AGENT` says what I did and why; "
+    "`tradeagent chat` without --agent answers."
+)
 _NOTHING_TO_DO = Plan("hold", "no tick context in this conversation, so there is nothing to decide", "none")
 
 
@@ -47,6 +51,10 @@ class OfflineModel:
     async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
         offered = {tool.name for tool in tools}
         alert, plan = self._decide(messages, offered)
+        if _is_talk(messages):
+            yield ModelDelta(text=f"[rule-based {self.id}] {_TO_TALK}")
+            yield ModelDelta(usage=Usage(sum(len(message.content) for message in messages) // CHARACTERS_PER_TOKEN), done="stop")
+            return
         turn = _this_turn(messages)
         made = {call.name for message in turn for call in message.tool_calls}
         outcomes = [_outcome(message) for message in turn if message.role == "tool" and message.name not in _BOOKKEEPING]
@@ -76,6 +84,12 @@ class OfflineModel:
             self._alert, self._plan = (context.alert, self._policy(context, offered)) if context is not None else ("", _NOTHING_TO_DO)
             self._asked = asked
         return self._alert, self._plan
+
+
+def _is_talk(messages: Sequence[Message]) -> bool:
+    """Whether a person talks with the agent. Rules understand no wishes, and must not trade because of one."""
+    asked = next((message.content for message in reversed(messages) if message.role == "user"), "")
+    return f"\n{MESSAGE_SECTION}\n" in asked
 
 
 _READING = frozenset({"get_portfolio"})
