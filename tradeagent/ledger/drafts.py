@@ -47,7 +47,7 @@ def get(tx: Connection, reference: str) -> DraftRow:
 def newest(tx: Connection, session: str | None, kind: str) -> DraftRow | None:
     """The draft of that kind which a conversation changed last."""
     query = select(drafts).where(drafts.c.kind == kind).order_by(drafts.c.updated_ms.desc(), drafts.c.id.desc()).limit(1)
-    found = tx.execute(query.where(drafts.c.session.is_(None) if session is None else drafts.c.session == session)).first()
+    found = tx.execute(query.where(drafts.c.session == session)).first()
     return None if found is None else DraftRow(**found._mapping)
 
 

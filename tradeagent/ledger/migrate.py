@@ -3,7 +3,6 @@
 Whatever happens on the way, `kill -9` included, the file is the whole old ledger or the whole new one.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +18,7 @@ from tradeagent.domain.errors import BusyError, DataError, Defect, RefusedError
 from tradeagent.domain.names import IntentState
 from tradeagent.ledger.store import LOCK_TIMEOUT_S
 from tradeagent.ledger.version import SCHEMA_VERSION, schema_version
-from tradeagent.workspace.files import disk_error
+from tradeagent.workspace.files import disk_error, sync_directory
 from tradeagent.workspace.locks import file_lock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -47,7 +46,7 @@ def upgrade(file: Path) -> None:
                 fresh.replace(file)
             finally:
                 _discard(fresh)
-            _sync_directory(file.parent)
+            sync_directory(file.parent, durable=True)  # the rename survives a power cut before anything is written to the new file
 
 
 def alembic_config(connection: Connection) -> Config:
@@ -136,15 +135,6 @@ def _discard(file: Path) -> None:
     """Remove a copy that is not (or no longer) wanted, with the journal that would be replayed into its successor."""
     file.unlink(missing_ok=True)
     Path(f"{file}-journal").unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the rename survive a power cut before anything is written to the new file."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

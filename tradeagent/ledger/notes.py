@@ -40,8 +40,8 @@ def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: 
     same = select(incidents.c.id).where(
         incidents.c.state == "open",
         incidents.c.code == code.value,
-        incidents.c.wallet.is_(wallet) if wallet is None else incidents.c.wallet == wallet,
-        incidents.c.deployment.is_(deployment) if deployment is None else incidents.c.deployment == deployment,
+        incidents.c.wallet == wallet,
+        incidents.c.deployment == deployment,
         incidents.c.message == message,
     )
     if tx.execute(same).first() is not None:
@@ -90,7 +90,7 @@ def close_incidents(tx: Connection, code: IncidentCode, now_ms: int, *, wallet: 
     match = [incidents.c.state == "open", incidents.c.code == code.value, incidents.c.wallet == wallet]
     if level is not None:
         match.append(incidents.c.level == level.value)
-    ids = [row[0] for row in tx.execute(select(incidents.c.id).where(*match))]
+    ids = tx.scalars(select(incidents.c.id).where(*match)).all()
     if ids:
         tx.execute(update(incidents).where(incidents.c.id.in_(ids)).values(state="closed"))
         for incident_id in ids:
@@ -170,8 +170,7 @@ def _add_spend(tx: Connection, values: dict[str, Any]) -> None:
 
 def spent_on(tx: Connection, slug: str, day_ms: int) -> Decimal:
     """Known model spend of an agent on the UTC day that starts at `day_ms`, USD."""
-    found = tx.execute(_SPENT, {"the_slug": slug, "the_day": day_ms}).first()
-    return found[0] if found else Decimal(0)
+    return tx.execute(_SPENT, {"the_slug": slug, "the_day": day_ms}).scalar() or Decimal(0)
 
 
 def usage_rows(tx: Connection, *, slug: str | None = None, deployment: str | None = None, since_ms: int = 0) -> list[dict[str, Any]]:
@@ -206,12 +205,11 @@ def remember_line(tx: Connection, slug: str, line: str, deployment: str | None, 
 
 def written_by_agent(tx: Connection, slug: str) -> set[str]:
     """Hashes of the lines the agent wrote."""
-    return {row[0] for row in tx.execute(select(learning_lines.c.line_hash).where(learning_lines.c.slug == slug))}
+    return set(tx.scalars(select(learning_lines.c.line_hash).where(learning_lines.c.slug == slug)))
 
 
 def setting(tx: Connection, key: str) -> Any:
-    found = tx.execute(_SETTING, {"the_key": key}).first()
-    return found[0] if found else None
+    return tx.execute(_SETTING, {"the_key": key}).scalar()
 
 
 def put_setting(tx: Connection, key: str, value: Any) -> None:

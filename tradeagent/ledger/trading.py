@@ -183,7 +183,7 @@ def open_intents(tx: Connection, wallet: str) -> list[dict[str, Any]]:
 
 def unknown_markets(tx: Connection, wallet: str) -> frozenset[str]:
     """Markets with an intent whose outcome the venue did not tell."""
-    return frozenset(row[0] for row in _UNKNOWN_MARKETS.rows(tx, {"wallet": wallet}))
+    return frozenset(market for (market,) in _UNKNOWN_MARKETS.rows(tx, {"wallet": wallet}))
 
 
 def intent(tx: Connection, intent_id: str) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def add(tx: Connection, tries: Sequence[Trial], now_ms: int) -> int:
 
 def of_idea(tx: Connection, idea: str) -> Tries:
     """All tries at an idea, of every session, backtest, optimisation and validation."""
-    found = [row[0] for row in tx.execute(select(trials.c.sharpe_daily).where(trials.c.idea == idea).order_by(trials.c.key))]
+    found = tx.scalars(select(trials.c.sharpe_daily).where(trials.c.idea == idea).order_by(trials.c.key)).all()
     return Tries(len(found), tuple(sharpe for sharpe in found if sharpe is not None))
 
 

@@ -13,6 +13,7 @@ import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,12 @@ def _answer_of(said: object) -> bytes:
         answer = json.dumps(shown, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
         raise _Wrong("output", f"the result is no JSON: {error}") from None
+    return _bounded("result", answer)
+
+
+def _bounded(what: str, answer: bytes) -> bytes:
     if len(answer) > _MOST_BYTES:
-        raise _Wrong("output", f"the result has {len(answer):,} bytes, at most {_MOST_BYTES:,} are passed on")
+        raise _Wrong("output", f"the {what} has {len(answer):,} bytes, at most {_MOST_BYTES:,} are passed on")
     return answer
 
 
@@ -180,9 +185,13 @@ class Desk(_Desk):  # type: ignore[misc]  # A class of a file that is run, not i
             if letter == b"C":
                 self._source = body.decode()
             elif letter == b"D":
-                self._answer(lambda: json.dumps(_config_class(_module(self._source)).model_json_schema()).encode())
+                self._answer(self._schema)
             else:
-                self._answer(lambda body=body: self._ran(body))  # type: ignore[misc]
+                self._answer(partial(self._ran, body))
+
+    def _schema(self) -> bytes:
+        schema = _config_class(_module(self._source)).model_json_schema()
+        return _bounded("schema of Config", json.dumps(schema, default=str).encode())
 
     def _ran(self, body: bytes) -> bytes:
         values, context = _context(body)
