@@ -7,6 +7,7 @@ from pathlib import Path
 from tradeagent.agents.rewrite import EditedFile
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.workspace.files import Conflict, keep_beside
+from tradeagent.workspace.plain_text import visible
 
 NAME = "canvas.md"
 PARTS = ("thesis", "working", "changed", "questions")
@@ -108,7 +109,7 @@ def _title(name: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.replace("\r", "").strip().split("\n"))
+    return "\n".join(line.rstrip() for line in visible(text).strip().split("\n"))
 
 
 def _escaped(line: str) -> str:

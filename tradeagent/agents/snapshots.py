@@ -18,6 +18,7 @@ from tradeagent.domain.errors import InvalidConfig
 from tradeagent.domain.names import RunMode
 from tradeagent.workspace.files import disk_error, write_atomic
 from tradeagent.workspace.front_matter import read_front_matter
+from tradeagent.workspace.plain_text import visible
 
 FOLDER = "snapshots"
 MAX_RESULT = 2_000
@@ -102,9 +103,17 @@ def _shallow(entry: ProviderRecord | ToolCallRecord) -> dict[str, Any]:
 
 
 def clipped(record: SnapshotRecord) -> SnapshotRecord:
-    """The record as its file keeps it: tool results cut at 2,000 characters."""
-    calls = tuple(replace(call, result=_clip(call.result)) for call in record.tool_calls)
-    return replace(record, tool_calls=calls)
+    """The record as its file keeps it: a model's texts without what a terminal would obey, tool results cut at 2,000 characters."""
+    calls = (
+        ToolCallRecord(call.number, *map(visible, (call.name, call.status, call.arguments, call.verdict, call.result)))
+        for call in record.tool_calls
+    )
+    return replace(
+        record,
+        outcome=visible(record.outcome),
+        response=visible(record.response),
+        tool_calls=tuple(replace(call, result=_clip(call.result)) for call in calls),
+    )
 
 
 def render_snapshot(record: SnapshotRecord) -> str:

@@ -75,6 +75,11 @@ class PaperBroker:
         )
 
     @property
+    def played_ms(self) -> int:
+        """The newest instant of the market that was played, UTC ms; 0 before the first."""
+        return self._fresh().clock_ms
+
+    @property
     def delivers_late(self) -> bool:
         """A call has happened when it ends, and one whose caller died never will."""
         return False
@@ -102,12 +107,8 @@ class PaperBroker:
             return [OrderReport(order.cloid, None, OrderState.REJECTED, ZERO, None, refusal) for order in orders]
         grouped = any(order.parent_cloid for order in orders)
         event = events.Place(tuple(self._venue_order(order) for order in orders), "normal_tpsl" if grouped else "na", now)
-        outcomes = self._write(event)
-        reports = {}
-        for outcome in outcomes:
-            if isinstance(outcome, events.OrderUpdate):
-                reports[outcome.cloid] = self._report(outcome)
-        return [reports.get(order.cloid) or self._known(order.cloid) for order in orders]
+        self._write(event)
+        return [self._known(order.cloid) for order in orders]
 
     def cancel(self, cloid: str) -> OrderReport:
         for outcome in self._write(events.Cancel(cloid=cloid)):

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS venue (id INTEGER PRIMARY KEY CHECK (id = 1), version
 CREATE TABLE IF NOT EXISTS activity (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, data TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS finished (cloid TEXT PRIMARY KEY, data TEXT NOT NULL);
 """
+_KEEP = "INSERT INTO venue VALUES (1, 1, ?) ON CONFLICT (id) DO UPDATE SET version = version + 1, state = excluded.state"
 _DECIMALS = frozenset({"size", "price", "fee", "realised_pnl", "oracle_price", "rate", "payment", "amount", "filled", "average_price"})
 
 
@@ -37,7 +38,7 @@ class PaperStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={self._synchronous}")
             self._db.execute("PRAGMA fullfsync=ON")
-            found = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            (found,) = self._db.execute("PRAGMA user_version").fetchone()
             if found > FORMAT:
                 raise DataError(f"the paper account {file} has format {found}, this version knows {FORMAT}", hint="update tradeagent")
             if found == 0:
@@ -47,8 +48,7 @@ class PaperStore:
             raise DataError(
                 f"the paper account {file} cannot be opened: {error}", hint="check its permissions, or restore a backup"
             ) from error
-        self._seen_change = -1
-        self._version = -1
+        self._seen_change: int | None = None
 
     def close(self) -> None:
         self._db.close()
@@ -62,30 +62,25 @@ class PaperStore:
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            self._version = -1
-            self._seen_change = -1
+            self._seen_change = None
             raise
 
     def reload(self) -> VenueState | None:
-        """The stored state when it is not the one this process wrote or read last, else None."""
-        change = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        """The stored state when another process changed it since it was read here, else None; None too when nothing was stored yet."""
+        change = self._change()
         if change == self._seen_change:
             return None
-        row = self._db.execute("SELECT version, state FROM venue WHERE id = 1").fetchone()
         self._seen_change = change
+        row = self._db.execute("SELECT state FROM venue").fetchone()
         if row is None:
-            self._version = 0
-            return VenueState()
-        if row[0] == self._version:
             return None
-        self._version = row[0]
         kept = self._db.execute("SELECT data FROM finished ORDER BY rowid DESC LIMIT ?", (FINISHED_KEPT,)).fetchall()
-        return VenueState.from_json(row[1], finished=[_update_in(json.loads(data[0])) for data in reversed(kept)])
+        (text,) = row
+        return VenueState.from_json(text, finished=[_update_in(json.loads(data)) for (data,) in reversed(kept)])
 
     def save(self, state: VenueState, items: Sequence[Any], finished: Sequence[events.OrderUpdate]) -> None:
         """Inside a transaction: the new state, what happened, and the orders that ended."""
-        self._version = max(self._version, 0) + 1
-        self._db.execute("INSERT OR REPLACE INTO venue VALUES (1, ?, ?)", (self._version, state.to_json(with_finished=False)))
+        self._db.execute(_KEEP, (state.to_json(with_finished=False),))
         self._db.executemany("INSERT INTO activity (kind, data) VALUES (?, ?)", [(type(item).__name__, _dump(item)) for item in items])
         self._db.executemany("INSERT OR REPLACE INTO finished VALUES (?, ?)", [(update.cloid, _dump(update)) for update in finished])
 
@@ -97,12 +92,17 @@ class PaperStore:
         self._db.execute("PRAGMA synchronous=NORMAL")
         try:
             with self.transaction():
-                if int(self._db.execute("PRAGMA data_version").fetchone()[0]) != self._seen_change:
+                if self._change() != self._seen_change:
                     return False
                 self.save(state, (), ())
             return True
         finally:
             self._db.execute(f"PRAGMA synchronous={self._synchronous}")
+
+    def _change(self) -> int:
+        """A number that moves when another connection has committed, never with this one's own writes."""
+        (change,) = self._db.execute("PRAGMA data_version").fetchone()
+        return int(change)
 
     def activity_since(self, cursor: int) -> list[Activity]:
         rows = self._db.execute("SELECT seq, kind, data FROM activity WHERE seq > ? ORDER BY seq", (cursor,)).fetchall()

@@ -50,12 +50,22 @@ def chat(
         from tradeagent.cli.chat_agent import talk
 
         return talk(place, agent, text)
-    request = ChatRequest(session_, mode, level, model, focus)
+    request = ChatRequest(_known(place, session_), mode, level, model, focus)
     if text is not None:
         return _one_shot(place, request, text)
     from tradeagent.cli.chat_repl import converse
 
     return converse(place, request)
+
+
+def _known(place: "Place", name: str | None) -> str | None:
+    """The conversation to go on with; `last` before there is any begins one."""
+    from contextlib import closing
+
+    from tradeagent.assistant.sessions import LAST, Sessions
+
+    with closing(Sessions(place.workspace, place.clock)) as sessions:
+        return None if name == LAST and not sessions.ids() else name
 
 
 def _text(message: list[str] | None) -> str | None:

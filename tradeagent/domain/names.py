@@ -384,6 +384,7 @@ class EventKind(StrEnum):
     INCIDENT_OPENED = "incident.opened"
     INCIDENT_CLOSED = "incident.closed"
     CONFIG_CHANGED = "config.changed"
+    NOTIFICATION = "notification"
     CARD_STATE = "card.state"
     JOB_STATE = "job.state"
 

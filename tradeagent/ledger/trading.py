@@ -291,7 +291,8 @@ def fills_of_orders(tx: Connection, cloids: Sequence[str]) -> list[dict[str, Any
 
 def fill_count(tx: Connection, cloid: str) -> int:
     """How many fills an order has."""
-    return int(_FILL_COUNT.rows(tx, {"the_cloid": cloid})[0][0])
+    [[count]] = _FILL_COUNT.rows(tx, {"the_cloid": cloid})
+    return int(count)
 
 
 def fills_of(tx: Connection, *, wallet: str | None = None, deployment: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from tradeagent.domain.errors import InvalidConfig, NotFound, UnknownKey
 from tradeagent.domain.instrument import PERP_PRICE_DECIMALS, Instrument, MarginTier
+from tradeagent.workspace.names import check_market
 
 HYPERLIQUID = "hyperliquid"
 SYNTHETIC = "synthetic"
@@ -69,7 +70,7 @@ def known_markets() -> tuple[str, ...]:
 
 
 def _configured(venue: str, symbol: str, entry: Mapping[str, object]) -> Instrument:
-    field = f"instruments.{symbol}"
+    field = f"instruments.{check_market(symbol, 'instruments')}"
     hint = f"write {field}: {{size_decimals: 3, max_leverage: 10}} in config.yml"
     unknown = sorted(set(entry) - set(_KEYS))
     if unknown:

@@ -65,6 +65,8 @@ def assembled_algo(place: Place, deployment: str) -> Iterator[AlgoRun]:
         mode = DoorMode(durable=not ground.is_replay, in_thread=not ground.is_replay, wall=place.clock)
         door = open_door(place.workspace, place.config, ledger, wallet, clock, token=held.token, tenant=tenant, mode=mode)
         stack.callback(door.close)
+        if at is not None and door.paper.played_ms > at:
+            ground = _caught_up(ground, door)
         playback = started(ground, door)
         door.engine.before_send = _stay_closed
         book = door.engine.book
@@ -124,6 +126,16 @@ def _begun(ground: Ground, row: DeploymentRow, launch: Launch) -> tuple[Launch, 
             incident = notes.Incident(IncidentCode.INTERRUPTED, Level.WARNING, message, row.wallet, row.id)
             notes.open_incident(tx, ground.place.clock.new_id(), incident, now)
         return launch, runs.get_deployment(tx, row.id)
+
+
+def _caught_up(ground: Ground, door: Door) -> Ground:
+    """The venue had played more than the ledger knew when the process died. Deciding again on bars before what it did there would decide
+    otherwise, so the run goes on at the venue's instant."""
+    played = door.paper.played_ms
+    door.engine.book.settle_clock(played)
+    if isinstance(ground.clock, SimulatedClock):
+        ground.clock.advance_to(played)
+    return replace(ground, start_ms=max(ground.start_ms, played))
 
 
 def _stay_closed() -> None:

@@ -14,7 +14,7 @@ from tradeagent.domain.money import plain
 from tradeagent.domain.names import Actor, EventKind, Rule, RunMode
 from tradeagent.domain.order import Verdict
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.ledger import algo_runs, events, runs
+from tradeagent.ledger import algo_runs, events, runs, trading
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.research.eventseat import Seat, seat_of
 from tradeagent.research.pilot import Pilot
@@ -82,6 +82,7 @@ class AlgoMind:
         self._seen: int | None = None
         self._fresh: Seat | None = None
         self._beaten_s = ground.clock.monotonic()
+        self._is_at_stake = True
 
     @property
     def interval_ms(self) -> int:
@@ -160,8 +161,12 @@ class AlgoMind:
         pilot.decide(seat, row, bar_at(seat.leg, row))
 
     def _persist(self, step: Step, now: int, next_ms: int | None) -> None:
-        """A row for a bar that something came of; otherwise a heartbeat, in a replay only every second while nothing is at stake."""
-        is_quiet = not step.said and not self._engine.book.held_markets
+        """A row for a bar that something came of; otherwise a heartbeat, in a replay only every second while nothing is at stake.
+
+        While something is, ledger and venue never lie more than one bar apart, so that a restart finds both at the same decision.
+        """
+        self._is_at_stake = self._is_at_stake or bool(step.said)
+        is_quiet = not self._is_at_stake
         monotonic = self._ground.clock.monotonic()
         if is_quiet and self._ground.is_replay and monotonic - self._beaten_s < BEAT_S:
             return
@@ -174,6 +179,7 @@ class AlgoMind:
                 self._tell(tx, step, now)
             runs.update_deployment(tx, self._row.id, ticks=step.number, last_tick_ms=step.bar_ms, next_tick_ms=next_ms, failures=0)
             runs.beat(tx, self._row.wallet, self._engine.token, now)
+            self._is_at_stake = bool(self._engine.book.held_markets or trading.live_orders(tx, self._row.wallet))
 
     def _tell(self, tx: Connection, step: Step, now: int) -> None:
         rule = step.rule.value if step.rule else None

@@ -38,6 +38,7 @@ TICKER_KINDS = (
     EventKind.PROPOSAL_REJECTED.value,
     EventKind.COMMAND_STATE.value,
     EventKind.DEPLOYMENT_STATE.value,
+    EventKind.NOTIFICATION.value,
 )
 TICKS = (EventKind.TICK_FINISHED.value, EventKind.TICK_BLOCKED.value)
 TICKER_EVENTS = 40

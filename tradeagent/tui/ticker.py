@@ -68,6 +68,10 @@ def _state(data: dict[str, Any]) -> Content:
     return Content(f"is now {one_line(str(data.get('state')), 20)}{why}")
 
 
+def _said(data: dict[str, Any]) -> Content:
+    return Content.assemble((f"agent {one_line(str(data.get('agent')), 48)} says", "bold"), f" “{one_line(str(data.get('text')), 200)}”")
+
+
 def _other(data: dict[str, Any]) -> Content:
     return Content(one_line(", ".join(f"{key} {value}" for key, value in data.items() if value), 200))
 
@@ -82,4 +86,5 @@ _TELLERS: dict[str, Callable[[dict[str, Any]], Content]] = {
     "incident.closed": _alarm("incident closed", "dim"),
     "command.state": _command,
     "deployment.state": _state,
+    "notification": _said,
 }

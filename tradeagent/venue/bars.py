@@ -59,7 +59,7 @@ def _trades(book: Book, bar: Bar) -> bool:
 
 def _play_open(book: Book, bars: Sequence[Bar], time_ms: int, funding: Sequence[FundingRow]) -> None:
     """Funding on the positions carried in, then levels the open has passed, then waiting orders in the order they came."""
-    book.now_ms, book.hold_ms, book.bar_ms = time_ms, 0, time_ms
+    book.now_ms = book.bar_ms = time_ms
     fresh = [bar for bar in bars if book.opened.get(bar.market) != time_ms]
     opens = {bar.market: bar.open for bar in fresh}
     for row in funding:

@@ -13,6 +13,7 @@ from tradeagent.workspace.settings import SETTINGS, Setting, Value, limit_names,
 from tradeagent.workspace.yaml_text import read_yaml
 
 EXAMPLE_NAMES = {"<id>": "openai/my-model", "<symbol>": "BTC", "<limit>": "max_leverage", "<name>": "my_source"}
+EXAMPLE_NAMES |= {"<server>": "time", "<variable>": "TZ", "<header>": "Authorization"}
 HEADER = """\
 # Settings of a TradeAgent workspace, all at their defaults. Made by `tradeagent config`, from the table of settings.
 # Precedence: command line flags > environment (TRADEAGENT_PAPER__CASH) > config.yml > defaults.

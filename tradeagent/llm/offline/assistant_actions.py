@@ -1,11 +1,13 @@
 """What the offline assistant does when something is to be kept, drafted, deployed or stopped: what acts is only prepared, as a card."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tradeagent.llm.offline import assistant_words as words
-from tradeagent.llm.offline.assistant_parse import algo_in, interval_in, market_in, name_in, word_after
-from tradeagent.llm.offline.assistant_scripts import DEFAULT_MARKET, RESULTS, algo_of, known_names, last_algo, on_bars
+from tradeagent.llm.offline.assistant_parse import algo_in, interval_in, lines_in, market_in, name_in, not_taken, values_in, word_after
+from tradeagent.llm.offline.assistant_scripts import DEFAULT_INTERVAL, DEFAULT_MARKET, RESULTS, algo_of, known_names, last_algo, on_bars
 from tradeagent.llm.offline.assistant_talk import Script, Talk
 from tradeagent.llm.offline.trade import Call
 
@@ -16,6 +18,7 @@ _AGENT = re.compile(r"\b(?:agent|bot|trader)\b", re.IGNORECASE)
 _BEFORE_WISH = re.compile(
     r"^.*?\b(?:agent|bot|trader)\b\s*(?:(?:called|named)\s+\S+\s*)?(?:that|which|to|who|:|for)?\s*", re.IGNORECASE | re.DOTALL
 )
+_TO_WALLET = re.compile(r"\b(?:to|on)\s+(?:(?:a|an|the|my|paper|new)\s+)*(?:wallet\s+)?(?:(?:called|named)\s+)?[\w-]+", re.IGNORECASE)
 _NAMED = re.compile(r"\s*\b(?:called|named)\s+\S+", re.IGNORECASE)
 _FADES = re.compile(r"revers|fade|oversold|overbought|dips?\b|mean", re.IGNORECASE)
 _LIMITS = {
@@ -30,6 +33,7 @@ _CARE = (
     "Every entry carries a stop, and a target worth more than the risk. A stop only ever tightens. Doing nothing is a decision: stay out "
     "when the bars disagree or a limit has refused you. Write one journal line every tick."
 )
+_MORE_RULES = "I read a market, an interval and the template's parameters from a sentence; other rules are written into its text."
 ONLY_YOU = (
     "Only you can confirm a card, not your words to me: type `y` when the card is shown in the chat, or `tradeagent confirm ID` in a shell."
 )
@@ -71,8 +75,8 @@ def _listed(values: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _with_values(text: str, name: str, values: dict[str, Any]) -> str | None:
-    """The text of an algorithm under another name, with these parameters as its own; None when one has no place in it."""
+def _with_values(text: str, name: str, values: Mapping[str, Any], **own: str | None) -> str | None:
+    """The text of an algorithm under another name, with these parameters and its `own` market and interval; None when one has no place."""
     from tradeagent.algos.edit import edited, put
     from tradeagent.algos.parse import parse_algo
     from tradeagent.domain.errors import TradeAgentError
@@ -82,11 +86,14 @@ def _with_values(text: str, name: str, values: dict[str, Any]) -> str | None:
     paths = {key: spec.aliases.get(key, (key,)) for key in values}
 
     def change(document: dict[str, Any]) -> None:
-        put(document, ["name"], name)
+        for key, stated in {"name": name, **own}.items():
+            if stated is not None:
+                put(document, [key], stated)
         for key, targets in paths.items():
             for target in targets:
-                head, *rest = target.split(".")
-                path = ["indicators", head, *rest] if head in spec.indicators else [head, *rest]
+                head = target.partition(".")[0]
+                section = ["indicators"] if head in spec.indicators else ["constants"] if target in spec.constants else []
+                path = [*section, *target.split(".")]
                 value = values[key]
                 put(document, path, value if isinstance(value, int) else parse_decimal(str(value), key))
 
@@ -98,13 +105,15 @@ def _with_values(text: str, name: str, values: dict[str, Any]) -> str | None:
 
 def deploy(talk: Talk) -> Script:
     """Prepare the card that puts an algorithm on a paper wallet."""
-    algo = yield from algo_of(talk)
+    algo = yield from algo_of(replace(talk, question=_TO_WALLET.sub(" ", talk.question)))
     if algo is None:
         return 'Which algorithm? Say "deploy NAME to WALLET"; "list the algorithms" shows the names.'
     listed = yield Call("get_algo_wallets_overview", {})
     names = [row["wallet"] for row in listed.result["algo_wallets"]]
-    named = next((name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", talk.question)), None)
-    wallet = named or word_after(talk.question, "wallet") or (names[0] if len(names) == 1 else None)
+    stated = word_after(talk.question, "wallet")
+    named = next((name for name in (stated, word_after(talk.question, "to|on")) if name in names), stated)
+    wallet = named or next((name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", talk.question)), None)
+    wallet = wallet or (names[0] if len(names) == 1 else None)
     if wallet is None:
         known = (
             f"One of {', '.join(names)}" if names else "There is none yet: `tradeagent wallet new NAME --group algo --cash 10000` makes one"
@@ -141,8 +150,23 @@ def draft(talk: Talk) -> Script:
     if template is None:
         return words.WHICH
     wanted = name or f"my_{template.partition('@')[0]}"
-    answer = yield Call("create_algorithm", {"name": wanted, "template": template})
-    return f'Saved **{wanted}**, version {answer.result.get("version", 1)}, from {template}. Next: "backtest {wanted} on BTC 1h".'
+    shown = yield Call("show_algorithm", {"algo": template})
+    values = values_in(talk.question, shown.result["params"]) | lines_in(talk.question, shown.result["params"])
+    own = {"market": market_in(talk.question), "interval": interval_in(talk.question)}
+    taken = {key: value for key, value in own.items() if value} | values
+    text = _with_values(shown.result["text"], wanted, values, **own) if taken else None
+    source = {"template": template} if text is None else {"text": text, "note": f"from {template}: {_listed(taken)}"[:200]}
+    answer = yield Call("create_algorithm", {"name": wanted, **source})
+    left = not_taken(talk.question, values) if text is not None or not taken else [talk.question]
+    bars = f"{own['market'] or DEFAULT_MARKET} {own['interval'] or DEFAULT_INTERVAL}"
+    lines = [
+        f"Saved **{wanted}**, version {answer.result.get('version', 1)}, from {template}"
+        + (f" with {_listed(taken)} as you said." if text is not None else "."),
+        f"Every other rule is the template's own: {shown.result.get('description', '').rstrip('.')}.",
+        *([f"I did **not** take: {'; '.join(f'“{part}”' for part in left)}. {_MORE_RULES}"] if left else []),
+        f'Next: "backtest {wanted} on {bars}", "show {wanted}".',
+    ]
+    return "\n".join(lines)
 
 
 def _draft_agent(talk: Talk) -> Script:

@@ -1,7 +1,7 @@
 """What a sentence says about markets, intervals, spans, numbers and names, without understanding the rest of it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -40,7 +40,17 @@ _END = re.compile(rf"\b(?:to|until|till|and|before|end(?:ing)?|-)[ =:]*({_DATE}|
 _YEAR = re.compile(r"\b(?:in|of|during|over|for)\s+(20\d\d)\b(?!-)")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,47}"
 _SAVE_AS = re.compile(rf"\b(?:as|under|named|called|name it|call it)\s+[\"'`“]?({_NAME})[\"'`”]?", re.IGNORECASE)
-_FILLER = frozenset({"a", "an", "the", "it", "this", "that", "new", "agent", "algo", "draft"})
+_FILLER = frozenset({"a", "an", "the", "it", "this", "that", "new", "agent", "algo", "draft", "called", "named"})
+# Lines that an oscillator crosses, by the name that a template gives them.
+_LINES = (
+    ("oversold", re.compile(r"\b(?:(?:is|drops?|falls?|goes)\s+)?(?:below|under|less than)\s+(\d+(?:\.\d+)?)|<=?\s*(\d+(?:\.\d+)?)")),
+    ("overbought", re.compile(r"\b(?:(?:is|rises?|goes)\s+)?(?:above|over|more than)\s+(\d+(?:\.\d+)?)|>=?\s*(\d+(?:\.\d+)?)")),
+)
+_CLAUSE = re.compile(r"[,;]|\.\s|\b(?:and|with|that|which|when|if|then|but|while)\b", re.IGNORECASE)
+_RULELESS = frozenset(
+    "a an the it its on of in for to at is me my please by from use using should must which buy buys sell sells long short go goes algo "
+    "algorithm strategy rsi sma ema market markets bar bars candle candles breakout breakouts cross crosses hourly daily".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,33 @@ def values_in(text: str, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def lines_in(text: str, names: Iterable[str]) -> dict[str, str]:
+    """`rsi below 30`, `> 70` as the lines of an algorithm that has them; a line that is named twice is none."""
+    found: dict[str, str] = {}
+    for name, pattern in _LINES:
+        stated = pattern.findall(text) if name in names else []
+        if len(stated) == 1:
+            found[name] = stated[0][0] or stated[0][1]
+    return found
+
+
+def not_taken(text: str, values: Mapping[str, str]) -> list[str]:
+    """The parts of a sentence after its first in which something is neither a market, an interval, a name nor one of the values taken."""
+    left = _INTERVAL.sub(" ", _SAVE_AS.sub(" ", text))
+    for name, value in values.items():
+        left = next((pattern for line, pattern in _LINES if line == name), re.compile(rf"{re.escape(name)}\W+(?:\w+\s+)?{value}")).sub(
+            " ", left
+        )
+    head, *rest = (" ".join(part.split()).strip(" .") for part in _CLAUSE.split(left))
+    found = [part for part in rest if any(_says_more(word) for word in part.split())]
+    return ([head] if re.search(r"\d", head) else []) + found
+
+
+def _says_more(word: str) -> bool:
+    bare = word.strip(".,!?").lower()
+    return bool(bare) and bare not in _RULELESS and market_in(word) is None
+
+
 def ranges_in(text: str, names: Iterable[str]) -> dict[str, str]:
     """`fast 5 to 20 step 5`, `fast=5:20:5`, `fast 5-20` as `LOW:HIGH[:STEP]` for each name."""
     number = r"(\d+(?:\.\d+)?)"
@@ -149,8 +186,8 @@ def name_in(text: str) -> str | None:
 
 
 def word_after(text: str, words: str) -> str | None:
-    """The name after one of some words: `wallet systematic`."""
-    match = re.search(rf"\b(?:{words})\s+[\"'`]?({_NAME})", text, re.IGNORECASE)
+    """The name after one of some words: `wallet systematic`, `wallet called systematic`."""
+    match = re.search(rf"\b(?:{words})\s+(?:(?:called|named)\s+)?[\"'`]?({_NAME})", text, re.IGNORECASE)
     return match[1] if match and match[1].lower() not in _FILLER else None
 
 
