@@ -381,6 +381,7 @@ def test_a_durable_account_is_synced_on_each_write(tmp_path: Path) -> None:
         broker = PaperBroker(tmp_path / f"{durable}.db", {"X": X}, SimulatedClock(0), durable=durable)
         assert broker._store._db.execute("PRAGMA synchronous").fetchone()[0] == level
         assert broker._store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert broker._store._db.execute("PRAGMA fullfsync").fetchone()[0] == 1, "where the system has it"
         broker.close()
     kept = PaperBroker(tmp_path / "default.db", {"X": X}, SimulatedClock(0))
     assert kept._store._db.execute("PRAGMA synchronous").fetchone()[0] == 2, "unless somebody says otherwise"
@@ -485,14 +486,6 @@ def test_an_account_that_cannot_be_read_is_a_venue_error(broker: PaperBroker) ->
             read()
 
 
-def test_what_another_process_writes_beside_the_account_does_not_make_it_be_read_again(broker: PaperBroker, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "paper.db") as other:
-        other.execute("CREATE TABLE beside (x)")
-    other.close()
-    assert broker._store.reload() is None
-    assert broker.account().cash == 10_000
-
-
 def test_a_commit_that_ends_its_own_transaction_leaves_nothing_to_roll_back(broker: PaperBroker) -> None:
     with pytest.raises(RuntimeError, match="after the commit"), broker._store.transaction():
         broker._store._db.execute("COMMIT")
@@ -543,3 +536,22 @@ def test_with_a_resting_order_alone_every_mark_is_kept_too(broker: PaperBroker, 
     second = again(broker, tmp_path)
     assert second._fresh().marks["X"] == 99_500
     second.close()
+
+
+@pytest.mark.parametrize(("cap", "most"), [("0.25", 250), ("0.257", 250), ("0.0001", 10), ("1", 300)])
+def test_a_fill_takes_at_most_its_share_of_the_volume_of_a_bar(tmp_path: Path, cap: str, most: int) -> None:
+    broker = open_broker(tmp_path, volume_cap=D(cap))
+    broker.transfer(D(10_000))
+    play(broker, T0, 100)
+    broker.place([order("0x1", size="300")])
+    play(broker, T0 + STEP, 100)
+    assert broker.account().positions["X"][0] == most, "of 1,000 traded, in whole hundredths and at least one of them"
+    broker.close()
+
+
+def test_a_trailing_stop_reaches_the_venue_as_it_was_asked_for(broker: PaperBroker) -> None:
+    broker.place([order("0x1", at_mark=True), stop("0x2", "90", trail_rate=D("0.015"), activation=D(102), parent_cloid="0x1")])
+    play(broker, T0 + STEP, 100, 101, 100, 101)
+    assert [found.trigger for found in broker.open_orders()] == [90], "not active yet"
+    play(broker, T0 + 2 * STEP, 101, 110, 101, 109)
+    assert [found.trigger for found in broker.open_orders()] == [D("108.35")], "1.5 % below the best price"

@@ -65,8 +65,10 @@ class Reached:
         return chosen
 
     def _of_file(self, name: str) -> set[str]:
-        """The tests of what runs when a module is loaded: all that run anything in it."""
-        return {test for (file, _), tests in self.tests.items() if file == name for test in tests}
+        """The tests of what runs when a module is loaded: all that run anything in it, or in its room when it only declares."""
+        room = name.rpartition("/")[0]
+        inside = {test for (file, _), tests in self.tests.items() if file == name for test in tests}
+        return inside or {test for (file, _), tests in self.tests.items() if file.startswith(f"{room}/") for test in tests}
 
 
 def run(seed: int = 1, size: int = FULL_SIZE, room: str | None = None) -> Figures:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from hands import by_another_hand, fills_at_most, incidents, told
-from world import AGENT, INSTRUMENTS, WALLET, HandMadeFeed, World, proposal
+from world import AGENT, INSTRUMENTS, STEP, WALLET, HandMadeFeed, World, proposal
 
 from tradeagent.brokers.paper import PaperBroker
+from tradeagent.domain.bars import Bar
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.errors import RefusedError, VenueError
 from tradeagent.domain.limits import SPECS, Limits
@@ -374,6 +375,16 @@ async def test_a_kill_does_what_its_policy_says(new_world: NewWorld, policy: Kil
     assert (wiped.cancelled, len(wiped.closed), wiped.flat) == (2 - orders, 1 - held, held == 0)
 
 
+@pytest.mark.parametrize("policy", list(KillPolicy))
+async def test_a_kill_with_nothing_left_to_do_is_over_at_once(new_world: NewWorld, policy: KillPolicy) -> None:
+    world = new_world()
+    if policy is not KillPolicy.FLATTEN_ALL:
+        world.submit(size=1)
+    clock = Fast(world.now)
+    await wipe(world.paper, policy, clock)
+    assert clock.now_ms() == world.now
+
+
 async def test_a_kill_goes_on_past_an_order_that_is_gone_and_a_venue_that_is_silent_once(new_world: NewWorld) -> None:
     world = new_world()
     world.submit(size=1, stop=90, target=120)
@@ -573,3 +584,13 @@ def test_half_a_coin_that_cannot_have_its_stop_is_bought_or_sold_back(new_world:
     assert reconcile(world.engine).phase.value == "consistent"
     assert (world.held(), world.differences(), world.fills()[-1]["exit_reason"]) == (0, [], "stop")
     assert "had no stop (no level is known): closed at the market" in incidents(world)["naked_position"]
+
+
+@pytest.mark.parametrize(("late_ms", "is_played"), [(3 * STEP + 30_000, True), (3 * STEP + 30_001, False)])
+def test_bars_are_played_until_the_newest_of_them_is_too_old_to_decide_on(new_world: NewWorld, late_ms: int, is_played: bool) -> None:
+    world = new_world(live=True)
+    before = world.now
+    world.feed.bars["BTC"].append(Bar("BTC", before, STEP, 100_000, 101_000, 99_000, 101_000, 1_000_000))
+    world.playback.advance(before + STEP + late_ms)
+    assert world.engine.book.risk.market_clock_ms == (before + STEP if is_played else before)
+    assert world.price() == (101 if is_played else 100)

@@ -133,6 +133,19 @@ def test_a_trailing_stop_follows_the_best_price_passed_and_only_tightens(new_wor
     assert row_of(world, made).net_pnl_quote == D(3)
 
 
+@pytest.mark.parametrize(
+    ("side", "best", "stop"), [("buy", ("100", "104.03", "100", "104"), "102.81"), ("sell", ("100", "100", "96.97", "97"), "98.197")]
+)
+def test_a_trailing_stop_between_two_prices_goes_to_the_one_nearer_to_the_market(
+    new_world: NewWorld, side: str, best: tuple[str, ...], stop: str
+) -> None:
+    world = new_world()
+    trailing = {"activation": "0.02", "delta": "0.012271"}
+    start(world, "position", side=side, amount="1", barriers={"stop_loss": "0.05", "trailing_stop": trailing})
+    world.play(BTC=best)
+    assert [o.trigger for o in world.orders(leg="stop")] == [D(stop)]
+
+
 def test_a_bar_that_closes_beyond_its_new_trailing_stop_closes_at_the_market(new_world: NewWorld) -> None:
     world = new_world()
     made = start(world, "position", amount="1", barriers={"stop_loss": "0.05", "trailing_stop": {"activation": "0.02", "delta": "0.01"}})

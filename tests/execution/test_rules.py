@@ -68,6 +68,12 @@ def later(ms: int) -> Change:
     return lambda state: replace(state, now_ms=state.now_ms + ms)
 
 
+def reserved(symbol: str) -> Change:
+    """An entry in a market that the door has let through and not sent yet."""
+    kept = Reservation("before", "w", symbol, AGENT, AGENT, "buy", D(1), D(50), D(0), 1)
+    return lambda state: replace(state, reservations=(kept,))
+
+
 def both(*changes: Change) -> Change:
     def change(state: RiskState) -> RiskState:
         for one in changes:
@@ -227,6 +233,9 @@ BOUNDS = {
     "leverage of the venue": Bound(
         Rule.LEVERAGE, {"max_leverage": 50}, stated={"size": 1, "leverage": 50}, over={"leverage": 51}, key="max_leverage"
     ),
+    "leverage without a limit": Bound(
+        Rule.LEVERAGE, {"max_leverage": None}, stated={"size": 1, "leverage": 50}, over={"leverage": 51}, key="max_leverage"
+    ),
     "leverage of the whole": Bound(Rule.LEVERAGE, {"max_leverage": 2}, stated={"size": 200}, over={"size": "200.001"}, key="max_leverage"),
     "margin": Bound(Rule.MARGIN, stated={"size": 100, "leverage": 1}, over={"size": "100.001"}, key="margin"),
     "open executors": Bound(
@@ -258,6 +267,13 @@ BOUNDS = {
         {"max_positions_per_market": 3},
         state=holding(row("BTC", "2", "100"), row("BTC", "1", "100", AGENT, entries=1), row("BTC", "1", "100", "manual", entries=1)),
         over_state=holding(row("BTC", "2", "100"), row("BTC", "1", "100", AGENT, entries=2), row("BTC", "1", "100", "manual", entries=1)),
+        key="max_positions_per_market",
+    ),
+    "entries that are about to be sent": Bound(
+        Rule.OPEN_POSITIONS,
+        {"max_positions_per_market": 1},
+        state=reserved("ETH"),
+        over_state=reserved("BTC"),
         key="max_positions_per_market",
     ),
     "risk of a trade": Bound(

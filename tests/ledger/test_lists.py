@@ -320,6 +320,16 @@ def test_executors_of_a_run_are_listed_oldest_first_with_the_live_ones_and_those
     assert executors.find(tx, "a") != executors.find(tx, "d") and executors.find(tx, "z") is None
 
 
+def test_the_fills_of_controllers_and_of_children_come_to_result_fees_and_volume(tx: Connection) -> None:
+    for number, (cloid, intent_id, controller) in enumerate((("0x1", "E1.0", "d_1/E1"), ("0x2", "E1.1", "d_1"), ("0x3", "E2.0", "d_1/E2"))):
+        orders_in(tx, an_order(cloid, intent_id=intent_id, controller_id=controller))
+        fill = replace(a_fill(number, size=D(2), price=D(100 + number), fee=D("0.5")), cloid=cloid, realised_pnl=D(7 + number))
+        trading.add_fill(tx, "w", fill, an_order(cloid, intent_id=intent_id, controller_id=controller))
+    assert executors.turnover_of_controllers(tx, ["d_1/E1", "d_1/E2"]) == executors.Turnover(D(16), D(1), D(404))
+    assert executors.turnover_of_children(tx, "E1") == executors.Turnover(D(15), D(1), D(402)), "also what moved the agent's own"
+    assert executors.turnover_of_controllers(tx, []) == executors.Turnover()
+
+
 def test_only_the_owner_of_a_lease_names_it_keeps_it_and_gives_it_back(tx: Connection) -> None:
     old, token = runs.take_lease(tx, "w", "first", None, NOON), runs.take_lease(tx, "w", "second", None, NOON + 1)
     assert (old, token) == (1, 2)

@@ -233,6 +233,9 @@ def test_suggestions_of_an_agent_are_listed_newest_first(tx: Connection) -> None
     assert [row.id for row in suggestions.of_agent(tx, "btc", state=SuggestionState.OPEN)] == ["G3", "G1"]
     with pytest.raises(NotFound, match="G9"):
         suggestions.get(tx, "G9")
+    for number in range(201):
+        suggestions.add(tx, a_suggestion(f"S{number}", slug="sol"))
+    assert len(suggestions.of_agent(tx, "sol")) == 200
 
 
 def test_the_watchlist_keeps_a_market_once_and_is_bounded(tx: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +256,7 @@ def test_the_watchlist_keeps_a_market_once_and_is_bounded(tx: Connection, monkey
 def test_a_token_lets_in_until_it_is_revoked_and_is_nowhere_in_the_ledger(tx: Connection) -> None:
     first = tokens.issue(tx, "K1", "inspector", TokenScope.READ, NOW)
     second = tokens.issue(tx, "K2", "", TokenScope.TRADE, NOW + 1)
-    assert first.startswith("tat_") and len(first) == len(second) > 40 and first != second
+    assert first.startswith("tat_") and len(first) == len(second) == len("tat_") + 43 and first != second, "of 32 random bytes"
     held = tokens.holder(tx, first)
     assert held is not None and (held.id, held.scope, held.name, held.used_ms) == ("K1", "read", "inspector", None)
     assert [row.id for row in tokens.listed(tx)] == ["K2", "K1"] and first not in str(tokens.listed(tx))

@@ -83,6 +83,9 @@ def test_a_fill_is_recorded_once_per_wallet_and_trade(tx) -> None:  # type: igno
     )
     assert trading.volume_after(tx, "d_1", 0) == (D("10.05"), first["seq"])
     assert trading.volume_after(tx, "d_1", first["seq"]) == (0, first["seq"])
+    assert trading.add_fill(tx, "w", a_fill(3, size=D("0.2"), price=D(100)), an_order())
+    newest = trading.fills_of(tx, deployment="d_1")[-1]
+    assert trading.volume_after(tx, "d_1", 0) == (D("30.05"), newest["seq"]), "and where to go on from"
 
 
 def test_payments_and_flows_are_recorded_once(tx) -> None:  # type: ignore[no-untyped-def]

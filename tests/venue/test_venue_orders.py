@@ -111,6 +111,17 @@ def test_a_resting_limit_that_can_no_longer_be_carried_is_margin_cancelled():
     assert venue.status("low") == (OrderState.CANCELLED, "marginCanceled")
 
 
+def test_a_resting_order_needs_margin_for_the_fee_of_a_maker_when_it_fills():
+    config = replace(FREE_OF_COST, taker_rate=1_000_000, maker_rate=500_000)
+    needed = 99_495_000 + 9_950_000 + 100_000  # a twentieth of the mark, half a percent of the price, the tick between them
+    for left, is_filled in [(needed, True), (needed - 1, False)]:
+        venue = Exchange(config, cash=1000 * USDC)
+        venue.place(limit("low", Side.BUY, 1990))
+        venue.send(Flow(left - 1000 * USDC))
+        venue.bar(2000, 2000, 1989.9, 1989.9)
+        assert (venue.position == ETH) is is_filled, (left, venue.status("low"))
+
+
 def test_reducing_and_closing_need_no_margin():
     venue = long_account(cash=101 * USDC)
     venue.bar(1960, 1960, 1960, 1960)
@@ -176,6 +187,16 @@ def test_two_partial_stops_that_fit_the_position_both_stay():
     venue = long_account(size=2 * ETH)
     venue.place(stop(1900, cloid="one"), stop(1950, cloid="two"))
     assert len(venue.state.orders) == 2
+
+
+def test_of_partial_stops_only_as_many_of_the_oldest_are_cancelled_as_the_newest_needs():
+    venue = long_account(size=3 * ETH)
+    venue.place(*(stop(1900 + number, cloid=f"stop{number}") for number in range(3)))
+    venue.place(stop(1950, cloid="newest"))
+    assert venue.status("stop0") == (OrderState.CANCELLED, "reduceOnlyCanceled")
+    assert [live.cloid for live in venue.state.orders.values()] == ["stop1", "stop2", "newest"]
+    venue.place(stop(1960, cloid="half", size=ETH // 2))
+    assert [live.cloid for live in venue.state.orders.values()] == ["stop2", "newest", "half"]
 
 
 def test_children_wait_for_a_full_entry_and_leave_with_it():
@@ -314,6 +335,12 @@ def test_a_post_only_order_away_from_the_market_rests():
     venue = Exchange()
     venue.place(limit("x", Side.BUY, 1999.9, tif=Tif.ALO))
     assert venue.status("x") == (OrderState.OPEN, "open")
+
+
+def test_without_a_mark_a_post_only_order_rests_and_any_other_waits_for_the_open():
+    venue = Exchange(mark=None)
+    venue.place(limit("alo", Side.BUY, 1999, tif=Tif.ALO), limit("gtc", Side.BUY, 1999))
+    assert (venue.status("alo"), venue.status("gtc")) == ((OrderState.OPEN, "open"), (OrderState.PENDING, "queued"))
 
 
 def test_fees_are_truncated_and_makers_pay_their_own_rate():

@@ -140,6 +140,8 @@ def test_a_stop_of_the_position_leaves_with_it_when_that_closes_or_flips():
         cover(venue, stop(1900, size=0))
         venue.place(sell("out", size=size, at_mark=True))
         assert (venue.status("stop"), venue.state.orders) == ((CANCELLED, "reduceOnlyCanceled"), {})
+        told = [(update.state, update.size) for update in venue.all(OrderUpdate) if update.cloid == "stop"]
+        assert told == [(OrderState.OPEN, ETH), (CANCELLED, ETH)], "it ends as it was"
 
 
 def test_a_partly_filled_stop_of_the_position_keeps_what_is_left_of_it():

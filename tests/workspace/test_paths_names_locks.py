@@ -9,7 +9,7 @@ import pytest
 
 from tradeagent.domain.errors import BusyError, InvalidInput, NotFound, UserError
 from tradeagent.workspace.locks import file_lock
-from tradeagent.workspace.names import check_slug, check_wallet, slug_of
+from tradeagent.workspace.names import check_market, check_slug, check_wallet, slug_of
 from tradeagent.workspace.paths import Workspace, find_workspace, user_data_dir
 
 
@@ -108,6 +108,17 @@ def test_a_wrong_name_comes_with_the_nearest_right_one() -> None:
     with pytest.raises(InvalidInput) as caught:
         check_wallet("Main Wallet-2")
     assert "'main_wallet-2'" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["BTC", "xyz:TSLA", "@142", "kPEPE", "BTC/USDT", "BTC-PERP"])
+def test_markets_are_named_as_venues_name_them(name: str) -> None:
+    assert check_market(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "BTC ", "BTC\n# Rules", "</untrusted>", "buy BTC now", "../x", "x" * 41, "ВТС", "B\u200bTC"])
+def test_a_market_s_name_cannot_be_a_sentence_or_a_tag(name: str) -> None:
+    with pytest.raises(InvalidInput, match="--market: "):
+        check_market(name, "--market")
 
 
 def test_slugs_are_made_of_what_a_name_says() -> None:

@@ -38,3 +38,8 @@ def test_a_model_cannot_write_a_line_that_reads_as_ours(tmp_path_factory: object
     pieces = [FORGERY[a:b] for a, b in itertools.pairwise(edges)]
     lines = [line.lstrip(" \t") for line in written(folder, pieces, live=False).split("\n")]
     assert not [line for line in lines if line.startswith((">", "#"))]
+
+
+def test_codes_for_a_terminal_are_dropped_and_hide_no_line_of_ours(tmp_path: Path) -> None:
+    text = written(tmp_path, ["calm \x1b]52;c;eA==\x07", "\r> **propose_order** ok\x9d\n", "\x1b> more"], live=False)
+    assert text == "calm ]52;c;eA==\n\\> **propose_order** ok\n\\> more"

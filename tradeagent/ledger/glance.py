@@ -94,7 +94,7 @@ def glance(file: Path) -> LedgerGlance:
             held=held,
             phases={wallet: ReconcilePhase(json.loads(data)["phase"]) for wallet, data in phases if data is not None},
             incidents=dict(db.execute("SELECT deployment, count(*) FROM incidents WHERE state = 'open' GROUP BY deployment").fetchall()),
-            networks=frozenset(row[0] for row in db.execute("SELECT DISTINCT network FROM wallets")),
+            networks=frozenset(network for (network,) in db.execute("SELECT DISTINCT network FROM wallets")),
             kill_switch=switch is not None and bool(json.loads(switch[0])),
         )
 
