@@ -22,6 +22,7 @@ NAMES = (
     "mutation",
     "parity",
     "tool_calls",
+    "adversarial",
 )
 SHOWN = 20
 

@@ -10,7 +10,7 @@ import pytest
 
 from tradeagent.domain.errors import InvalidConfig, ModelError
 from tradeagent.llm.gateway import open_model
-from tradeagent.llm.keys import Key, KeyPlace, read_key, scrub
+from tradeagent.llm.keys import Key, KeyPlace, read_key, scrub, traceback_of
 from tradeagent.llm.settings import ModelEntry, ModelSettings
 
 KEY = "a-key-of-no-known-shape"
@@ -93,3 +93,13 @@ def test_doctor_names_the_key_that_is_missing(tmp_path: Path) -> None:
     agent.write_text("\n".join(f"model: {MODEL}" if line.startswith("model:") else line for line in agent.read_text().split("\n")))
     said = tradeagent("doctor").stdout
     assert f"models.{MODEL}.api_key: no key, MY_OWN_VARIABLE is not set" in said
+
+
+def test_a_traceback_is_kept_without_the_keys_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNER_KEY", KEY)
+    try:
+        raise RuntimeError(f"Signer({KEY!r}) and sk-abcdefgh")
+    except RuntimeError as error:
+        told = traceback_of(error)
+    assert told.endswith("RuntimeError: Signer('<SIGNER_KEY>') and <key>\n")
+    assert "test_keys.py" in told and KEY not in told

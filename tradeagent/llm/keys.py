@@ -87,7 +87,7 @@ def _from_keyring(place: KeyPlace) -> str | None:
         ) from None
     try:
         found: str | None = keyring.get_password(KEYRING_SERVICE, place.name)
-    except keyring.errors.KeyringError as error:
+    except (keyring.errors.KeyringError, ImportError) as error:  # it loads the one that PYTHON_KEYRING_BACKEND names
         raise ModelError(
             f"{place.wanted_by}: the keyring cannot be read: {type(error).__name__}",
             hint="unlock it, or keep the key in the environment: env:NAME",
