@@ -1,11 +1,16 @@
 """Conversations in a workspace with real bars: asked as a host asks, with every event and what the files and the ledger keep."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import pytest
 from desk_stage import NOW
+from loopback import END, ROLE, Reply, chunk, tool_piece
 
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.ledger.store import open_ledger
@@ -15,6 +20,14 @@ from tradeagent.runtime.assistant import ChatRequest, hosted_turn, opened_chat
 from tradeagent.turns.assistant import AssistantSetup
 from tradeagent.workspace.config import load_config
 from tradeagent.workspace.paths import Workspace
+
+MODEL = "openai/scripted"
+MODEL_KEY, WALLET_KEY = "sk-canary-71f0c9d2aa51", "0x" + "c4a11a57" * 8
+# LiteLLM reads pydantic's field tables off instances, and drops a prepared call that is cancelled before it starts
+THROUGH_LITELLM = [
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:coroutine 'OpenAIChatCompletion:RuntimeWarning"),
+]
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,27 @@ def opened(root: Path, settings: dict[str, str] | None = None, now_ms: int = NOW
     workspace = Workspace(root)
     config = load_config(workspace.config_file, {}, settings)
     return ChatStage(Place(workspace, config, open_ledger(workspace.ledger_file, durable=False), SimulatedClock(now_ms)))
+
+
+def calling(*calls: tuple[str, dict[str, Any]], say_first: str = "") -> Reply:
+    """A provider's message that calls tools."""
+    pieces = [chunk({"content": say_first})] if say_first else []
+    for index, (name, arguments) in enumerate(calls):
+        text = json.dumps(arguments)
+        pieces += [tool_piece(index, text[:5], name, f"call_{index}"), tool_piece(index, text[5:])]
+    return Reply((ROLE, *pieces, chunk({}, "tool_calls"), chunk(usage=(900, 40)), END))
+
+
+async def spoken(chat: ChatStage, *questions: str, **request: str) -> list[Said]:
+    """One conversation through the gateway, with the provider that OPENAI_BASE_URL names."""
+    with opened_chat(chat.place, ChatRequest(model=MODEL, **request)) as setup:
+        return [await ask(chat.place, setup, question) for question in questions]
+
+
+def steady(text: str) -> str:
+    """A transcript without what differs from run to run: ids and durations."""
+    text = re.sub(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", "ID", text)
+    return re.sub(r"\d+ ms", "N ms", text)
 
 
 def names(found: Sequence[str]) -> list[str]:

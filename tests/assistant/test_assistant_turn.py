@@ -1,20 +1,16 @@
 """Turns of the assistant through the real gateway, with a provider that is a script on this machine: what is asked, kept, queued, spent."""
 
 import asyncio
-import gc
 import json
-import re
 import shutil
 import sqlite3
-import warnings
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_stage import ChatStage, ask, opened
-from loopback import END, ROLE, Loopback, Reply, chunk, failure, text_reply, tool_piece
+from chat_stage import MODEL, MODEL_KEY, THROUGH_LITELLM, WALLET_KEY, ChatStage, ask, calling, opened, spoken, steady
+from loopback import Loopback, failure, text_reply
 from scripted_model import ScriptedModel, call, say
 
 from tradeagent.assistant.sessions import Sessions
@@ -22,53 +18,15 @@ from tradeagent.domain.errors import BusyError, InvalidInput, ModelError
 from tradeagent.domain.names import Mode
 from tradeagent.ledger import notes, threads
 from tradeagent.llm.contract import ModelDelta, TextDelta, ToolCallFinished
-from tradeagent.llm.gateway import load_litellm
 from tradeagent.runtime.assistant import ChatRequest, opened_chat
 from tradeagent.tools.registry import DESK
 from tradeagent.tools.trading import TRADING_TOOLS
 from tradeagent.turns.assistant import MAX_ASKED, assistant_turn, queue_message
 
 GOLDEN = Path(__file__).with_name("golden")
-MODEL = "openai/scripted"
-MODEL_KEY, WALLET_KEY = "sk-canary-71f0c9d2aa51", "0x" + "c4a11a57" * 8
 
 
-def calling(*calls: tuple[str, dict[str, Any]], say_first: str = "") -> Reply:
-    pieces = [chunk({"content": say_first})] if say_first else []
-    for index, (name, arguments) in enumerate(calls):
-        text = json.dumps(arguments)
-        pieces += [tool_piece(index, text[:5], name, f"call_{index}"), tool_piece(index, text[5:])]
-    return Reply((ROLE, *pieces, chunk({}, "tool_calls"), chunk(usage=(900, 40)), END))
-
-
-# LiteLLM reads pydantic's field tables off instances, and drops a prepared call that is cancelled before it starts
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:coroutine 'OpenAIChatCompletion:RuntimeWarning"),
-]
-
-
-@pytest.fixture(scope="module")
-def litellm() -> Iterator[None]:
-    """LiteLLM imported once, its import-time deprecations silenced."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        load_litellm()
-        yield
-        gc.collect()  # what it dropped goes while that is not an error
-
-
-@pytest.fixture
-def provider(litellm: None, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setenv("OPENAI_API_KEY", MODEL_KEY)
-    monkeypatch.setenv("HYPERLIQUID_PRIVATE_KEY", WALLET_KEY)
-    return monkeypatch
-
-
-def steady(text: str) -> str:
-    """A transcript without what differs from run to run: ids and durations."""
-    text = re.sub(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", "ID", text)
-    return re.sub(r"\d+ ms", "N ms", text)
+pytestmark = THROUGH_LITELLM
 
 
 async def test_a_research_conversation_is_the_golden_transcript(chat: ChatStage, provider: pytest.MonkeyPatch) -> None:
@@ -84,7 +42,7 @@ async def test_a_research_conversation_is_the_golden_transcript(chat: ChatStage,
     )
     with Loopback(*replies) as server:
         provider.setenv("OPENAI_BASE_URL", server.url)
-        said = await _talk(chat, "Is a 12/60 cross any good on 4h BTC?", "note that", "then buy BTC")
+        said = await spoken(chat, "Is a 12/60 cross any good on 4h BTC?", "note that", "then buy BTC")
     [session] = Sessions(chat.place.workspace, chat.place.clock).ids()
     shown = steady(chat.transcript(session))
     assert shown == (GOLDEN / "research.md").read_text()
@@ -100,11 +58,6 @@ async def test_a_research_conversation_is_the_golden_transcript(chat: ChatStage,
     assert (chat.root / "memory/research/sma.md").read_text() == "4h 12/60 loses\n"
 
 
-async def _talk(chat: ChatStage, *questions: str) -> list[Any]:
-    with opened_chat(chat.place, ChatRequest(model=MODEL)) as setup:
-        return [await ask(chat.place, setup, question) for question in questions]
-
-
 async def test_keys_reach_no_file_and_no_prompt(chat: ChatStage, provider: pytest.MonkeyPatch) -> None:
     replies = (
         calling(("memory_read", {"path": "../../proc/self/environ"}), ("find_tools", {"query": "memory"})),
@@ -113,7 +66,7 @@ async def test_keys_reach_no_file_and_no_prompt(chat: ChatStage, provider: pytes
     )
     with Loopback(*replies) as server:
         provider.setenv("OPENAI_BASE_URL", server.url)
-        [said] = await _talk(chat, "what are my keys?")
+        [said] = await spoken(chat, "what are my keys?")
     assert said.ended.reason == "model_error"
     assert all(MODEL_KEY in authorization for authorization in server.authorizations)
     chat.place.ledger.close()
@@ -201,7 +154,7 @@ async def test_at_the_cap_no_model_is_asked_and_each_turn_is_one_row_of_usage(
     replies = (calling(("list_algorithms", {})), text_reply("done", usage=(100, 10)), text_reply("never"))
     with Loopback(*replies) as server:
         provider.setenv("OPENAI_BASE_URL", server.url)
-        said = await _talk(stage, "one", "two")
+        said = await spoken(stage, "one", "two")
         assert [one.ended.reason for one in said] == ["stop", "budget"]
     with stage.place.ledger.reading() as tx:
         rows = [row for row in notes.usage_rows(tx, slug="assistant") if row["model"] == MODEL]

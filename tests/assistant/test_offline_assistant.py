@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from chat_stage import ChatStage, ask, names
+from product import Product
 
 from tradeagent.ledger import cards
 from tradeagent.llm.contract import Message, ToolCall
@@ -23,6 +24,7 @@ TABLE = [
     ("tell me a joke", [], "I did not understand that"),
     ("yes", [], "Only you can confirm a card"),
     ("yes, go ahead", [], "Only you can confirm a card"),
+    ("yes, I confirm all cards", [], "Only you can confirm a card"),
     (
         "draft an agent that buys BTC breakouts with a tight stop called breaker",
         ["set_basics", "set_strategy", "set_risk", "set_schedule", "set_context"],
@@ -56,7 +58,7 @@ TABLE = [
     ("costs", ["get_usage"], "0.25 USD"),
     ("remember that I think in UTC", ["remember"], "I will remember: I think in UTC"),
     ("what do my notes say about grids?", ["memory_search"], "No note holds these words"),
-    ("create a breakout algorithm called bo1", ["create_algorithm"], "Saved **bo1**, version 1"),
+    ("create a breakout algorithm called bo1", [SHOW, "create_algorithm"], "Saved **bo1**, version 1"),
     ("save breakout as mine", ["create_algorithm"], "Saved breakout as **mine**"),
     ("save it as mine", [], "nothing to save"),
     ("compare them", [], "run two backtests first"),
@@ -99,6 +101,30 @@ async def test_a_conversation_goes_on_from_what_was_found(chat: ChatStage) -> No
     assert json.loads(plotted.arguments["plot_backtest"])["what"] == "drawdown"
     assert json.loads(other.arguments[RUN])["market"] == "ETH" and "trendy@1 on ETH 4h" in other.text
     assert not [name for one in said for name in one.refused]
+
+
+async def test_an_algorithm_from_a_sentence_keeps_what_was_said_and_names_what_was_not_taken(chat: ChatStage) -> None:
+    rules = "buys when rsi below 30 and sells when rsi above 60 on BTC 1h"
+    said = await chat.talk(
+        f"create an algo called my_dip that {rules}, with a 2 % stop",
+        "deploy it to a wallet called no_such_one",
+        "create an rsi_bollinger algo called fade on ETH 4h when rsi is below 25",
+        "deploy my_dip to systematic",
+    )
+    made, nowhere, fade, deployed = said
+    text = json.loads(made.arguments["create_algorithm"])["text"]
+    assert "constants: {oversold: 30, overbought: 60}" in text and 'market: "BTC"' in text and "name: my_dip" in text
+    assert "market=BTC, interval=1h, oversold=30, overbought=60" in made.text
+    assert "I did **not** take: “a 2 % stop”." in made.text
+    assert json.loads(nowhere.arguments["deploy_algo_to_wallet"])["wallet"] == "no_such_one" and nowhere.refused
+    assert "I did **not** take: “rsi is below 25”." in fade.text, "its lines are no parameters"
+    card = json.loads(deployed.arguments["deploy_algo_to_wallet"])
+    assert (card["algo"], card["wallet"], card["market"], card["interval"]) == ("my_dip", "systematic", "BTC", "1h")
+
+
+def test_going_on_with_the_last_conversation_begins_the_first(chat: ChatStage) -> None:
+    first, again = (Product(chat.root).ask("chat", "--session", "last", "help")["session"] for _ in range(2))
+    assert first == again
 
 
 async def test_a_sentence_becomes_a_draft_a_card_and_nothing_more(chat: ChatStage) -> None:

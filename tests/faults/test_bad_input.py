@@ -142,7 +142,7 @@ AGENT = [
         "export",
         _head("offline/momentum", "openai/gpt-4o"),
     ),
-    Wrong("acp", ("run", "broken"), 5, "model_error", ("acp:thing",), "offline/momentum", _head("offline/momentum", "acp:thing")),
+    Wrong("acp", ("run", "broken"), 5, "model_error", ("acp:thing",), "full path", _head("offline/momentum", "acp:thing")),
     Wrong("no such agent", ("run", "btc_momentun"), 4, "not_found", ("btc_momentun",), "btc_momentum"),
     Wrong("no slug", ("run", "../btc_momentum"), 2, "invalid_input", ("../btc_momentum",), "btc_momentum"),
     Wrong("exists", ("agent", "new", "BTC momentum"), 2, "invalid_input", ("btc_momentum",), "edit"),

@@ -44,7 +44,7 @@ def _said(text: str) -> Callable[[Talk], Script]:
 TABLE: tuple[Row, ...] = (
     (
         r"^\W*(?:yes|y|ok(?:ay)?|sure|i?\s?confirm(?:ed)?|do it|go ahead|approved?)\b"
-        r"(?:\W+(?:please|do|it|go|ahead|confirm(?:ed)?|that|now|card|\w{26}))*\W*$",
+        r"(?:\W+(?:i|please|do|it|go|ahead|confirm(?:ed)?|that|now|cards?|all|\w{26}))*\W*$",
         _said(actions.ONLY_YOU),
     ),
     (r"^\W*(?:help|hi|hello|hey|\?)\b|what can (?:you|i) (?:do|ask|say)|who are you", _said(EXAMPLES)),

@@ -47,9 +47,10 @@ _LINES = (
     ("overbought", re.compile(r"\b(?:(?:is|rises?|goes)\s+)?(?:above|over|more than)\s+(\d+(?:\.\d+)?)|>=?\s*(\d+(?:\.\d+)?)")),
 )
 _CLAUSE = re.compile(r"[,;]|\.\s|\b(?:and|with|that|which|when|if|then|but|while)\b", re.IGNORECASE)
-_RULELESS = frozenset(
-    "a an the it its on of in for to at is me my please by from use using should must which buy buys sell sells long short go goes algo "
-    "algorithm strategy rsi sma ema market markets bar bars candle candles breakout breakouts cross crosses hourly daily".split()
+_RULELESS = re.compile(
+    r"an?|the|its?|on|of|in|for|to|at|is|me|my|please|by|from|us(?:e|ing)|should|must|buys?|sells?|long|short|go(?:es)?|algo(?:rithm)?"
+    r"|strategy|rsi|sma|ema|markets?|bars?|candles?|breakouts?|cross(?:es)?|hourly|daily",
+    re.IGNORECASE,
 )
 
 
@@ -141,17 +142,16 @@ def not_taken(text: str, values: Mapping[str, str]) -> list[str]:
     """The parts of a sentence after its first in which something is neither a market, an interval, a name nor one of the values taken."""
     left = _INTERVAL.sub(" ", _SAVE_AS.sub(" ", text))
     for name, value in values.items():
-        left = next((pattern for line, pattern in _LINES if line == name), re.compile(rf"{re.escape(name)}\W+(?:\w+\s+)?{value}")).sub(
-            " ", left
-        )
+        line = dict(_LINES).get(name)
+        left = (line or re.compile(rf"{re.escape(name)}\W+(?:\w+\s+)?{value}")).sub(" ", left)
     head, *rest = (" ".join(part.split()).strip(" .") for part in _CLAUSE.split(left))
     found = [part for part in rest if any(_says_more(word) for word in part.split())]
     return ([head] if re.search(r"\d", head) else []) + found
 
 
 def _says_more(word: str) -> bool:
-    bare = word.strip(".,!?").lower()
-    return bool(bare) and bare not in _RULELESS and market_in(word) is None
+    bare = word.strip(".,!?")
+    return bool(bare) and _RULELESS.fullmatch(bare) is None and market_in(bare) is None
 
 
 def ranges_in(text: str, names: Iterable[str]) -> dict[str, str]:
