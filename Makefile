@@ -16,8 +16,8 @@ help:  ## this list
 demo: $(STAMP)  ## an agent trading a synthetic market on paper; full screen on a terminal, 50 ticks as text elsewhere
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/tradeagent demo $(ARGS); else exec $(BIN)/tradeagent demo --headless --ticks 50 $(ARGS); fi
 
-test: $(STAMP)  ## the test suite
-	@$(BIN)/pytest $(ARGS)
+test: $(STAMP)  ## the test suite, on every core
+	@$(BIN)/pytest -n auto $(ARGS)
 
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(BIN)/ruff check .
