@@ -103,6 +103,12 @@ async def test_a_conversation_goes_on_from_what_was_found(chat: ChatStage) -> No
     assert not [name for one in said for name in one.refused]
 
 
+async def test_a_saved_result_keeps_the_lines_that_it_was_tested_with(chat: ChatStage) -> None:
+    _, saved = await chat.talk("backtest rsi_reversal on BTC 4h with oversold 25", "save it as lower")
+    assert not saved.refused and "with oversold=25" in saved.text
+    assert "constants: {oversold: 25, overbought: 70}" in json.loads(saved.arguments["create_algorithm"])["text"]
+
+
 async def test_an_algorithm_from_a_sentence_keeps_what_was_said_and_names_what_was_not_taken(chat: ChatStage) -> None:
     rules = "buys when rsi below 30 and sells when rsi above 60 on BTC 1h"
     said = await chat.talk(
