@@ -76,13 +76,12 @@ def test_without_a_terminal_the_answer_is_on_stdout_and_what_was_done_on_stderr(
         (["chat"], b"x" * 200_000, 2, "at most 32,000"),
         (["chat", "hi", "--mode", "trader"], b"", 2, "mode: 'trader' is not known"),
         (["chat", "hi", "--level", "guru"], b"", 2, "level: 'guru' is not known"),
-        (["chat", "hi", "--session", "last"], b"", 4, "there is no session 'last'"),
         (["chat", "hi", "--session", "nosuch"], b"", 4, "there is no session 'nosuch'"),
         (["chat", "hi", "--model", "offline/nosuch"], b"", 5, "offline/assistant"),
         (["chat", "hi", "--model", "openai/any"], b"", 5, "OPENAI_API_KEY"),
         (["chat", "hi", "--agent", "x", "--mode", "ops"], b"", 2, "--agent"),
     ],
-    ids=range(10),
+    ids=range(9),
 )
 def test_a_wrong_question_is_one_clear_error_and_leaves_nothing(
     root: Path, arguments: list[str], piped: bytes, code: int, words: str

@@ -48,7 +48,9 @@ def _edited(text: str, key: str, written: str) -> str:
         return f"{text}{'' if not text or text.endswith(end) else end}{key}: {written}{end}"
     if key in root.values:
         start, stop, is_block = root.values[key]
-        return text[:start] + written + (end if is_block else "") + text[stop:]
+        old = text[start:stop]
+        blank = (old[len(old.rstrip()) :] or end) if is_block else ""  # a block ends after the blank lines that follow it
+        return text[:start] + written + blank + text[stop:]
     if root.closes_at is not None:
         comma = ", " if root.values else ""
         return f"{text[: root.closes_at]}{comma}{key}: {written}{text[root.closes_at :]}"

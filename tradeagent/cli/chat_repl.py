@@ -159,7 +159,7 @@ class Repl:
 
     def _greet(self) -> None:
         settings = self._setup.session.settings
-        rule = " (rule-based: it knows a fixed set of sentences)" if self._setup.model.is_rule_based else ""
+        rule = " (rule-based)" if self._setup.model.is_rule_based else ""
         self._view.line(f"{self._setup.model.id}{rule}. /help lists commands, esc interrupts, Ctrl-D leaves.", "dim")
         if settings.title and self._setup.session.messages():
             self._view.line(f"going on with: {settings.title}", "dim")

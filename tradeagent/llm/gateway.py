@@ -38,6 +38,7 @@ _IMPORTED_AT_FIRST_CALL = (
     "litellm.proxy.openai_files_endpoints.common_utils",
     "litellm.responses.mcp.chat_completions_handler",
 )
+_READ_ONLY_ITEM = r"Item '.*' on TypedDict class"  # what pydantic says of the types of LiteLLM's client, at their first use
 _DROPPED_CALL = r"coroutine '(OpenAIChatCompletion|BaseLLMHTTPHandler)\."
 _SAID = {
     400: ("the provider refused the request", "check the model id (provider/name) and the size of the prompt"),
@@ -207,6 +208,7 @@ def load_litellm() -> Any:
             importlib.import_module(name)
     # it prepares calls in a thread and drops what was prepared when the call is cancelled meanwhile: harmless, but noise on stderr
     warnings.filterwarnings("ignore", message=_DROPPED_CALL, category=RuntimeWarning)
+    warnings.filterwarnings("ignore", message=_READ_ONLY_ITEM, category=UserWarning)
     lib.telemetry = False
     lib.suppress_debug_info = True
     lib.disable_aiohttp_transport = True
