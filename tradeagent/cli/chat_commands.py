@@ -180,7 +180,7 @@ class Commands:
 
     async def _help(self, _text: str) -> None:
         rows = [f"/{name} {command.usage}".ljust(28) + command.does for name, command in self.table().items()]
-        self._view.line("\n".join([*rows, "Anything else is a message. During a turn it is queued; esc or Ctrl-C interrupts the turn."]))
+        self._view.line("\n".join([*rows, "Anything else is a message.", "During a turn it is queued; esc or Ctrl-C interrupts the turn."]))
 
     async def _quit(self, _text: str) -> Leave:
         return Leave(None)
