@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradeagent.agents.config_edit import parse_value, set_value, value_text
@@ -37,6 +37,7 @@ def layouts(draw: st.DrawFn) -> tuple[list[str], dict[str, int], str, str]:
     return pieces, values, end, draw(st.sampled_from(["", end, "# the end" + end]))
 
 
+@settings(deadline=None)
 @given(layouts(), KEYS, SCALARS)
 def test_a_value_is_set_and_every_other_byte_stays(
     layout: tuple[list[str], dict[str, int], str, str], key: str, value: bool | int | Decimal | str
