@@ -79,3 +79,9 @@ def told(world: World, kind: str) -> list[dict[str, Any]]:
     """The data of every event of a kind."""
     with world.ledger.reading() as tx:
         return [row["data"] for row in events.read(tx, wallet=WALLET, kinds=(kind,), limit=10_000)]
+
+
+def no_trade_next(world: World, market: str = "BTC") -> None:
+    """The bar that opens next has no trade in it."""
+    bars = world.feed.bars[market]
+    bars[-1] = replace(bars[-1], volume=0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hands import incidents
+from hands import incidents, no_trade_next
 from world import AGENT, WALLET, World
 
 from tradeagent.brokers.paper import PaperBroker
@@ -25,12 +25,6 @@ from tradeagent.workspace.latch import set_latch
 D = Decimal
 NewWorld = Callable[..., World]
 EXECUTED, NOOP = VerdictKind.EXECUTED, VerdictKind.NOOP
-
-
-def no_trade_next(world: World, market: str = "BTC") -> None:
-    """The bar that opens next has no trade in it."""
-    bars = world.feed.bars[market]
-    bars[-1] = replace(bars[-1], volume=0)
 
 
 def state_of(world: World, cloid: str) -> tuple[str, str]:

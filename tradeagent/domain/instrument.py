@@ -4,6 +4,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 PERP_PRICE_DECIMALS = 6
+MARKET_ORDER_VALUES = ((25, 30_000_000), (20, 5_000_000), (10, 2_000_000), (0, 500_000))
+"""From a maximum leverage on, the largest value of one market order, quote units (hyperliquid.md §1)."""
+
+
+def max_market_value(max_leverage: int) -> int:
+    """Largest value of one market order in a market of that maximum leverage, quote units; a limit order may be ten times that."""
+    return next(value for leverage, value in MARKET_ORDER_VALUES if max_leverage >= leverage)
 
 
 @dataclass(frozen=True, slots=True)

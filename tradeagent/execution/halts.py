@@ -4,7 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tradeagent.domain.errors import RefusedError
-from tradeagent.domain.money import ZERO, plain
+from tradeagent.domain.instrument import max_market_value
+from tradeagent.domain.money import ZERO, plain, size_down
 from tradeagent.domain.names import (
     Actor,
     DeploymentState,
@@ -72,21 +73,46 @@ def flatten(engine: ExecutionEngine, actor: Actor, reason: ExitReason) -> list[V
 
 
 def close_market(engine: ExecutionEngine, market: str, actor: Actor, reason: ExitReason) -> Verdict:
-    """Close the whole net position of a market, once: a close that waits out an outage for all of it is left to wait."""
+    """Close the whole net position of a market, once: a close that waits out an outage for all of it is left to wait.
+
+    More than the venue takes in one order is closed in parts; the verdict is the one of the last that was tried.
+    """
     size = engine.book.net(market).size
-    if size and _waiting_to_close(engine, market) >= abs(size):
+    open_size = abs(size) - _waiting_to_close(engine, market)
+    if size and open_size <= 0:
         return Verdict(VerdictKind.NOOP, message=f"a close of {market} {plain(abs(size))} waits for the next trade")
+    part = _largest_close(engine, market)
+    while part is not None and open_size > part:
+        verdict = close_once(engine, market, actor, reason, part)
+        if verdict.kind is not VerdictKind.EXECUTED:
+            return verdict
+        open_size -= part
+    is_rest = abs(engine.book.net(market).size) <= open_size
+    return close_once(engine, market, actor, reason, None if is_rest else open_size)
+
+
+def close_once(engine: ExecutionEngine, market: str, actor: Actor, reason: ExitReason, size: Decimal | None = None) -> Verdict:
+    """One order against the net position of a market, for all of it or for `size` base units."""
     proposal = Proposal(
         market=market,
-        side=Side.SELL if size > ZERO else Side.BUY,
+        side=Side.SELL if engine.book.net(market).size > ZERO else Side.BUY,
         controller_id=engine.terms[actor].scope.controller_id,
         kind=IntentKind.CLOSE,
+        size=size,
         reduce_only=True,
-        whole_position=True,
+        whole_position=size is None,
         exit_reason=reason,
         reason=reason.value,
     )
     return engine.submit_now(proposal, actor)
+
+
+def _largest_close(engine: ExecutionEngine, market: str) -> Decimal | None:
+    """Base units of the largest market order at the last mark; None without a mark."""
+    known = engine.markets[market]
+    if not known.mark:
+        return None
+    return size_down(known.instrument, max_market_value(known.instrument.max_leverage) / known.mark)
 
 
 def _waiting_to_close(engine: ExecutionEngine, market: str) -> Decimal:

@@ -6,13 +6,13 @@ It needs no ledger: the venue says what there is, and the ledger books it when s
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Protocol
 
 from tradeagent.brokers.protocol import BrokerAccount
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import RefusedError, VenueError
-from tradeagent.domain.names import ExitReason, KillPolicy, OrderType, Side, Tif
+from tradeagent.domain.names import ExitReason, KillPolicy, OrderState, OrderType, Side, Tif
 from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.opening import open_paper
 from tradeagent.execution.orders import cloid_of
@@ -21,6 +21,7 @@ from tradeagent.workspace.paths import Workspace
 
 DEADLINE_S = 10.0
 AGAIN_S = 0.05
+TOO_LARGE = "Order value too large"
 
 
 class Account(Protocol):
@@ -102,24 +103,37 @@ def _cancel_all(account: Account, cloids: AbstractSet[str]) -> set[str]:
 
 
 def _close_all(account: Account, seen: BrokerAccount, closes: dict[str, tuple[str, Decimal]], clock: Clock) -> None:
-    """Send a close for every position that none waits for; `closes` remembers market and signed size by name."""
+    """Send closes for every position that none waits for; `closes` remembers market and signed size by name."""
     waiting = {market for cloid, (market, _) in closes.items() if cloid in seen.open_cloids}
     for market, (size, _) in seen.positions.items():
-        if market in waiting:
-            continue
+        if market not in waiting:
+            _close(account, market, size, closes, clock)
+
+
+def _close(account: Account, market: str, size: Decimal, closes: dict[str, tuple[str, Decimal]], clock: Clock) -> None:
+    """Close a position in one order, or in halves, quarters … of it when the venue says that one is too large."""
+    left, part = abs(size), abs(size)
+    while left and part:
+        part = min(part, left)
         order = OrderRequest(
             cloid=cloid_of(f"kill/{clock.new_id()}", market),
             market=market,
             side=Side.SELL if size > 0 else Side.BUY,
             type=OrderType.MARKET,
-            size=abs(size),
+            size=part,
             tif=Tif.IOC,
             reduce_only=True,
             at_mark=True,
             exit_reason=ExitReason.KILL,
         )
-        closes[order.cloid] = (market, size)
-        account.place([order])
+        closes[order.cloid] = (market, part.copy_sign(size))
+        report = account.place([order])[0]
+        if report.state is not OrderState.REJECTED:
+            left -= part
+        elif TOO_LARGE in report.reason:
+            part = (part / 2).quantize(size, rounding=ROUND_FLOOR)
+        else:
+            return
 
 
 def _closed(account: Account, closes: Mapping[str, tuple[str, Decimal]], seen: BrokerAccount) -> tuple[Closed, ...]:

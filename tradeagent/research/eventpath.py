@@ -18,7 +18,7 @@ from tradeagent.domain.limits import Limits
 from tradeagent.domain.names import Actor, ExitReason, Rule, Side
 from tradeagent.domain.order import Fill, FundingPayment, OrderReport, Verdict
 from tradeagent.execution.backtest_door import ALGO, Account, BacktestDoor, open_backtest_door
-from tradeagent.execution.halts import close_market
+from tradeagent.execution.halts import close_once
 from tradeagent.execution.playback import Playback
 from tradeagent.ledger import trading
 from tradeagent.research.eventfacts import Facts, micro
@@ -214,7 +214,7 @@ class _Replay:
     def _close_at_end(self) -> None:
         for seat in self.seats.values():
             if seat.held:
-                close_market(self.engine, seat.symbol, Actor.SYSTEM, ExitReason.END)
+                close_once(self.engine, seat.symbol, Actor.SYSTEM, ExitReason.END)
         self._take_note()
 
 

@@ -7,6 +7,7 @@ A worker that dies leaves its job running in the ledger without a process behind
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -125,9 +126,19 @@ def _take_over(place: Place) -> None:
 
 
 def _end_orphan(row: JobRow, number: signal.Signals) -> None:
-    """End the process of a job that nobody watches. Its number may belong to somebody else by now."""
-    if row.pid is not None and row.boot_id == boot_id() and _is_ours(row.pid, row.id):
+    """End the process of a job that nobody watches; a killed one is gone on return. Its number may belong to somebody else by now."""
+    if row.pid is None or row.boot_id != boot_id() or not _is_ours(row.pid, row.id):
+        return
+    try:
+        process = os.pidfd_open(row.pid)
+    except ProcessLookupError:
+        return
+    try:
         _interrupt(row.pid, number)
+        if number is signal.SIGKILL:
+            select.select([process], [], [], GRACE_S)
+    finally:
+        os.close(process)
 
 
 def _is_worked_on(workspace: Workspace) -> bool:

@@ -13,13 +13,12 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from tradeagent.domain.errors import InvalidInput
-from tradeagent.domain.instrument import PERP_PRICE_DECIMALS, Instrument
+from tradeagent.domain.instrument import PERP_PRICE_DECIMALS, Instrument, max_market_value
 from tradeagent.domain.names import ExitReason, OrderState, OrderType, Side, Tif
 from tradeagent.venue.events import OrderUpdate
 
 FINISHED_KEPT = 1000
 DEFAULT_LEVERAGE = 20
-MARKET_ORDER_VALUES = ((25, 30_000_000), (20, 5_000_000), (10, 2_000_000))
 FORMAT = 1
 
 
@@ -51,8 +50,8 @@ class MarketSpec:
 
     @property
     def max_market_notional(self) -> int:
-        """Largest value of one market order in 10^-6 USDC, by maximum leverage; a limit order may be ten times that (hyperliquid.md §1)."""
-        return next((value for leverage, value in MARKET_ORDER_VALUES if self.max_leverage >= leverage), 500_000) * 10**6
+        """Largest value of one market order in 10^-6 USDC; a limit order may be ten times that."""
+        return max_market_value(self.max_leverage) * 10**6
 
     def leverage_at(self, notional: int) -> int:
         """Maximum leverage of a position of `notional` (10^-6 USDC); at a bound the higher tier applies."""
