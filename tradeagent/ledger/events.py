@@ -71,7 +71,9 @@ def read(
     if deployment is not None:
         query = query.where(events.c.deployment == deployment)
     if kinds:
-        query = query.where(events.c.kind.in_(kinds))
+        # Of one wallet or deployment by its own index, which SQLite must be told: those of a kind may be mostly of others.
+        kind = events.c.kind if wallet is None and deployment is None else events.c.kind.concat("")
+        query = query.where(kind.in_(kinds))
     query = query.order_by(events.c.seq.desc() if newest else events.c.seq).limit(limit)
     rows = [dict(row._mapping) for row in tx.execute(query)]
     return rows[::-1] if newest else rows

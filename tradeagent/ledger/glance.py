@@ -75,8 +75,9 @@ FROM deployments d JOIN wallets w ON w.name = d.wallet JOIN risk_state r ON r.wa
 ORDER BY d.created_ms DESC, d.id DESC LIMIT ?
 """
 # By wallet from the newest event back: a runner writes a phase every minute, so one is near, and there are too many to group.
+# `kind || ''` keeps SQLite from the index by kind, where the phases of a busy wallet lie before those of a quiet one.
 _PHASES = """
-SELECT name, (SELECT data FROM events WHERE wallet = name AND kind = ? ORDER BY seq DESC LIMIT 1) FROM wallets
+SELECT name, (SELECT data FROM events WHERE wallet = name AND kind || '' = ? ORDER BY seq DESC LIMIT 1) FROM wallets
 """
 
 
