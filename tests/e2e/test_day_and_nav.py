@@ -46,6 +46,18 @@ def test_a_deposit_and_a_withdrawal_are_no_profit_and_no_drawdown(product: Produ
     assert D(later["equity"]) - D(later["day_start_equity"]) - D(later["day_pnl"]) == D(-1999), "flows are told apart from the result"
 
 
+def test_a_transfer_moves_money_and_is_no_profit_on_either_side(product: Product) -> None:
+    for name, cash in (("w", "10000"), ("other", "50")):
+        product.ask("wallet", "new", name, "--cash", cash)
+    moved = product.ask("wallet", "transfer", "w", "other", "1234.5")
+    assert (moved["from"]["cash"], moved["to"]["cash"]) == ("8765.5", "1284.5")
+    for name in ("w", "other"):
+        view = product.ask("wallet", "show", name)
+        assert (D(view["day_pnl"]), D(view["drawdown_pct"])) == (0, 0)
+    refused = product.here("wallet", "transfer", "w", "other", "8765.51", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "MARGIN")
+
+
 def test_flows_between_runs_are_in_the_report_and_it_still_adds_up(product: Product) -> None:
     run = ("run", "btc_momentum", "--wallet", "w", "--replay", BTC, "--max-ticks", "40")
     first = product.ask(*run, "--cash", "10000")

@@ -180,6 +180,8 @@ RUNS = [
 ]
 MONEY = [
     Wrong("over-withdrawal", ("wallet", "withdraw", "rich", "10000.01"), 3, "MARGIN", ("10000.01", "10000"), "10000"),
+    Wrong("transfer to nobody", ("wallet", "transfer", "rich", "nobody", "1"), 4, "not_found", ("nobody",), "wallet new"),
+    Wrong("transfer to itself", ("wallet", "transfer", "rich", "rich", "1"), 2, "invalid_input", ("rich", "both ends"), "two wallets"),
     Wrong("nothing", ("wallet", "deposit", "rich", "0"), says=("amount", "0"), hint="100"),
     Wrong("dust", ("wallet", "deposit", "rich", "1.0000001"), says=("amount", "6 decimals"), hint="1"),
     Wrong("infinite", ("wallet", "deposit", "rich", "inf"), says=("amount", "inf"), hint="0.25"),

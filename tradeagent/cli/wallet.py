@@ -68,6 +68,25 @@ def withdraw(name: Name, amount: Amount) -> None:
     _move(name, amount, -1)
 
 
+@app.command()
+def transfer(
+    source: Annotated[str, typer.Argument(help="wallet that gives", autocompletion=wallets)],
+    target: Annotated[str, typer.Argument(help="wallet that takes", autocompletion=wallets)],
+    amount: Amount,
+) -> None:
+    """Move paper money between two wallets, never beyond what is free. Example: tradeagent wallet transfer main btc_momentum 500"""
+    from tradeagent.runtime.views import wallet_view
+    from tradeagent.runtime.wallets import transfer_cash
+
+    current = session()
+    current.workspace.require_writable()
+    place = (current.workspace, current.config, current.ledger, current.clock)
+    transfer_cash(*place, (source, target), amount)
+    sides = {"from": wallet_view(*place, source), "to": wallet_view(*place, target)}
+    data = {side: {key: view[key] for key in ("name", "cash", "equity")} for side, view in sides.items()}
+    current.output.document({"amount": amount, **data}, table(list(data.values()), ["name", "cash", "equity"], right=("cash", "equity")))
+
+
 def _move(name: str, amount: str, sign: int) -> None:
     from tradeagent.runtime.wallets import move_cash
 
