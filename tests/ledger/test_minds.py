@@ -268,6 +268,8 @@ def test_a_token_lets_in_until_it_is_revoked_and_is_nowhere_in_the_ledger(tx: Co
     with pytest.raises(RefusedError, match="revoked already"):
         tokens.revoke(tx, held, NOW + 3)
     assert tokens.get(tx, "K1").revoked_ms == NOW + 2
+    told = [(event["subject"], event["data"]["token"]) for event in events.read(tx, kinds=(EventKind.CONFIG_CHANGED.value,))]
+    assert told == [("K1", "made"), ("K2", "made"), ("K1", "revoked")], "each once, also after a refused one"
 
 
 def test_the_last_use_of_a_token_is_noted_to_the_minute(tx: Connection) -> None:

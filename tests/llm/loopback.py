@@ -25,6 +25,7 @@ class Reply:
     ending: str = "done"
     silent_before: bool = False
     pause_s: float = 0.0
+    retry_after: str | None = None
 
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, usage: tuple[int, int] | None = None) -> str:
@@ -110,6 +111,8 @@ class Loopback:
                 self.send_header("Content-Type", reply.content_type)
                 self.send_header("Transfer-Encoding", "chunked")
                 self.send_header("Connection", "close")
+                if reply.retry_after is not None:
+                    self.send_header("Retry-After", reply.retry_after)
                 self.end_headers()
                 with suppress(OSError):
                     loopback._play(self, reply)

@@ -75,7 +75,7 @@ def test_without_a_price_or_a_count_the_usage_says_so() -> None:
     ],
 )
 def test_what_is_no_embedding_is_a_model_error_without_the_key(reply: Reply, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tradeagent.llm.embeddings.FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr("tradeagent.llm.gateway.FIRST_BACKOFF_S", 0.0)
     with Loopback(reply) as server, pytest.raises(ModelError) as caught:
         embedder(server).embed(["a", "b"])
     assert says in caught.value.message
@@ -83,7 +83,7 @@ def test_what_is_no_embedding_is_a_model_error_without_the_key(reply: Reply, say
 
 
 def test_a_model_that_changes_its_dimensions_is_refused_and_a_passing_failure_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tradeagent.llm.embeddings.FIRST_BACKOFF_S", 0.0)
+    monkeypatch.setattr("tradeagent.llm.gateway.FIRST_BACKOFF_S", 0.0)
     with Loopback(failure(500), failure(429), vectors([1.0, 2.0]), vectors([1.0])) as server:
         found = embedder(server)
         assert found.embed(["a"]) == [(1.0, 2.0)]

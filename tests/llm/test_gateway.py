@@ -8,6 +8,8 @@ import sys
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,25 @@ async def test_every_failure_ends_the_turn_with_a_model_error_without_the_key(li
     assert MODEL in end.detail
     assert KEY not in end.detail
     assert end.defect is None
+
+
+@slow
+async def test_a_provider_that_says_when_to_come_back_is_waited_for_or_left(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    monkeypatch.setattr("tradeagent.llm.gateway.asyncio.sleep", sleep)
+    busy = failure(429)
+    for stated, pauses, asked in (("7", [7.0], 2), ("0.1", [0.5], 2), ("soon", [0.5], 2), ("3600", [], 1)):
+        paused.clear()
+        with Loopback(replace(busy, retry_after=stated), text_reply("now")) as server:
+            model = open_model(MODEL, settings_for(server, retries=2))
+            with suppress(ModelError):
+                async for _ in model.stream([Message("user", "hello")], (), max_tokens=10):
+                    pass
+        assert (paused, len(server.bodies)) == (pauses, asked), stated
 
 
 @slow

@@ -9,8 +9,10 @@ from sqlalchemy import Connection, insert, select, update
 
 from tradeagent.domain.clock import MINUTE_MS
 from tradeagent.domain.errors import InvalidInput, NotFound, RefusedError
-from tradeagent.domain.names import TokenScope
+from tradeagent.domain.names import Actor, EventKind, TokenScope
+from tradeagent.ledger import events
 from tradeagent.ledger.minds_schema import tokens
+from tradeagent.ledger.reference import ending
 
 PREFIX = "tat_"
 _SECRET_BYTES = 32
@@ -35,7 +37,9 @@ def issue(tx: Connection, token_id: str, name: str, scope: TokenScope, now_ms: i
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidInput(f"name: not one line of at most {_LONGEST_NAME} characters", hint="name who will use it, like --name inspector")
     token = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
-    tx.execute(insert(tokens).values(**asdict(TokenRow(token_id, name, scope.value, _hash(token), now_ms))))
+    row = TokenRow(token_id, name, scope.value, _hash(token), now_ms)
+    tx.execute(insert(tokens).values(**asdict(row)))
+    _say(tx, row, "made", now_ms)
     return token
 
 
@@ -46,8 +50,7 @@ def listed(tx: Connection) -> list[TokenRow]:
 
 def get(tx: Connection, reference: str) -> TokenRow:
     """A token by its id or an unambiguous end of it. NotFound, which repeats nothing: what was given may be the token itself."""
-    query = select(tokens).where(tokens.c.id.endswith(reference.upper(), autoescape=True)).limit(2)
-    found = tx.execute(query).all() if reference else []
+    found = ending(tx, select(tokens), reference)
     if len(found) != 1:
         many = "more than one token ends so" if found else "there is no token of that id"
         raise NotFound(f"id: {many}", hint="`tradeagent token list` shows all ids")
@@ -59,6 +62,7 @@ def revoke(tx: Connection, row: TokenRow, now_ms: int) -> None:
     still = tokens.c.revoked_ms.is_(None)
     if not tx.execute(update(tokens).where(tokens.c.id == row.id, still).values(revoked_ms=now_ms)).rowcount:
         raise RefusedError(f"token {row.id} is revoked already", hint="`tradeagent token list`", code="gate_failed")
+    _say(tx, row, "revoked", now_ms)
 
 
 def holder(tx: Connection, token: str) -> TokenRow | None:
@@ -79,6 +83,11 @@ def touch(tx: Connection, row: TokenRow, now_ms: int) -> None:
 def is_touched(row: TokenRow, now_ms: int) -> bool:
     """Whether its last use is noted well enough."""
     return row.used_ms is not None and now_ms - row.used_ms < MINUTE_MS
+
+
+def _say(tx: Connection, row: TokenRow, state: str, now_ms: int) -> None:
+    data = {"token": state, "name": row.name, "scope": row.scope}
+    events.append(tx, EventKind.CONFIG_CHANGED, now_ms, actor=Actor.MANUAL, subject=row.id, data=data)
 
 
 def _hash(token: str) -> str:

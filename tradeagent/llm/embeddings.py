@@ -7,7 +7,7 @@ from typing import Any
 
 from tradeagent.domain.errors import InvalidConfig, ModelError
 from tradeagent.llm.contract import CHARACTERS_PER_TOKEN
-from tradeagent.llm.gateway import FIRST_BACKOFF_S, cost_usd, find_key, load_litellm, provider_error
+from tradeagent.llm.gateway import cost_usd, find_key, load_litellm, pause_s, provider_error
 from tradeagent.llm.settings import ModelSettings
 from tradeagent.llm.usage import Price, Usage
 
@@ -66,9 +66,10 @@ class Embedder:
                 vectors = [tuple(float(number) for number in row["embedding"]) for row in rows]
             except Exception as error:  # noqa: BLE001 - LiteLLM raises whatever its adapters raise; all of it is the model's failure
                 failure = provider_error(self.id, error, self._place, self._key, self._settings.environment)
-                if attempt + 1 == _ATTEMPTS or not failure.details["retryable"]:
+                pause = pause_s(failure, attempt) if attempt + 1 < _ATTEMPTS else None
+                if pause is None:
                     raise failure from None
-                time.sleep(FIRST_BACKOFF_S * 2**attempt)
+                time.sleep(pause)
             else:
                 break
         self._book(self._usage(lib, answer, batch))

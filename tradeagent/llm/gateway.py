@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -29,6 +30,7 @@ from tradeagent.llm.wire import PartialCall, collect, wire_messages, wire_tool
 
 _RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 FIRST_BACKOFF_S = 0.5
+LONGEST_PAUSE_S = 30.0
 _TRANSPORT_TIMEOUT_S = 600.0
 # LiteLLM imports these in its first call, on the event loop, for seconds; here that happens in the importing thread
 _IMPORTED_AT_FIRST_CALL = (
@@ -105,11 +107,12 @@ class LiteLLMModel:
                         yield delta
             except Exception as error:  # noqa: BLE001 - LiteLLM raises whatever its adapters raise; all of it is the model's failure
                 failure = error if isinstance(error, ModelError) else self._as_model_error(error)
-                if started or attempt >= self._settings.retries or not failure.details["retryable"]:
+                pause = None if started or attempt >= self._settings.retries else pause_s(failure, attempt)
+                if pause is None:
                     raise failure from None
                 attempt += 1
                 # real time on purpose: a simulated clock would move the market while a provider recovers
-                await asyncio.sleep(FIRST_BACKOFF_S * 2 ** (attempt - 1))
+                await asyncio.sleep(pause)
             else:
                 return
 
@@ -189,13 +192,31 @@ def cost_usd(lib: Any, model_id: str, price: Price | None, tokens_in: int, token
 
 
 def provider_error(model_id: str, error: Exception, place: KeyPlace | None, key: Key | None, environment: Mapping[str, str]) -> ModelError:
-    """A failure of LiteLLM or of the provider as the person's error: no key in it, `retryable` in its details."""
+    """A failure of LiteLLM or of the provider as the person's error: no key in it; `retryable` and `retry_after_s` in its details."""
     status = getattr(error, "status_code", None)
     text = scrub(str(error), environment, [key] if key is not None and key.value != NONE_NEEDED else ())[:300]
     message, hint = _SAID.get(status or 0, ("the provider failed", "run it again, or set fallback_models"))
     retryable = status is None or status in _RETRYABLE
     details = {"model": model_id, "status": status, "retryable": retryable}
+    asked = _retry_after_s(error)
+    if asked is not None:
+        details["retry_after_s"] = asked
     return ModelError(f"{model_id}: {message}: {text}", hint=hint.format(key=place or "the provider's key"), details=details)
+
+
+def pause_s(failure: ModelError, attempt: int) -> float | None:
+    """Seconds to wait before trying again: twice as long each time, or what the provider asked for; None when it is no use."""
+    asked: float = failure.details.get("retry_after_s", 0.0)
+    if not failure.details["retryable"] or asked > LONGEST_PAUSE_S:
+        return None
+    return max(asked, FIRST_BACKOFF_S * 2.0**attempt)
+
+
+def _retry_after_s(error: Exception) -> float | None:
+    """The header Retry-After in seconds (RFC 9110 §10.2.3); None without one or when it is a date, as no provider of models sends."""
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    stated = str(headers.get("retry-after", ""))
+    return float(stated) if re.fullmatch(r"\d{1,6}(\.\d+)?", stated) else None
 
 
 @cache
