@@ -1,6 +1,8 @@
 """Fixtures every test may use. Real bars are read from the shared folder when it is there."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,11 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"no shared market data at {root}; set TRADEAGENT_SHARED")
     return root
+
+
+@pytest.fixture
+def on_a_terminal() -> Iterator[None]:
+    """Ctrl-C is heard. Tests that run in the background of a script were told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

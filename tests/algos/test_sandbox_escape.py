@@ -235,6 +235,7 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("on_a_terminal")
 def test_an_interrupt_ends_the_child() -> None:
     with Sandbox(attack("while True: pass"), BARS, limits=Limits(cpu_s=20)) as sandbox:
         child = sandbox._started()._child

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,14 +48,6 @@ def test_a_study_that_is_interrupted_anywhere_ends_with_130(base: Path, tmp_path
         assert "Traceback" not in err and len(out.splitlines()) == 1
         document = json.loads(out)
         assert "error" not in document or document["error"]["code"] == "interrupted"
-
-
-@pytest.fixture
-def on_a_terminal() -> Iterator[None]:
-    """Tests that run in the background of a script were told to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("on_a_terminal")

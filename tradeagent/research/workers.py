@@ -8,7 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, contextmanager, suppress
 from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -202,22 +203,25 @@ class Cluster:
             done = self._ready(waiting)
             waiting -= done
             for future in done:
-                if not self._usable(future, last=last):
+                answer = self._answer(future, last=last)
+                if answer is None:
                     self._handle = None
                     continue
-                outcomes, took_s = future.result()
+                outcomes, took_s = answer
                 self._each_s = _smoothed(self._each_s, took_s / len(outcomes))
                 for place, outcome in zip(futures[future], outcomes, strict=True):
                     del left[place]
                     yield place, outcome
 
-    def _usable(self, future: "distributed.Future", *, last: bool) -> bool:
-        """Whether it holds outcomes; False when its worker or the job was lost. Other failures are raised as what they are."""
+    def _answer(self, future: "distributed.Future", *, last: bool) -> tuple[list[Outcome], float] | None:
+        """Its outcomes; None when its worker or the job was lost. Other failures are raised as what they are."""
         import distributed
 
-        if future.status == "finished":
-            return True
-        error = None if future.status in ("cancelled", "lost") else future.exception()
+        with suppress(CancelledError):  # a worker that dies takes results with it that nobody had fetched
+            if future.status == "finished":
+                outcomes, took_s = future.result()
+                return outcomes, took_s
+        error = future.exception() if future.status == "error" else None
         if isinstance(error, TradeAgentError):
             raise error
         if error is not None and not isinstance(error, distributed.KilledWorker):
@@ -225,7 +229,7 @@ class Cluster:
             raise VenueError(f"cluster: a worker failed with {type(error).__name__}: {error}", hint=hint)
         if last:
             raise VenueError("cluster: workers were lost again and again", hint="look at their logs; memory may be short")
-        return False
+        return None
 
     def _ready(self, waiting: "set[distributed.Future]") -> "set[distributed.Future]":
         """At least one that has ended; VenueError when there has been no worker for too long."""
