@@ -182,6 +182,8 @@ def test_kept_inventory_joins_what_the_agent_holds_already(new_world: NewWorld) 
     made = start(world, "position", amount="1", barriers=BARRIERS)
     stop(world.engine, made, keep_position=True, deployment=AGENT)
     assert world.held("BTC", AGENT) == D(2)
+    (held,) = (row for row in world.engine.book.rows if row.controller_id == AGENT and row.size)
+    assert (held.cost, held.entries) == (D(200), 2)
     world.close()
     assert [trip["size"] for trip in world.trips()] == [D(2)] and world.differences() == []
 

@@ -46,6 +46,22 @@ def test_a_target_moves_without_touching_the_stop(strict: World) -> None:
     assert levels(strict) == {"stop": D(95), "target": D(105)}
 
 
+@pytest.mark.parametrize("side", ["buy", "sell"])
+@pytest.mark.parametrize("size", ["0.5", "1", "5"])
+def test_levels_lie_on_their_sides_of_the_mark_whatever_the_size(side: str, size: str, new_world: NewWorld) -> None:
+    world = new_world()
+    below, above = {"stop": 90}, {"target": 110}
+    if side == "sell":
+        below, above = {"target": 90}, {"stop": 110}
+    assert world.submit(side, size=size).kind is EXECUTED
+    for level in (below, above):
+        assert protect(world, **level).kind is EXECUTED
+        ((name, price),), word = level.items(), "above" if level is above else "below"
+        other = protect(world, **{name: 200 - price})
+        assert other.rule is Rule.PROTECTION and other.rejection is not None and f"must be {word} the mark 100" in other.rejection.message
+    assert levels(world) == below | above
+
+
 def test_both_levels_move_at_once(strict: World) -> None:
     assert protect(strict, stop=98, target=104).kind is EXECUTED
     assert levels(strict) == {"stop": D(98), "target": D(104)}
@@ -93,6 +109,14 @@ def test_a_stop_past_the_liquidation_price_is_refused(new_world: NewWorld) -> No
     # 1000 + 100 (p − 100) = 100 p / 100, so p = 90.909…
     assert protect(world, stop="90.90").rule is Rule.PROTECTION
     assert protect(world, stop="90.91").kind is EXECUTED
+
+
+def test_a_tighter_stop_past_the_liquidation_price_is_less_risk_than_before(new_world: NewWorld) -> None:
+    world = new_world(cash=1000)
+    world.submit(size=60, leverage=20, stop=90)
+    world.submit(size=40, leverage=20)
+    assert protect(world, stop="89.99").rule is Rule.PROTECTION
+    assert protect(world, stop="90.5").kind is EXECUTED, "liquidation comes at 90.909…, the stop that it replaces lay at 90"
 
 
 SHAPELESS: list[dict[str, Any]] = [

@@ -73,8 +73,8 @@ class Terms:
 class Costs:
     """What a simulated fill costs."""
 
-    fees: FeeSchedule = field(default_factory=FeeSchedule)
-    slippage_bps: Decimal = Decimal(2)
+    fees: FeeSchedule
+    slippage_bps: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Setup:
     terms: dict[Actor, Terms]
     markets: dict[str, MarketState]
     gate: Gate
-    costs: Costs = field(default_factory=Costs)
+    costs: Costs
     dry_run: bool = False
     in_thread: bool = True
     wall: Clock | None = None
