@@ -14,9 +14,9 @@ from world import AGENT, STEP, World, deployment_row
 
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import InvalidInput, NotFound
-from tradeagent.domain.names import Actor, ExecutorType, OrderState, Rule, Side, VerdictKind
+from tradeagent.domain.names import Actor, EventKind, ExecutorType, OrderState, Rule, Side, VerdictKind
 from tradeagent.domain.order import OrderReport, OrderRequest
-from tradeagent.execution.executors.admission import Order, create
+from tradeagent.execution.executors.admission import Order, create, create_now
 from tradeagent.execution.executors.desk import adopt, end_all, figures_of, step_all, stop
 from tradeagent.execution.executors.records import figures, terms_for
 from tradeagent.execution.executors.specs import GridSpec, TwapSpec, parse_spec
@@ -24,7 +24,7 @@ from tradeagent.execution.executors.work import ENTRY_PAUSE_MS, Work
 from tradeagent.execution.protection import cancel_order
 from tradeagent.execution.reading import limits_out
 from tradeagent.execution.state import MarketState
-from tradeagent.ledger import executors, runs
+from tradeagent.ledger import events, executors, runs
 from tradeagent.workspace.latch import Gate, Latched, set_latch
 
 D = Decimal
@@ -69,6 +69,19 @@ def refuse(world: World, monkeypatch: pytest.MonkeyPatch, *, closes: bool = Fals
         return [OrderReport(order.cloid, None, OrderState.REJECTED, D(0), None, "not today") for order in orders]
 
     monkeypatch.setattr(world.paper, "place", place)
+
+
+def test_an_executor_in_the_name_of_somebody_else_is_refused_and_told(new_world: NewWorld) -> None:
+    world = new_world()
+    spec = parse_spec(ExecutorType.ORDER, {"market": "BTC", "side": "buy", **ENTERING["order"]})
+    verdict, row = create_now(world.engine, Order(ExecutorType.ORDER, spec, controller_id="another_1"), Actor.AGENT)
+    assert (verdict.rule, row, world.held()) == (Rule.SCOPE, None, 0)
+    with world.ledger.reading() as tx:
+        (told,) = events.read(tx, kinds=(EventKind.PROPOSAL_REJECTED.value,))
+    assert told["data"]["rule"] == "SCOPE" and told["deployment"] == AGENT
+    verdict, row = create_now(world.engine, Order(ExecutorType.ORDER, spec, controller_id=AGENT), Actor.AGENT)
+    assert row is not None and world.held() == 1
+
 
 
 @pytest.mark.parametrize("kind", ENTERING)

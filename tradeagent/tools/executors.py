@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tradeagent.domain.errors import TradeAgentError
-from tradeagent.domain.names import ExecutorType, Rule, VerdictKind
-from tradeagent.domain.order import Rejection, Verdict
+from tradeagent.domain.names import ExecutorType, VerdictKind
+from tradeagent.domain.order import Verdict
 from tradeagent.execution.executors.admission import Order, create
 from tradeagent.execution.executors.desk import figures_of, stop
 from tradeagent.execution.executors.records import as_dict
@@ -68,15 +68,13 @@ async def describe_executor(arguments: DescribeExecutor, _context: AgentContext)
 
 
 async def create_executor(arguments: CreateExecutor, context: AgentContext) -> ToolResult:
-    if arguments.controller_id not in (None, context.deployment):
-        message = f"controller {arguments.controller_id!r} is not {context.deployment!r}"
-        return _answer(Verdict(VerdictKind.REJECTED, rejection=Rejection(Rule.SCOPE, message)), None, context)
-    return await _create(ExecutorType(arguments.type), arguments.fields, arguments.reason, arguments.confidence, context)
+    kind = ExecutorType(arguments.type)
+    return await _create(kind, arguments.fields, arguments.reason, context, arguments.confidence, arguments.controller_id)
 
 
 async def place_twap(arguments: PlaceTwap, context: AgentContext) -> ToolResult:
     fields = arguments.model_dump(exclude={"reason"}, exclude_none=True)
-    return await _create(ExecutorType.TWAP, fields, arguments.reason, None, context)
+    return await _create(ExecutorType.TWAP, fields, arguments.reason, context)
 
 
 async def stop_executor(arguments: StopExecutor, context: AgentContext) -> ToolResult:
@@ -96,9 +94,16 @@ async def list_executors(arguments: ListExecutors, context: AgentContext) -> Too
     return ToolResult({"executors": [_shown(row, context) for row in rows]})
 
 
-async def _create(kind: ExecutorType, fields: dict[str, Any], reason: str, confidence: Decimal | None, context: AgentContext) -> ToolResult:
+async def _create(
+    kind: ExecutorType,
+    fields: dict[str, Any],
+    reason: str,
+    context: AgentContext,
+    confidence: Decimal | None = None,
+    controller_id: str | None = None,
+) -> ToolResult:
     try:
-        wanted = Order(kind, parse_spec(kind, fields), reason, confidence)
+        wanted = Order(kind, parse_spec(kind, fields), reason, confidence, controller_id)
     except TradeAgentError as error:
         return ToolResult.error(error.code, error.message, error.hint)
     verdict, row = await create(context.engine, wanted, context.actor)

@@ -25,12 +25,13 @@ from tradeagent.ledger.trading import NET, Reservation
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody wants to be carried out: a type, its checked specification, and why."""
+    """What somebody wants to be carried out: a type, its checked specification, and why. `controller_id` is who they say they are."""
 
     type: ExecutorType
     spec: Spec
     reason: str = ""
     confidence: Decimal | None = None
+    controller_id: str | None = None
 
 
 async def create(engine: ExecutionEngine, wanted: Order, actor: Actor) -> tuple[Verdict, ExecutorRow | None]:
@@ -140,7 +141,7 @@ def _proposal(state: RiskState, wanted: Order, design: Design) -> Proposal:
     return Proposal(
         wanted.spec.market,
         design.side,
-        state.scope.controller_id,
+        wanted.controller_id or state.scope.controller_id,
         quote=design.quote,
         price=design.price,
         stop=design.stop,
@@ -192,7 +193,8 @@ def _risk(made: Plan) -> Decimal:
 
 def _values(engine: ExecutionEngine, intent_id: str, wanted: Order, actor: Actor, checks: tuple[RuleCheck, ...]) -> dict[str, Any]:
     scope = engine.terms[actor].scope
-    proposal = Proposal(wanted.spec.market, wanted.spec.direction, scope.controller_id, confidence=wanted.confidence, reason=wanted.reason)
+    controller = wanted.controller_id or scope.controller_id
+    proposal = Proposal(wanted.spec.market, wanted.spec.direction, controller, confidence=wanted.confidence, reason=wanted.reason)
     spec = wanted.spec.model_dump(mode="json", exclude_none=True)
     base = engine.intents.values(intent_id, proposal, actor, checks)
     return {**base, "proposal": {**base["proposal"], "executor": wanted.type.value, "spec": spec}}
