@@ -83,7 +83,6 @@ def test_an_executor_in_the_name_of_somebody_else_is_refused_and_told(new_world:
     assert row is not None and world.held() == 1
 
 
-
 @pytest.mark.parametrize("kind", ENTERING)
 def test_an_order_that_never_left_is_planned_again(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     world = new_world()

@@ -171,8 +171,17 @@ def _report(engine: ExecutionEngine, tx: Connection, level: Level, message: str,
     notes.open_incident(tx, engine.clock.new_id(), incident, engine.clock.now_ms())
 
 
-def record_intent(engine: ExecutionEngine, tx: Connection, row: OrderRow, kind: IntentKind, state: IntentState, message: str) -> None:
+def record_intent(
+    engine: ExecutionEngine,
+    tx: Connection,
+    row: OrderRow,
+    kind: IntentKind,
+    state: IntentState,
+    message: str,
+    trailing: Mapping[str, Decimal] | None = None,
+) -> None:
     """The intent of an order that no proposal asked for, with its order."""
+    said = {"market": row.market, "side": row.side, "type": row.type, "size": plain(row.size), "reason": message}
     values: dict[str, Any] = {
         "id": row.intent_id,
         "wallet": row.wallet,
@@ -182,7 +191,7 @@ def record_intent(engine: ExecutionEngine, tx: Connection, row: OrderRow, kind: 
         "kind": kind.value,
         "market": row.market,
         "state": state.value,
-        "proposal": {"market": row.market, "side": row.side, "type": row.type, "size": plain(row.size), "reason": message},
+        "proposal": said | {name: plain(value) for name, value in (trailing or {}).items()},
         "checks": [],
         "detail": {"message": message},
         "cloid": row.cloid,

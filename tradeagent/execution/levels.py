@@ -15,7 +15,7 @@ from tradeagent.domain.names import Actor, ExitReason, IncidentCode, IntentKind,
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.book import REDUCE_ONLY_CANCELLED
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.orders import cloid_of, is_held, order_request
+from tradeagent.execution.orders import cloid_of, is_held, order_request, trailing_of
 from tradeagent.ledger import notes, trading
 from tradeagent.ledger.trading import NET, OrderRow
 
@@ -72,15 +72,18 @@ def cover_intent(engine: ExecutionEngine, intent_id: str) -> list[str]:
 def send_level(engine: ExecutionEngine, level: OrderRow) -> str:
     """Write a level down, send it and book the answer; the venue's words when it would not take it."""
     with engine.transaction() as tx:
+        asked = trading.intent(tx, level.intent_id)
         if trading.order(tx, level.cloid) is None:
             trading.add_orders(tx, [level])
         else:
             trading.update_order(
                 tx, level.cloid, size=level.size, state=PENDING, reason="", created_ms=level.created_ms, updated_ms=level.updated_ms
             )
+    trailing = trailing_of(asked["proposal"]) if asked is not None and level.leg == "stop" else {}
+    request = replace(order_request(level), parent_cloid=None, trail=trailing.get("trail"), trail_rate=trailing.get("trail_rate"))
     try:
         with engine.gate.sending(reduces=True):
-            report = engine.broker.place([replace(order_request(level), parent_cloid=None)])[0]
+            report = engine.broker.place([request])[0]
         refused = report.reason if report.state is OrderState.REJECTED else ""
     except RefusedError as error:
         refused = error.message

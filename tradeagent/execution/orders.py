@@ -1,6 +1,7 @@
 """Orders of a plan, with identities that follow from the intent, and how orders and fills look as JSON."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -104,6 +105,11 @@ def order_request(order: OrderRow, proposal: Proposal | None = None, *, at_mark:
         trail=trails.trail if trails else None,
         trail_rate=trails.trail_rate if trails else None,
     )
+
+
+def trailing_of(said: Mapping[str, Any]) -> dict[str, Decimal]:
+    """The trailing distance that a recorded proposal states, by its field."""
+    return {name: Decimal(said[name]) for name in ("trail", "trail_rate") if name in said}
 
 
 def order_dict(order: OrderRow) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tradeagent.execution.adoption import (
 from tradeagent.execution.book import UNMANAGED
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.levels import cover_intent, give_up, note, send_level, uncovered, withdraw
-from tradeagent.execution.orders import cloid_of, is_held
+from tradeagent.execution.orders import cloid_of, is_held, trailing_of
 from tradeagent.execution.reading import limits_in
 from tradeagent.execution.state import MANUAL_CONTROLLER
 from tradeagent.ledger import runs, trading
@@ -195,7 +195,9 @@ def _place_again(engine: ExecutionEngine, last: OrderRow, size: Decimal) -> str:
         updated_ms=now,
     )
     with engine.transaction() as tx:
-        record_intent(engine, tx, again, IntentKind.UPDATE, IntentState.PENDING, "a stop that was missing")
+        asked = trading.intent(tx, last.intent_id)
+        trailing = trailing_of(asked["proposal"]) if asked is not None else {}
+        record_intent(engine, tx, again, IntentKind.UPDATE, IntentState.PENDING, "a stop that was missing", trailing)
     refused = send_level(engine, again)
     with engine.transaction() as tx:
         placed = trading.order(tx, again.cloid)
