@@ -12,7 +12,7 @@ from tradeagent.brokers.protocol import Activity, CashFlow
 from tradeagent.domain.clock import DAY_MS, HOUR_MS
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import VenueError
-from tradeagent.domain.names import Actor, ExecutorType, ExitReason, IntentKind, IntentState, Rule, VerdictKind
+from tradeagent.domain.names import Actor, EventKind, ExecutorType, ExitReason, IntentKind, IntentState, Rule, VerdictKind
 from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.executors.admission import Order, create_now
 from tradeagent.execution.executors.specs import parse_spec
@@ -689,6 +689,20 @@ def test_news_waits_behind_older_news_of_a_later_instant(new_world: NewWorld) ->
     world.engine.broker = Unsorted()  # type: ignore[assignment]
     assert world.engine.news(until_ms=NOON + 400) == [], "taking the second alone would skip the first for ever"
     assert len(world.engine.news(until_ms=NOON + 600)) == 2
+
+
+def test_funding_belongs_to_the_deployment_that_alone_held_it(new_world: NewWorld) -> None:
+    world = new_world()
+    world.feed.rates["BTC"] = [(NOON + hour * HOUR_MS, 100_000) for hour in (1, 2, 3)]
+    world.submit(size=3)
+    world.play_many(13)
+    world.manual(size=1)
+    world.play_many(12)
+    world.close()
+    world.play_many(12)
+    with world.ledger.reading() as tx:
+        told = [event["deployment"] for event in events.read(tx, kinds=(EventKind.FUNDING.value,))]
+    assert told == [AGENT, None, None], "alone, together with a person, and a person alone"
 
 
 def test_the_parts_of_a_funding_payment_add_up_to_it(new_world: NewWorld) -> None:

@@ -71,6 +71,7 @@ def test_a_looser_stop_is_refused_and_the_tightest_is_named(strict: World) -> No
     verdict = protect(strict, stop=94)
     assert verdict.rule is Rule.PROTECTION and verdict.intent_id is not None
     assert verdict.rejection is not None and (verdict.rejection.limit_key, verdict.rejection.limit) == ("require_stops", "95")
+    assert protect(strict, stop="94.999").rule is Rule.PROTECTION
     assert protect(strict, stop=95).kind is EXECUTED, "equal is not looser"
     assert levels(strict)["stop"] == 95
 

@@ -160,6 +160,23 @@ def test_an_entry_of_another_hand_is_adopted_as_unmanaged(new_world: NewWorld) -
     assert cancel_order(world.engine, "1", Actor.MANUAL).kind is EXECUTED and world.orders() == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "price", "leg"),
+    [
+        ("stop_market", {"trigger": "90"}, "stop"),
+        ("take_profit_market", {"trigger": "110"}, "target"),
+        ("limit", {"price": "120"}, "close"),
+    ],
+)
+def test_an_exit_of_another_hand_is_adopted_as_what_it_is(new_world: NewWorld, kind: str, price: dict[str, str], leg: str) -> None:
+    world = new_world()
+    world.submit(size=1)
+    by_another_hand(world, "sell", type=kind, reduce_only=True, **price)
+    reconciled(world)
+    [order] = world.orders()
+    assert (order.controller_id, order.leg, order.reduce_only) == ("unmanaged", leg, True)
+
+
 def test_a_position_of_another_hand_is_unmanaged_with_an_incident(new_world: NewWorld) -> None:
     world = new_world()
     world.submit(size=1)
