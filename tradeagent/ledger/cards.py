@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from tradeagent.domain.errors import NotFound, RefusedError
+from tradeagent.domain.errors import RefusedError
 from tradeagent.domain.names import Actor, CardState, EventKind
 from tradeagent.ledger import events
 from tradeagent.ledger.minds_schema import cards
+from tradeagent.ledger.reference import the_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,7 @@ def add(tx: Connection, row: CardRow) -> None:
 
 def get(tx: Connection, reference: str) -> CardRow:
     """A card by its id or an unambiguous end of it. NotFound names it."""
-    query = select(cards).where(cards.c.id.endswith(reference.upper(), autoescape=True)).limit(2)
-    found = tx.execute(query).all() if reference else []
-    if len(found) != 1:
-        many = "more than one card ends" if found else "there is no card whose id ends"
-        raise NotFound(f"{many} with {reference!r}", hint="`tradeagent confirm --list` shows what waits")
-    return CardRow(**found[0]._mapping)
+    return CardRow(**the_one(tx, select(cards), reference, "card", "`tradeagent confirm --list` shows what waits")._mapping)
 
 
 def listed(tx: Connection, *, state: CardState | None = None, session: str | None = None, limit: int = 50) -> list[CardRow]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from tradeagent.domain.errors import NotFound
 from tradeagent.ledger.minds_schema import drafts
+from tradeagent.ledger.reference import the_one
 
 MOST = 200
 
@@ -36,12 +36,7 @@ def add(tx: Connection, row: DraftRow) -> None:
 
 def get(tx: Connection, reference: str) -> DraftRow:
     """A draft by its id or an unambiguous end of it. NotFound names it."""
-    query = select(drafts).where(drafts.c.id.endswith(reference.upper(), autoescape=True)).limit(2)
-    found = tx.execute(query).all() if reference else []
-    if len(found) != 1:
-        many = "more than one draft ends" if found else "there is no draft whose id ends"
-        raise NotFound(f"{many} with {reference!r}", hint="`tradeagent drafts` lists them")
-    return DraftRow(**found[0]._mapping)
+    return DraftRow(**the_one(tx, select(drafts), reference, "draft", "`tradeagent drafts` lists them")._mapping)
 
 
 def newest(tx: Connection, session: str | None, kind: str) -> DraftRow | None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from tradeagent.domain.errors import BusyError, NotFound, RefusedError
+from tradeagent.domain.errors import BusyError, RefusedError
 from tradeagent.domain.names import Actor, EventKind, JobState
 from tradeagent.ledger import events
 from tradeagent.ledger.minds_schema import jobs
+from tradeagent.ledger.reference import the_one
 
 MOST_QUEUED = 100
 _OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
@@ -56,12 +57,7 @@ def add(tx: Connection, job: str, kind: str, session: str | None, arguments: Map
 
 def get(tx: Connection, reference: str) -> JobRow:
     """A job by its id or an unambiguous end of it. NotFound names it."""
-    query = select(jobs).where(jobs.c.id.endswith(reference.upper(), autoescape=True)).limit(2)
-    found = tx.execute(query).all() if reference else []
-    if len(found) != 1:
-        many = "more than one job ends" if found else "there is no job whose id ends"
-        raise NotFound(f"{many} with {reference!r}", hint="`tradeagent jobs list` shows all of them")
-    return JobRow(**found[0]._mapping)
+    return JobRow(**the_one(tx, select(jobs), reference, "job", "`tradeagent jobs list` shows all of them")._mapping)
 
 
 def listed(tx: Connection, limit: int = 50, state: JobState | None = None) -> list[JobRow]:

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from tradeagent.domain.errors import NotFound
 from tradeagent.ledger.direct import Write
+from tradeagent.ledger.reference import the_one
 from tradeagent.ledger.research_schema import studies, study_trials
 
 RUNNING, COMPLETE, FAILED = "running", "complete", "failed"
@@ -47,12 +47,9 @@ def create(tx: Connection, row: StudyRow) -> None:
 
 def get(tx: Connection, study: str, kind: str) -> StudyRow:
     """A study by its id or an unambiguous end of it. NotFound names it."""
-    query = select(studies).where(studies.c.kind == kind, studies.c.id.endswith(study.upper(), autoescape=True)).limit(2)
-    found = tx.execute(query).all() if study else []
-    if len(found) != 1:
-        many = "more than one study ends" if found else "there is no study whose id ends"
-        raise NotFound(f"{kind}: {many} with {study!r}", hint=f"`tradeagent {kind} list` shows all of them")
-    return StudyRow(**found[0]._mapping)
+    hint = f"`tradeagent {kind} list` shows all of them"
+    found = the_one(tx, select(studies).where(studies.c.kind == kind), study, "study", hint, prefix=f"{kind}: ")
+    return StudyRow(**found._mapping)
 
 
 def unfinished(tx: Connection, kind: str, plan: Mapping[str, Any]) -> StudyRow | None:
