@@ -17,7 +17,7 @@ demo: $(STAMP)  ## an agent trading a synthetic market on paper; full screen on 
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/tradeagent demo $(ARGS); else exec $(BIN)/tradeagent demo --headless --ticks 50 $(ARGS); fi
 
 test: $(STAMP)  ## the test suite, on every core
-	@$(BIN)/pytest -n auto $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(BIN)/ruff check .

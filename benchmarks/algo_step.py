@@ -54,7 +54,7 @@ def event_path_ms(folder: Path) -> float:
     taken = []
     for bars in (SHORT, LONG):
         setup = Setup(VENUE, MARKET, parse_duration(INTERVAL), until_ms=first + bars * parse_duration(INTERVAL), terms=Terms())
-        leg = load(warehouse, built_in(ALGO), setup, known).leg
+        leg = load(warehouse, built_in(ALGO), setup, known, place.clock.now_ms()).leg
         began = time.process_time()
         replay([leg], setup.terms, resolve("algo"))
         taken.append(time.process_time() - began)

@@ -12,6 +12,7 @@ from benchmarks.measure import Usage, child, median, scratch, tradeagent_command
 from benchmarks.report import Floor, Row, main
 from tradeagent.algos.store import from_file
 from tradeagent.domain.bars import parse_duration
+from tradeagent.domain.clock import SystemClock
 from tradeagent.market.instruments import SYNTHETIC, instrument
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
 from tradeagent.market.warehouse import Warehouse
@@ -70,7 +71,8 @@ def _command(workspace: Path, file: Path) -> Usage:
 def _judging(workspace: Path, file: Path) -> tuple[float, float]:
     algo = from_file(file)
     setup = Setup(SYNTHETIC, "BTC", MINUTE, terms=terms_of(algo.spec))
-    loaded = load(Warehouse(Workspace(workspace).warehouse_dir), algo, setup, instrument(SYNTHETIC, "BTC"))
+    now_ms = SystemClock().now_ms()
+    loaded = load(Warehouse(Workspace(workspace).warehouse_dir), algo, setup, instrument(SYNTHETIC, "BTC"), now_ms)
     warm_up(loaded)
     run, _ = run_setup([loaded], setup)
     legs = [loaded.leg]
@@ -84,6 +86,7 @@ def _judging(workspace: Path, file: Path) -> tuple[float, float]:
         algo,
         Setup(SYNTHETIC, "BTC", MINUTE, until_ms=int(loaded.leg.bars.time[100_000]), terms=setup.terms),
         instrument(SYNTHETIC, "BTC"),
+        now_ms,
     )
     few, _ = run_setup([short], setup)
     return _cpu_s(judge), _cpu_s(lambda: quick(few, [short.leg], setup.terms, "calmar"))

@@ -15,8 +15,8 @@ from benchmarks.report import Floor, Row, main
 from benchmarks.worlds import live_place
 from tradeagent.domain.names import CommandKind
 from tradeagent.ledger import runs
-from tradeagent.runtime.assembly import Place
-from tradeagent.runtime.control import Desk, command
+from tradeagent.runtime.control import command
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.runner import COMMAND_POLL_S
 
 RUNNERS, ROUNDS, INTERVAL_S = 10, 30, 10
@@ -48,12 +48,11 @@ def _p99(values: Sequence[float]) -> float:
 
 def _commands(place: Place) -> tuple[list[float], list[float]]:
     """(ms to the acknowledgement as the product counts them, ms until the sender has the answer) of every command."""
-    desk = Desk(place.workspace, place.config, place.ledger, place.clock)
     acked, done = [], []
     for number in range(ROUNDS):
         for runner in range(RUNNERS):
             began = time.perf_counter()
-            answer = command(desk, f"agent_{runner}", KINDS[number % len(KINDS)])
+            answer = command(place, f"agent_{runner}", KINDS[number % len(KINDS)])
             done.append((time.perf_counter() - began) * 1000)
             acked.append(float(answer["latency_ms"]))
     return acked, done
@@ -67,9 +66,8 @@ def _runners(place: Place) -> Iterator[None]:
     try:
         _wait_until_ticking(place, started)
         yield
-        desk = Desk(place.workspace, place.config, place.ledger, place.clock)
         for number in range(RUNNERS):
-            command(desk, f"agent_{number}", CommandKind.STOP)
+            command(place, f"agent_{number}", CommandKind.STOP)
         for process in started:
             assert process.wait(START_WITHIN_S) == 0, "a runner ended as it was told"
     finally:

@@ -17,10 +17,11 @@ from benchmarks.history import ORDERS_OF_A_TRADE, Past, entry, trade
 from benchmarks.measure import median, scratch
 from benchmarks.report import Floor, Row, main
 from benchmarks.worlds import live_place
-from tradeagent.domain.names import Actor, OrderType, RunMode, VerdictKind
+from tradeagent.domain.names import Actor, OrderType, VerdictKind
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.protection import cancel_order
 from tradeagent.runtime.assembly import Run, RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 
 HISTORIES = (0, 1_000, 10_000)
 WARM, SUBMITS = 10, 60
@@ -60,7 +61,7 @@ async def _with_past(folder: Path, orders: int, stack: ExitStack) -> Run:
     place.ledger.close()
     Past(place.workspace.ledger_file, "bench").grow(orders // ORDERS_OF_A_TRADE)
     stack.callback(place.ledger.close)
-    run = stack.enter_context(assembled(place, RunRequest("bench", RunMode.LOOP)))
+    run = stack.enter_context(assembled(place, RunRequest("bench", Pace())))
     run.playback.advance(place.clock.now_ms())
     return run
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.measure import scratch
 from benchmarks.report import Row, main
 from benchmarks.worlds import live_place
-from tradeagent.domain.names import RunMode
 from tradeagent.runtime.assembly import RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 from tradeagent.runtime.runner import Runner
 
 AGENTS, INTERVAL_S, TICKS = 50, 10, 7
@@ -37,7 +37,7 @@ async def _fleet(folder: Path) -> tuple[list[int], float]:
     agents = {f"agent_{number:02}": f"offline/{POLICIES[number % len(POLICIES)]}" for number in range(AGENTS)}
     place = live_place(folder, agents, every=f"{INTERVAL_S}s")
     with ExitStack() as stack:
-        runners = [Runner(stack.enter_context(assembled(place, RunRequest(slug, RunMode.LOOP, max_ticks=TICKS)))) for slug in agents]
+        runners = [Runner(stack.enter_context(assembled(place, RunRequest(slug, Pace(max_ticks=TICKS))))) for slug in agents]
         began = time.monotonic(), time.process_time()
         await asyncio.gather(*(_later(runner, number * INTERVAL_S / AGENTS) for number, runner in enumerate(runners)))
         cores = (time.process_time() - began[1]) / (time.monotonic() - began[0])

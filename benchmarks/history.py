@@ -9,10 +9,11 @@ from pathlib import Path
 
 from benchmarks.worlds import LIVE_INTERVAL
 from tradeagent.domain.bars import parse_duration
-from tradeagent.domain.names import Actor, IntentKind, OrderType, RunMode, Side
+from tradeagent.domain.names import Actor, IntentKind, OrderType, Side
 from tradeagent.domain.order import Proposal
 from tradeagent.market.instruments import HYPERLIQUID
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 
 # What makes a copy another row, by table: its column as SQL over the copied row and the number `i` of the copy.
 _NAMED = "{0} || '-' || i"
@@ -50,7 +51,7 @@ async def trade(place: Place, slug: str) -> None:
     """One round trip of a new agent's wallet, on the last two bars: on a live wallet a market order would wait an hour for its open."""
     hour = parse_duration(LIVE_INTERVAL)
     begin = place.clock.now_ms() // hour * hour - 2 * hour
-    request = RunRequest(slug, RunMode.LOOP, cash="10000", replay=f"{HYPERLIQUID}:BTC:{LIVE_INTERVAL}", from_ms=begin)
+    request = RunRequest(slug, Pace(replay=f"{HYPERLIQUID}:BTC:{LIVE_INTERVAL}", from_ms=begin, speed=Decimal(1)), cash="10000")
     with assembled(place, request) as run:
         engine = run.door.engine
         bought = entry(run.row.id, engine.markets["BTC"].mark or Decimal(0), OrderType.MARKET)

@@ -16,9 +16,9 @@ from benchmarks.history import FILLS_OF_A_TRADE, Past, trade
 from benchmarks.measure import scratch, tradeagent_command
 from benchmarks.report import Floor, Row, main
 from benchmarks.worlds import live_place
-from tradeagent.domain.names import RunMode
 from tradeagent.ledger.store import open_ledger
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 from tradeagent.workspace.paths import Workspace
 
 WALLETS, FILLS, TRADES_IN_FULL, RUNS = 10, 1_000_000, 20_000, 5
@@ -75,7 +75,7 @@ def _asked(command: tuple[str, ...], place: Place) -> float:
 def _started(place: Place) -> float:
     """From nothing to the first tick: lease, recovery, what is owed by an earlier run, and the market as of now."""
     began = time.process_time()
-    with assembled(place, RunRequest(_BUSY, RunMode.LOOP)):
+    with assembled(place, RunRequest(_BUSY, Pace())):
         took = time.process_time() - began
     place.ledger.close()
     return took

@@ -20,13 +20,14 @@ from typing import cast
 from benchmarks.measure import bare_json_ms, child, scratch
 from benchmarks.report import Floor, Row, main
 from benchmarks.worlds import live_place
-from tradeagent.domain.names import Actor, RunMode
+from tradeagent.domain.names import Actor
 from tradeagent.execution.protection import cancel_order
 from tradeagent.ledger import trading
 from tradeagent.llm.offline.context import Context
 from tradeagent.llm.offline.policies import POLICIES, Plan, Policy
 from tradeagent.llm.offline.trade import Call
 from tradeagent.runtime.assembly import Run, RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 
 KINDS = ("holds", "places an order")
 WARM, TICKS = 5, 30
@@ -76,7 +77,7 @@ async def measured(folder: Path, *, marked: bool) -> dict[str, float]:
     cast(dict[str, Policy], POLICIES)["benchmark"] = policy
     place = live_place(folder, {"bench": "offline/benchmark"}, every="1h")
     taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    with assembled(place, RunRequest("bench", RunMode.LOOP, cash="10000")) as run:
+    with assembled(place, RunRequest("bench", Pace(), cash="10000")) as run:
         for number in range(1, 2 * (WARM + TICKS) + 1):
             kind = KINDS[number % 2]
             plan[0] = _HOLD if kind == "holds" else Plan("enter", "a benchmark enters", "none", (_ANY,))

@@ -15,11 +15,12 @@ from typing import Any
 from benchmarks.measure import bare_commit_ms, scratch
 from benchmarks.report import Floor, Row, main
 from benchmarks.worlds import live_place
-from tradeagent.domain.names import Actor, OrderType, RunMode, Side, VerdictKind
+from tradeagent.domain.names import Actor, OrderType, Side, VerdictKind
 from tradeagent.domain.order import Proposal
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.protection import cancel_order
 from tradeagent.runtime.assembly import RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 
 WARM, SUBMITS = 10, 60
 ALLOWED_MS = 4
@@ -41,7 +42,7 @@ async def _submits(folder: Path) -> tuple[float, float]:
     """Median (wall ms, CPU ms) of a submit without the broker's part; each resting order is cancelled again, unmeasured."""
     place = live_place(folder, {"bench": "offline/momentum"}, every="1h")
     wall, cpu = [], []
-    with assembled(place, RunRequest("bench", RunMode.LOOP, cash="10000")) as run:
+    with assembled(place, RunRequest("bench", Pace(), cash="10000")) as run:
         engine = run.door.engine
         venue = _Stopwatch(engine)
         mark = engine.markets["BTC"].mark or Decimal(0)

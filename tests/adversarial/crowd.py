@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 from typing import Any
 from unittest import mock
 
@@ -17,6 +18,7 @@ from tradeagent.ledger.store import open_ledger
 from tradeagent.llm.contract import Message, ModelDelta, ToolSpec, TurnFinished, TurnLimits
 from tradeagent.llm.loop import run_turn
 from tradeagent.runtime.assembly import Place, Run, RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 from tradeagent.tools.context import AgentContext, TurnNotes
 from tradeagent.tools.registry import permit_for, tools_for
 from tradeagent.workspace.config import load_config
@@ -45,7 +47,7 @@ def all_at_once(attack: Attack, mode: RunMode) -> None:
     try:
         with (
             mock.patch("tradeagent.runtime.assembly.open_model", lambda *_: attack.foe),
-            assembled(place, RunRequest(SLUG, mode, replay=BARS)) as run,
+            assembled(place, RunRequest(SLUG, Pace(mode, BARS, speed=Decimal(1)))) as run,
         ):
             asyncio.run(_together(run, crowd))
     finally:

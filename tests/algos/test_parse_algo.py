@@ -195,6 +195,24 @@ def test_all_problems_are_told_at_once_in_their_order() -> None:
     assert [problem["field"] for problem in caught.value.details["problems"]] == ["marked", "leverage", "tie"]
 
 
+def test_an_unknown_key_leads_whatever_comes_of_it() -> None:
+    with pytest.raises(UnknownKey) as caught:
+        parse_algo(line("entry:\n", "entri:\n").replace("tie: 0.5", "ties: 0.5"), "a.yml")
+    rows = [(row["line"], row["field"]) for row in caught.value.details["problems"]]
+    assert rows == [(10, "entri"), (26, "ties"), (None, "entry.long"), (None, "entry.short")]
+    assert caught.value.message == "a.yml:10: unknown key 'entri'" and caught.value.hint == "did you mean 'entry'?"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [("mode: strict, bars", "mode: stricct, bars", "'strict'"), ("direction: both", "direction: boht", "'both'")],
+)
+def test_a_hint_names_a_word_as_it_is_written(old: str, new: str, hint: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        parse_algo(line(old, new), "a.yml")
+    assert caught.value.hint == f"did you mean {hint}?"
+
+
 def test_yaml_that_is_none_is_an_error_with_its_line() -> None:
     for text in ("a: [1", "- 1\n- 2\n", "a: &x 1\nb: *x\n", "name: a\nname: b\n"):
         with pytest.raises(InvalidConfig):

@@ -77,6 +77,50 @@ def test_a_wrong_value_is_told_although_other_sections_are_still_missing(stage: 
     assert states(stage, row)["risk"] == "invalid" and states(stage, row)["schedule"] == "missing"
 
 
+FAULTS: list[tuple[str, tuple[str, ...], object]] = [
+    ("basics", ("model",), "offline/nosuch"),
+    ("basics", ("markets",), "BTC"),
+    ("strategy", ("strategy", "leash"), "loose"),
+    ("risk", ("limits", "max_leverage"), 99),
+    ("risk", ("approval",), "maybe"),
+    ("schedule", ("cron",), "bad"),
+    ("schedule", ("timezone",), "UTC"),
+    ("tools", ("tools",), ["foo"]),
+    ("tools", ("mcp_servers", "x", "url"), 5),
+    ("context", ("context", "bars", "interval"), "7m"),
+]
+
+
+@given(st.lists(st.sampled_from(FAULTS), unique_by=lambda fault: fault[1]))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_a_chip_is_about_its_own_section_whatever_is_wrong_in_the_others(
+    stage: Stage, faults: list[tuple[str, tuple[str, ...], object]]
+) -> None:
+    row = patch(stage.bench, written(stage).id, [(path, value) for _, path, value in faults])  # type: ignore[list-item]  # as a model may
+    found = {chip.section: chip.why for chip in chips(stage.bench, row) if chip.state == "invalid"}
+    assert set(found) == {section for section, _, _ in faults}
+    for section, path, _ in faults:
+        if path != ("timezone",) and path != ("cron",):
+            assert path[-1] in found[section] or path[0] in found[section], found
+    with stage.ledger.transaction() as tx:
+        drafts.remove(tx, row)
+
+
+def test_limits_and_tools_are_checked_although_the_schedule_is_wrong_and_the_basics_are_missing(stage: Stage) -> None:
+    faulty = [(("limits",), {"max_leverage": 99}), (("tools",), ["foo"]), (("cron",), "bad")]
+    row = patch(stage.bench, begin_agent(stage.bench, None, "x").id, faulty)
+    told = {chip.section: (chip.state, chip.why) for chip in chips(stage.bench, row)}
+    assert [told[section][0] for section in ("basics", "risk", "schedule", "tools")] == ["missing", "invalid", "invalid", "invalid"]
+    assert "ceiling" in told["risk"][1] and "unknown tool 'foo'" in told["tools"][1] and "'bad' is not a cron line" in told["schedule"][1]
+
+
+def test_a_config_is_not_judged_by_limits_that_are_wrong_themselves(stage: Stage) -> None:
+    faulty = [(("limits", "max_risk_per_trade_pct"), 2), (("limits", "max_leverage"), 99), (("configs", "risk_per_trade_pct"), 1)]
+    row = patch(stage.bench, written(stage).id, faulty)
+    (bad,) = unready(chips(stage.bench, row))
+    assert "max_leverage" in bad.why and "risk_per_trade_pct" not in bad.why
+
+
 def test_saving_writes_the_agent_that_was_shown_and_its_first_version(stage: Stage) -> None:
     row = written(stage)
     saved = save(stage.bench, row.id)

@@ -155,6 +155,7 @@ async def test_a_sentence_becomes_a_draft_a_card_and_nothing_more(chat: ChatStag
 async def test_research_mode_says_nothing_about_agents_and_authoring_nothing_about_accounts(one_chat: ChatStage) -> None:
     [status, held] = await one_chat.talk("status", "my positions")
     assert "systematic" in status.text and "zebrafish" not in status.text + held.text and "quokka" not in status.text
+    assert "(mode research shows runs of algorithms only; coach and ops show agents too)" in status.text
     [barred] = await one_chat.talk("my positions", mode="authoring")
     assert "mode authoring sees the draft and reference data" in barred.text
 

@@ -34,6 +34,7 @@ def run(seed: int, size: int) -> Figures:
         figures.count("algos", len(world.legs))
         figures.count("bars", sum(len(leg.bars) for leg in world.legs))
         figures.count("trades", len(kernel.trades))
+        figures.count("stops tightened", kernel.counts["stops_tightened"])
         found = difference(kernel, door)
         if found is not None:
             figures.count(f"different {_category(found)}")

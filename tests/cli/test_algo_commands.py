@@ -146,3 +146,17 @@ def test_what_is_no_file_is_refused_at_once(folder: Path, capsys: pytest.Capture
     for path in (pipe, inside, tmp_path / "device.yml"):
         error = ask(capsys, folder, "algo", "validate", str(path), code=2)["error"]
         assert (error["code"], f"{path} is no regular file" in error["message"]) == ("invalid_input", True)
+
+
+def test_every_mistake_is_told_with_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, folder, "algo", "show", "dual_rsi", "--text")
+    file = folder / "wrong.yml"
+    file.write_text(text.replace("entry:", "entri:") + "timeout: {mode: stricct}\n")
+    capsys.readouterr()
+    assert run(["algo", "validate", str(file), "-w", str(folder)]) == 2
+    head, fix, *rest = capsys.readouterr().err.splitlines()
+    lines = file.read_text().splitlines()
+    assert head == f"error: {file}:{lines.index('entri:') + 1}: unknown key 'entri'"
+    assert fix == "  fix: did you mean 'entry'?"
+    place = f"also: {file}:{len(lines)}: timeout.mode: 'stricct' is not allowed"
+    assert rest[rest.index(place) + 1] == "  fix: did you mean 'strict'?"

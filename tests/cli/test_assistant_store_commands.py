@@ -108,7 +108,7 @@ def test_what_is_piped_must_be_text(root: Path) -> None:
 def test_a_note_is_deleted_only_after_a_yes(ask: Ask, root: Path) -> None:
     ask("memory", "write", "a.md", "x")
     code, document = ask("memory", "rm", "a.md")
-    assert (code, document["error"]["hint"]) == (2, "repeat with --yes")
+    assert (code, document["error"]["hint"]) == (2, "add --yes")
     assert (root / "memory/a.md").exists()
     assert ask("memory", "rm", "a.md", "--yes") == (0, {"path": "a.md", "removed": True})
     assert not (root / "memory/a.md").exists()

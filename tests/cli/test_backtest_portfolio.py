@@ -11,6 +11,7 @@ import pytest
 
 from tradeagent.algos.store import from_file
 from tradeagent.cli.entry import run
+from tradeagent.domain.clock import SystemClock
 from tradeagent.market import SeriesKey, instrument
 from tradeagent.market.series import bar_series
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
@@ -74,7 +75,7 @@ def test_the_command_says_what_the_door_says(made: Path, capsys: pytest.CaptureF
     found = backtested(capsys, made, *BOTH, "--trades")
     algo, known = from_file(made / "pair.yml"), [instrument("synthetic", market) for market in ("BTC", "ETH")]
     setup = Setup("synthetic", "BTC", HOUR, terms=terms_of(algo.spec), others=("ETH",))
-    legs = [one.leg for one in load_all(Warehouse(Workspace(made).warehouse_dir), algo, setup, known)]
+    legs = [one.leg for one in load_all(Warehouse(Workspace(made).warehouse_dir), algo, setup, known, SystemClock().now_ms())]
     event = replay(legs, setup.terms).run
     assert found["metrics"] == metrics_json(metrics_of(event, legs, setup.terms))
     assert found["trades"] == trades_json(event.trades, legs[0].bars.time, known)
@@ -234,7 +235,8 @@ def test_real_bars_of_two_markets_give_the_figures_of_the_door(
 
     kept = get(Workspace(tmp_path / "ws").warehouse_dir / FILE_NAME, found["id"])
     setup, known = from_config(kept.config), [instrument("hyperliquid", market) for market in ("BTC", "ETH")]
-    legs = [one.leg for one in load_all(Warehouse(Workspace(tmp_path / "ws").warehouse_dir), built_in("sma_cross"), setup, known)]
+    stored = Warehouse(Workspace(tmp_path / "ws").warehouse_dir)
+    legs = [one.leg for one in load_all(stored, built_in("sma_cross"), setup, known, kept.created_ms)]
     event = replay(legs, replace(setup.terms)).run
     assert np.array_equal(kept.equity, event.equity)
     assert found["trades"] == trades_json(event.trades, legs[0].bars.time, known)

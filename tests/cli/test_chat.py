@@ -1,5 +1,6 @@
 """`chat` as typed: one question, what is piped in, a conversation on a terminal; Ctrl-C, `kill -9`, and every way to ask wrongly."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from terminal import Terminal
@@ -18,9 +20,11 @@ from tradeagent.ledger import threads
 from tradeagent.ledger.store import Ledger, open_ledger
 from tradeagent.runtime.workspace import init_workspace
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "llm"))
 
-from loopback import ROLE, Loopback, Reply, chunk, failure, text_reply
+from loopback import END, ROLE, Loopback, Reply, chunk, failure, text_reply, tool_piece
+from product import Answer, Product
 
 
 @pytest.fixture
@@ -35,6 +39,12 @@ def command(root: Path, *arguments: str) -> list[str]:
 
 def run(root: Path, *arguments: str, piped: bytes = b"", **env: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(command(root, *arguments), input=piped, capture_output=True, check=False, timeout=120, env={**os.environ, **env})
+
+
+def here(root: Path, *arguments: str, piped: bytes = b"", **env: str) -> Answer:
+    """The same in this process, where starting one proves nothing."""
+    with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped))):
+        return Product(root, env).here(*arguments)
 
 
 def answered(root: Path, *arguments: str, **options: Any) -> dict[str, Any]:
@@ -53,7 +63,7 @@ def test_one_question_has_one_document_and_a_session_to_go_on_with(root: Path) -
     assert "sma_cross" in first["text"]
     second = answered(root, "chat", "--session", "last", piped=b"what is a drawdown?\n")
     assert (second["session"], second["mode"]) == (first["session"], "coach")
-    shown = json.loads(run(root, "sessions", "show", "last", "--json").stdout)
+    shown = here(root, "sessions", "show", "last", "--json").document
     assert [record["content"] for record in shown["records"] if record.get("role") == "user"] == [
         "list the algorithms",
         "what is a drawdown?",
@@ -87,11 +97,10 @@ def test_a_wrong_question_is_one_clear_error_and_leaves_nothing(
     root: Path, arguments: list[str], piped: bytes, code: int, words: str
 ) -> None:
     clean = {name: "" for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE")}
-    done = run(root, *arguments, "--json", piped=piped, **clean)
-    error = json.loads(done.stdout)["error"]
-    assert done.returncode == code, error
-    assert words in f"{error['message']} {error['hint']}"
-    assert b"Traceback" not in done.stderr
+    done = here(root, *arguments, "--json", piped=piped, **clean)
+    assert done.code == code, done
+    assert words in f"{done.error['message']} {done.error['hint']}"
+    assert "Traceback" not in done.err
 
 
 def test_help_and_completion_load_nothing_of_a_conversation(root: Path) -> None:
@@ -129,11 +138,21 @@ class Provider:
 @pytest.mark.slow
 def test_a_provider_that_fails_is_exit_code_5_with_what_to_do(root: Path) -> None:
     with Provider(failure(401, "Incorrect API key provided: sk-canary-0a1b2c3d")) as provider:
-        done = run(root, "chat", "hi", "--model", "openai/scripted", "--json", **provider.env)
-    error = json.loads(done.stdout)["error"]
-    assert (done.returncode, error["code"]) == (5, "model_error")
-    assert "sk-canary" not in done.stdout.decode() + done.stderr.decode()
-    assert "tradeagent sessions show" in error["hint"]
+        done = here(root, "chat", "hi", "--model", "openai/scripted", "--json", **provider.env)
+    assert (done.code, done.error["code"]) == (5, "model_error")
+    assert "sk-canary" not in done.out + done.err
+    assert "tradeagent sessions show" in done.error["hint"]
+
+
+@pytest.mark.slow
+def test_arguments_that_are_no_object_are_shown_as_the_model_wrote_them(root: Path) -> None:
+    broken = ("{bad", '{"market": NaN}', "[" * 1_500)
+    asked = [Reply((ROLE, tool_piece(0, text, "get_ticker", f"call_{i}"), chunk({}, "tool_calls"), END)) for i, text in enumerate(broken)]
+    with Provider(*asked, text_reply("I gave up.")) as provider:
+        done = here(root, "chat", "the price?", "--model", "openai/scripted", "--json", **provider.env)
+    told = json.loads(done.out, parse_constant=pytest.fail)
+    assert (done.code, told["reason"]) == (0, "repair_limit"), done
+    assert [(call["arguments"], call["status"]) for call in told["tool_calls"]] == [(text, "refused") for text in broken]
 
 
 SLOW = Reply((ROLE, chunk({"content": "The first half. "})), ending="stall")
@@ -220,7 +239,7 @@ def test_a_conversation_on_a_terminal(root: Path) -> None:
         terminal.expect("/help lists commands")
         terminal.line("/quit")
         assert terminal.end() == 0
-    kept = json.loads(run(root, "sessions", "list", "--json").stdout)
+    kept = here(root, "sessions", "list", "--json").document
     assert len(kept) == 2 and {"coach"} == {row["mode"] for row in kept}
     assert (root / "state/chat_history").stat().st_mode & 0o777 == 0o600
 
@@ -260,10 +279,11 @@ def test_a_card_is_drawn_with_its_figures_and_one_key_commits_it(root: Path) -> 
         terminal.expect("└ y confirms, n dismisses")
         terminal.line("y")
         terminal.expect("state committed")
+        terminal.expect("›")  # between two prompts the terminal itself would take Ctrl-D
         terminal.send("\x04")
         assert terminal.end() == 0
     assert (root / "trading_agents/breaker/agent.md").exists() and (root / "trading_agents/fader/agent.md").exists()
-    states = [row["state"] for row in json.loads(run(root, "confirm", "--list", "--json").stdout)]
+    states = [row["state"] for row in here(root, "confirm", "--list", "--json").document]
     assert sorted(states) == ["committed", "committed", "dismissed"]
 
 

@@ -71,6 +71,7 @@ def test_a_job_ends_with_what_its_command_prints(place: Place, base: Path, tmp_p
     reached(lambda: not row(place.ledger, job).is_open)
     done = row(place.ledger, job)
     assert done.state == JobState.DONE.value and done.result is not None
+    assert done.progress is not None and done.progress["done"] == done.progress["total"] > 0
     other = copied(base, tmp_path / "other")
     typed = ask(capsys, line(other, "optimize", *SHORT))
     for document in (done.result, typed):

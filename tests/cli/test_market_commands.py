@@ -206,6 +206,10 @@ def test_calendar_events_are_imported_listed_and_added(ask, workspace, monkeypat
     assert ask("calendar", "import", str(workspace / "c.csv"))[1]["sources"][0]["duplicates"] == 2
     assert [row["kind"] for row in ask("calendar", "list", "--min-importance", "0.7")[1]] == ["fomc"]
     assert ask("calendar", "list", "--as-of", "2025-01-01", "--from", "2025-01-01")[1] == []
+    (workspace / "d.csv").write_text("time,title,impact\n2031-03-01,FOMC,1.5\n2031-03-02,FOMC,High\nsoon,FOMC,\n")
+    (row,) = ask("calendar", "import", str(workspace / "d.csv"))[1]["sources"]
+    assert (row["read"], row["written"], row["skipped"]) == (3, 1, 2)
+    assert row["mistakes"][0].startswith("entry 1: importance: '1.5' is not a number") and "'soon' is no time" in row["mistakes"][1]
     code, added = ask("calendar", "add", "nfp", "--at", "2031-02-07T13:30Z", "--symbol", "BTC")
     assert (code, added["written"], added["importance"], added["symbols"]) == (0, True, 0.9, ["BTC"])
     assert ask("calendar", "add", "party", "--at", "2031-02-07")[0] == 2
@@ -296,3 +300,21 @@ def test_doctor_names_a_store_that_cannot_be_read(ask, workspace):
         (workspace / "data" / name).write_bytes(b"garbage " * 1000)
     assert [row["ok"] for row in found()] == [False, False]
     assert all("move" in row["fix"] and "away" in row["fix"] for row in found())
+
+
+def test_an_import_obeys_what_is_said_of_the_file(ask, workspace):
+    (workspace / "o.csv").write_text("ts,o,h,l,c,v\n" + "".join(f"{1760004000 + 60 * i},1,2,1,1.5,3\n" for i in range(3)))
+    command = ("data", "import", str(workspace / "o.csv"), "--market", "ZZZ", "--interval", "1m")
+    code, told = ask(*command, "--columns", "time=ts,open=c", "--columns", "close=o", "--time-unit", "s")
+    assert (code, told["rows_written"], told["time_unit"]) == (0, 3, "s")
+    assert told["columns"] == {"time": "ts", "open": "c", "high": "h", "low": "l", "close": "o", "volume": "v"}
+    for flags, says in (
+        (("--time-unit", "min"), "'min' is not a unit"),
+        (("--time-unit", "ms"), "no time of our days in ms"),
+        (("--columns", "time"), "'time' is not WHICH=COLUMN"),
+        (("--columns", "time=ts,"), "'' is not WHICH=COLUMN"),
+        (("--columns", "time=ts,time=o"), "time is given twice, as 'ts' and 'o'"),
+        (("--columns", "time=when"), "no column 'when' for time"),
+    ):
+        code, answer = ask(*command, *flags)
+        assert code == 2 and says in answer["error"]["message"] and answer["error"]["hint"]

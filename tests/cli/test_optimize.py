@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from study_workspace import ask, copied, line, make_workspace, unmoved
 
+from tradeagent.cli import complete
 from tradeagent.cli.entry import run
 from tradeagent.ledger import studies
 from tradeagent.ledger.store import open_ledger
@@ -129,8 +130,19 @@ def test_a_search_without_a_valid_trial_is_kept_as_failed(folder: Path, capsys: 
     assert run(["optimize", "show", row["id"], "-w", str(folder)]) == 0
 
 
+def test_last_is_the_newest_of_its_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = ask(capsys, line(folder, "optimize", "--n-trials", "4", "--seed", "1"))
+    tested = ask(capsys, line(folder, "cv", "--folds", "2", "--n-trials", "3"))
+    assert ask(capsys, ["optimize", "show", "last", "-w", str(folder)])["id"] == first["id"]
+    assert ask(capsys, ["cv", "show", "last", "-w", str(folder)])["id"] == tested["id"]
+    newer = ask(capsys, line(folder, "optimize", "--n-trials", "4", "--seed", "2"))
+    assert ask(capsys, ["optimize", "show", "last", "-w", str(folder)])["id"] == newer["id"]
+    assert unmoved(ask(capsys, ["optimize", "run", "--resume", "last", "-w", str(folder)])) == unmoved(newer)
+    assert complete.studies("") == ["last", newer["id"], tested["id"], first["id"]] and complete.studies("la") == ["last"]
+
+
 def test_a_study_that_is_not_there(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["show", "NOPE"], ["run", "--resume", "NOPE"]):
+    for words in (["show", "NOPE"], ["run", "--resume", "NOPE"], ["show", "last"]):
         assert ask(capsys, ["optimize", *words, "-w", str(base)], 4)["error"]["code"] == "not_found"
 
 

@@ -1,11 +1,12 @@
 """Python algorithms where the system cannot lock them up: refused, unless a person says otherwise, and then spoken on every result.
 
-The commands run on a kernel that answers as one without Landlock (`tests/algos/without_landlock.py`).
+The commands run in one process, on a kernel that answers it as one without Landlock (`tests/algos/without_landlock.py`).
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tradeagent.runtime.workspace import init_workspace
 from tradeagent.workspace.paths import Workspace
 
 HOUR = 3_600_000
-WITHOUT_LANDLOCK = Path(__file__).resolve().parents[1] / "algos" / "without_landlock.py"
+Asked = Callable[..., Any]
+HERE = Path(__file__).resolve().parent
+WITHOUT_LANDLOCK = HERE.parent / "algos" / "without_landlock.py"
 SAID = "ran unlocked, as you allowed: this system lacks Landlock"
 TURN = """
 import numpy as np
@@ -36,21 +39,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     init_workspace(folder)
     store_synthetic(Warehouse(Workspace(folder).warehouse_dir), synthetic_market(7, 1_000, "BTC", HOUR))
     (folder / "turn.py").write_text(TURN)
-    try:
-        asked(folder, "version")
-    except OSError:
+    tried = subprocess.run([sys.executable, str(WITHOUT_LANDLOCK), sys.executable, "-c", ""], capture_output=True, text=True, check=False)
+    if "no seccomp filter can be set here" in tried.stderr:
         pytest.skip("this system sets no seccomp filter")
     return folder
 
 
-def asked(folder: Path, *arguments: str, code: int = 0) -> Any:
-    """The JSON of a command in a process that finds no Landlock."""
-    command = [sys.executable, str(WITHOUT_LANDLOCK), sys.executable, "-m", "tradeagent", *arguments, "--json", "-w", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "no seccomp filter can be set here" in done.stderr:
-        raise OSError(done.stderr)
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def asked(made: Path) -> Iterator[Asked]:
+    """Types a command in a process that finds no Landlock; the JSON it prints."""
+    command = [sys.executable, str(WITHOUT_LANDLOCK), sys.executable, str(HERE / "answering.py"), str(made)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(*arguments: str, code: int = 0) -> Any:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(json.dumps([*arguments, "--json"]) + "\n")
+            process.stdin.flush()
+            found, out, err = json.loads(process.stdout.readline())
+            assert found == code, err
+            return json.loads(out)
+
+        yield ask
 
 
 def on(folder: Path, *command: str) -> list[str]:
@@ -62,47 +71,47 @@ def unsafe(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("command", [("backtest", "run"), ("optimize", "run"), ("cv", "run"), ("algo", "explore"), ("algo", "probe")])
-def test_without_leave_nothing_runs(made: Path, command: tuple[str, ...]) -> None:
-    error = asked(made, *on(made, *command), *(("--param", "length=10:30") if command[0] in ("optimize", "cv") else ()), code=3)["error"]
+def test_without_leave_nothing_runs(made: Path, asked: Asked, command: tuple[str, ...]) -> None:
+    error = asked(*on(made, *command), *(("--param", "length=10:30") if command[0] in ("optimize", "cv") else ()), code=3)["error"]
     assert error["code"] == "gate_failed" and error["details"]["reason"] == "sandbox_unavailable"
     assert "--unsafe-python" in error["hint"] and "sandbox.allow_unsafe" in error["hint"]
 
 
-def test_what_ran_unlocked_says_so_wherever_it_is_shown(made: Path, tmp_path: Path) -> None:
-    found = asked(made, *on(made, "backtest", "run"), "--unsafe-python")
+def test_what_ran_unlocked_says_so_wherever_it_is_shown(made: Path, asked: Asked, tmp_path: Path) -> None:
+    found = asked(*on(made, "backtest", "run"), "--unsafe-python")
     (warning,) = unsafe(found)
     assert SAID in warning["message"] and found["trades_count"] > 5
-    assert unsafe(asked(made, "backtest", "show", found["id"])) == [warning]
-    asked(made, "backtest", "report", found["id"], "--out", str(tmp_path / "page.html"))
+    assert unsafe(asked("backtest", "show", found["id"])) == [warning]
+    asked("backtest", "report", found["id"], "--out", str(tmp_path / "page.html"))
     assert SAID in (tmp_path / "page.html").read_text()
-    assert asked(made, "backtest", "run", "--again", found["id"], code=3)["error"]["details"]["reason"] == "sandbox_unavailable"
-    assert asked(made, "backtest", "run", "--again", found["id"], "--unsafe-python")["equal"]
+    assert asked("backtest", "run", "--again", found["id"], code=3)["error"]["details"]["reason"] == "sandbox_unavailable"
+    assert asked("backtest", "run", "--again", found["id"], "--unsafe-python")["equal"]
 
 
-def test_searches_and_their_workers_say_it(made: Path) -> None:
+def test_searches_and_their_workers_say_it(made: Path, asked: Asked) -> None:
     search = ("--param", "length=10:30", "--n-trials", "4", "--unsafe-python", "--workers", "2")
-    found = asked(made, *on(made, "optimize", "run"), *search)
+    found = asked(*on(made, "optimize", "run"), *search)
     assert unsafe(found) and any(SAID in note for note in found["notes"]) and found["valid"] > 0
-    validated = asked(made, *on(made, "cv", "run"), *search, "--folds", "2")
+    validated = asked(*on(made, "cv", "run"), *search, "--folds", "2")
     assert unsafe(validated) and validated["trials"] == 8
 
 
-def test_config_gives_leave_for_all(made: Path) -> None:
+def test_config_gives_leave_for_all(made: Path, asked: Asked) -> None:
     file = made / "config.yml"
     before = file.read_text()
     file.write_text(before.replace("allow_unsafe: false", "allow_unsafe: true"))
     try:
-        assert unsafe(asked(made, *on(made, "backtest", "run")))
-        assert unsafe(asked(made, *on(made, "algo", "explore"))) and unsafe(asked(made, *on(made, "algo", "probe")))
+        assert unsafe(asked(*on(made, "backtest", "run")))
+        assert unsafe(asked(*on(made, "algo", "explore"))) and unsafe(asked(*on(made, "algo", "probe")))
     finally:
         file.write_text(before)
 
 
-def test_leave_changes_nothing_where_the_system_locks_it_up(made: Path) -> None:
+def test_leave_changes_nothing_where_the_system_locks_it_up(made: Path, asked: Asked) -> None:
     command = [sys.executable, "-m", "tradeagent", *on(made, "backtest", "run"), "--unsafe-python", "--json", "-w", str(made)]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     lacks = unsafe(found)
     if lacks:
         pytest.skip(lacks[0]["message"])
-    same = asked(made, *on(made, "backtest", "run"), "--unsafe-python")
+    same = asked(*on(made, "backtest", "run"), "--unsafe-python")
     assert same["metrics"] == found["metrics"]

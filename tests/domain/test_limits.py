@@ -118,6 +118,11 @@ BAD: list[tuple[str, Any]] = [
     ("require_stops", 1),
     ("require_stops", "yes"),
     ("min_confidence", -0.1),
+    ("min_confidence", 5),
+    ("min_conviction", "100.1"),
+    ("max_market_risk_pct", 500),
+    ("max_risk_per_trade_pct", 101),
+    ("max_daily_loss_pct", 101),
 ]
 
 
@@ -125,6 +130,26 @@ BAD: list[tuple[str, Any]] = [
 def test_a_value_that_makes_no_sense_is_refused_by_name(key: str, raw: Any) -> None:
     with pytest.raises((InvalidConfig, InvalidInput), match=key):
         parse_limit(key, raw)
+
+
+@pytest.mark.parametrize(
+    ("key", "most", "said"),
+    [
+        ("min_confidence", "1", "from 0 to 1"),
+        ("min_conviction", "100", "from 0 to 100"),
+        ("max_market_risk_pct", "100", "above 0 and at most 100"),
+        ("max_risk_per_trade_pct", "100", "above 0 and at most 100"),
+        ("max_daily_loss_pct", "100", "above 0 and at most 100"),
+    ],
+)
+def test_a_probability_or_a_share_has_an_upper_bound(key: str, most: str, said: str) -> None:
+    assert parse_limit(key, most) == D(most)
+    over = D(most) + D("0.01")
+    with pytest.raises(InvalidConfig) as caught:
+        resolve_limits(LimitKind.AGENT, {key: str(over)}, where="agent.md limits")
+    assert caught.value.message == f"agent.md limits.{key}: {over} must be {said}" and key in caught.value.hint
+    with pytest.raises(InvalidConfig, match=key):
+        ceiling_of(key, "paper", {key: str(over)})
 
 
 @pytest.mark.parametrize(
@@ -183,5 +208,6 @@ def test_what_is_counted_is_whole_and_what_is_measured_need_not_be(spec: LimitSp
         with pytest.raises(InvalidConfig, match="must be a whole number"):
             parse_limit(spec.key, "1.5")
     else:
-        assert parse_limit(spec.key, "1.5") == Decimal("1.5")
-    assert parse_limit(spec.key, "2") == 2
+        part = "0.5" if spec.most == 1 else "1.5"
+        assert parse_limit(spec.key, part) == Decimal(part)
+    assert parse_limit(spec.key, "1") == 1

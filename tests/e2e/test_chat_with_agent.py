@@ -155,3 +155,12 @@ def test_a_run_that_ends_before_it_answers_says_so(product: Product) -> None:
     ledger.close()
     said = chat(product, deployment, "and now?")
     assert said["reads_only"] is True and said["text"].startswith("[rule-based")
+
+
+def test_the_assistant_never_says_that_nothing_ran_where_its_mode_hides_what_did(product: Product) -> None:
+    assert "Nothing runs and nothing ran yet" in product.ask("chat", "status", "--mode", "ops")["text"]
+    assert product.here("run", "btc_momentum", "--replay", BTC, "--max-ticks", "1", "--json").code == 0
+    for question in ("status", "stop it"):
+        told = product.ask("chat", question, "--mode", "research")["text"]
+        assert "mode research shows runs of algorithms only; coach and ops show agents too" in told and "btc_momentum" not in told, told
+    assert "btc_momentum_1 (agent btc_momentum@1)" in product.ask("chat", "status", "--mode", "ops")["text"]

@@ -115,6 +115,9 @@ def test_a_deployed_algo_trades_what_its_backtest_trades(place: Product, algo: s
     assert run["equity_end"] == tested["equity_end"]
     assert run["stopped_because"] == "end_of_data" and run["round_trips"] == len(wanted)
     assert run["ticks"] == tested["data"]["bars"]
+    moved = rows(place, "SELECT 1 FROM intents WHERE kind = 'update' AND state = 'executed'")
+    assert len(rows(place, "SELECT 1 FROM ticks WHERE action LIKE 'stop of %'")) == len(moved)
+    assert moved or algo in ("supertrend", "trailed"), "signals that come again tighten the stop on paper too"
 
 
 def test_a_coarser_algo_decides_at_its_own_closes_only(place: Product) -> None:

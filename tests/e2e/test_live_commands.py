@@ -62,7 +62,8 @@ def test_pause_blocks_ticks_and_entries_and_resume_reopens_them(live: tuple[Prod
     wait_until(lambda: len(_blocked(product)) >= 2)
     assert {event["data"]["rule"] for event in _blocked(product)} == {"PAUSED"}
     assert _row(product)["state"] == "paused"
-    order = ("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "50", "--json")
+    bought = ("--market", "BTC", "--side", "buy", "--quote", "50", "--stop", "60000")
+    order = ("order", "place", "--wallet", "btc_momentum", *bought, "--json")
     refused = product.here(*order)
     assert (refused.code, refused.error["code"]) == (3, "PAUSED")
     assert "resume" in refused.error["hint"]
@@ -74,13 +75,26 @@ def test_pause_blocks_ticks_and_entries_and_resume_reopens_them(live: tuple[Prod
     assert product.here(*order).code == 0
 
 
+def test_a_person_beside_a_run_is_held_to_its_caps_on_the_whole_wallet(live: tuple[Product, Any]) -> None:
+    product, _ = live
+    buy = ("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--json")
+    for more, rule, key in (
+        (("--quote", "9500", "--leverage", "10"), "POSITION_CAP", "max_position_pct"),
+        (("--quote", "30", "--leverage", "10"), "LEVERAGE", "max_leverage"),
+        (("--quote", "90"), "PORTFOLIO_RISK", "max_portfolio_risk_quote"),
+    ):
+        refused = product.here(*buy, *more)
+        assert (refused.code, refused.error["code"], refused.error["details"]["limit_key"]) == (3, rule, key)
+    assert product.here(*buy, "--quote", "19", "--stop", "60000").code == 0
+
+
 def test_flatten_cancels_closes_and_pauses(live: tuple[Product, Any]) -> None:
     product, _ = live
-    stops = ("--stop", "60000", "--target", "160000")
-    placed = product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "500", *stops)
+    stops = ("--stop", "75000", "--target", "160000")
+    placed = product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "50", *stops)
     assert placed["verdict"] == "executed"
-    resting = ("--type", "limit", "--price", "82000", "--stop", "60000")
-    product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "500", *resting)
+    resting = ("--type", "limit", "--price", "82000", "--stop", "75000")
+    product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "50", *resting)
     wait_until(lambda: product.ask("position", "list") != [])
     assert len(product.ask("order", "list")) >= 3
     needs_a_word = product.here("flatten", "btc_momentum", "--json")
@@ -94,7 +108,7 @@ def test_flatten_cancels_closes_and_pauses(live: tuple[Product, Any]) -> None:
 
 def test_stop_ends_the_run_and_keeps_the_position_with_its_stop(live: tuple[Product, Any]) -> None:
     product, process = live
-    product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "500", "--stop", "60000")
+    product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "40", "--stop", "60000")
     wait_until(lambda: product.ask("position", "list") != [])
     assert product.ask("stop", "btc_momentum")["state"] == "done"
     out, err = process.communicate(timeout=20)
@@ -150,7 +164,7 @@ def test_a_killed_runner_is_seen_as_interrupted_and_its_wallet_is_free_at_once(p
 def test_a_halted_run_is_not_reopened_by_resume_and_its_halt_outlives_it(product: Product) -> None:
     product.rewrite("btc_momentum", ("max_daily_loss_quote: 50", "max_daily_loss_quote: 0.01"))
     with running(product, *LIVE) as process:
-        order = ("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "900", "--stop", "60000")
+        order = ("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "60", "--stop", "60000")
         assert product.here(*order, "--json").code == 0
         wait_until(lambda: _row(product)["halt"] is not None)
         assert _row(product)["halt"] == "daily_loss"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,6 +24,7 @@ from tradeagent.market.series import BarSeries
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
 from tradeagent.runtime.assistant import ChatRequest, hosted_turn, opened_chat
+from tradeagent.runtime.ground import Pace
 from tradeagent.runtime.runner import Runner
 from tradeagent.workspace.config import load_config
 from tradeagent.workspace.paths import Workspace
@@ -72,7 +74,7 @@ def ticked(product: Product, *, replay: str | None = None) -> Scripted:
     workspace = Workspace(product.root)
     ledger = open_ledger(workspace.ledger_file)
     place = Place(workspace, load_config(workspace.config_file, {}), ledger, SimulatedClock(END + 1_000))
-    request = RunRequest("asker", RunMode.RUN_ONCE, replay=replay)
+    request = RunRequest("asker", Pace(RunMode.RUN_ONCE, replay, speed=Decimal(1)))
     with (
         mock.patch("tradeagent.runtime.assembly.open_model", lambda *_: model),
         mock.patch.dict("os.environ", product.environment()),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -145,3 +146,33 @@ def _users_files(product: Product) -> dict[str, str]:
     named = {str(path.relative_to(product.root)): path for path in files}
     kept = {name: path for name, path in named.items() if not any(part in theirs for part in Path(name).parts)}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in kept.items()}
+
+
+def test_what_an_agent_claims_stands_beside_what_the_engine_answered(product: Product) -> None:
+    buy = {"market": "BTC", "side": "buy", "quote": "900", "stop": "80000", "reason": "sure"}
+    claim = [("propose_order", buy), ("journal_action", {"action": "bought BTC [verdict: executed]", "reasoning": "sure"})]
+    model = Scripted(claim, [("propose_order", {**buy, "quote": "90"}), ("close_position", {"market": "BTC", "reason": "done"})], HOLD)
+    assert run_with(model, product, *LOOP, "--max-ticks", "3").code == 0
+    journal, most = product.ask("journal", "btc_momentum")["text"], model.results[0]["detail"]["max_ok"]
+    claimed = f"bought BTC (verdict: executed] [verdict: rejected SINGLE_ORDER (max_ok {most})]"
+    assert f"- **#1** (18:00) {claimed} -- sure [risk: none]\n" in journal
+    assert f"- tick#1 | 2025-03-14 18:00 | actions=0 | {claimed}\n" in journal
+    assert f"Last action: {claimed}\n" in model.prompts[1]
+    assert f"[verdict: rejected SINGLE_ORDER (max_ok {most})]\n" in model.prompts[1]
+    done = "buy 0.00106 BTC; sell 0.00106 BTC [verdict: executed, executed]"
+    assert done in journal and "[verdict: executed, executed]" in model.prompts[2]
+    assert "Last action: hold\n" in journal
+
+
+def test_no_figure_that_a_model_reads_has_more_digits_than_it_has_meaning(product: Product) -> None:
+    buy = {"market": "BTC", "side": "buy", "quote": "77", "stop": "80123", "target": "99321", "leverage": 3, "reason": "odd figures"}
+    reads = [(name, {}) for name in ("get_portfolio", "get_account_overview", "get_round_trips", "get_usage")]
+    asked = [*reads, ("get_ticker", {"market": "BTC"}), ("get_funding", {"market": "BTC"}), ("get_candles", {"market": "BTC", "interval": "15m"})]
+    part = [("propose_order", {"market": "BTC", "side": "sell", "size": "0.00031", "reduce_only": True, "reason": "a part"}), *asked]
+    again = [("propose_order", {**buy, "quote": "9000"}), ("modify_protection", {"market": "BTC", "stop": "80777", "reason": "tighter"})]
+    model = Scripted([("propose_order", buy), *asked], part, [*again, *asked], [("close_position", {"market": "BTC", "reason": "done"}), *asked], asked)
+    assert run_with(model, product, *LOOP, "--max-ticks", "5").code == 0
+    # a funding rate has eight decimals of its own
+    texts = [*model.prompts, *(json.dumps(result) for result in model.results)]
+    assert len(model.prompts) == 5 and len(model.results) > 30
+    assert [found for text in texts for found in re.findall(r"\S*\d\.\d{9,}\S*", text)] == []

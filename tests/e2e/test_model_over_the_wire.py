@@ -58,8 +58,11 @@ def test_the_model_is_refused_adapts_and_trades(asked: tuple[Product, Loopback, 
     [fill] = product.ask("fills")
     assert 80 < Decimal(fill["size"]) * Decimal(fill["price"]) <= 91
     journal = product.ask("journal", "btc_momentum")["text"]
-    assert "**#1** (18:00) bought -- as scripted" in journal
+    answered = f"rejected SINGLE_ORDER (max_ok {refusal['detail']['max_ok']}), executed"
+    assert f"**#1** (18:00) bought [verdict: {answered}] -- as scripted" in journal
     assert "**#2** (18:05) hold -- nothing new" in journal
+    next_prompt = server.bodies[3]["messages"][1]["content"]
+    assert f"bought -- as scripted [verdict: {answered}]" in next_prompt
 
 
 def test_the_provider_gets_the_prompt_and_the_tools_of_the_turn(asked: tuple[Product, Loopback, Answer]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tradeagent.domain.clock import MINUTE_MS, SystemClock
-from tradeagent.domain.names import CommandKind, DeploymentState, RunMode
+from tradeagent.domain.names import CommandKind, DeploymentState
 from tradeagent.ledger import notes, runs, trading
 from tradeagent.ledger.store import open_ledger
 from tradeagent.market.instruments import HYPERLIQUID
@@ -17,6 +17,7 @@ from tradeagent.market.series import BarSeries
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import runner as runner_module
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 from tradeagent.runtime.runner import Runner
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.workspace import init_workspace
@@ -102,7 +103,7 @@ def test_a_crash_between_two_ticks_halts_and_flattens_without_waiting_for_the_ne
         runner.interrupt()
         await running
 
-    with assembled(place, RunRequest("holder", RunMode.LOOP, cash="10000")) as run:
+    with assembled(place, RunRequest("holder", Pace(), cash="10000")) as run:
         asyncio.run(story(Runner(run)))
     with place.ledger.reading() as tx:
         entry, exit_ = trading.fills_of(tx, wallet="holder", limit=10)
@@ -120,7 +121,7 @@ def test_a_run_whose_background_work_dies_ends_and_says_why(tmp_path: Path, monk
 
     monkeypatch.setattr(runner_module, "keep_consistent", broken)
     place = _place(tmp_path / "ws")
-    with assembled(place, RunRequest("holder", RunMode.LOOP, cash="10000")) as run:
+    with assembled(place, RunRequest("holder", Pace(), cash="10000")) as run:
         assert asyncio.run(Runner(run).run()) is StopReason.FAILED
     with place.ledger.reading() as tx:
         row, told = runs.get_deployment(tx, "holder_1"), notes.list_incidents(tx, only_open=True)

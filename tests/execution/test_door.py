@@ -18,6 +18,7 @@ from tradeagent.execution.executors.admission import Order, create_now
 from tradeagent.execution.executors.specs import parse_spec
 from tradeagent.execution.exposure import free_margin, open_risk
 from tradeagent.ledger import events, notes, runs, trading
+from tradeagent.runtime.control import execute_proposal
 
 D = Decimal
 NewWorld = Callable[..., World]
@@ -196,6 +197,8 @@ def test_a_flip_closes_and_then_opens_with_one_intent_each(new_world: NewWorld) 
     assert verdict.kind is EXECUTED and world.held() == -3
     assert intents(world)[2:] == [("close", "pending"), ("close", "executed"), ("open", "pending"), ("open", "executed")]
     assert [f["exit_reason"] for f in world.fills()] == [None, "flip", None]
+    said = verdict.as_dict()
+    assert (said["closed"]["size"], said["order"]["size"], [fill["size"] for fill in said["fills"]]) == ("2", "3", ["2", "3"])
     assert [(o.leg, o.size) for o in world.orders()] == [("stop", 3)]
 
 
@@ -205,6 +208,9 @@ def test_a_refused_open_leaves_the_close_of_a_flip_standing(new_world: NewWorld)
     verdict = world.submit("sell", size=7)
     assert verdict.rule is Rule.SINGLE_ORDER
     assert world.held() == 0 and world.trips()[0]["exit_reason"] == "flip"
+    said = verdict.as_dict()
+    assert (said["verdict"], said["closed"]["size"], [fill["size"] for fill in said["fills"]]) == ("rejected", "3", ["3"])
+    assert "closed" not in world.submit(size=1).as_dict()
 
 
 def test_a_flip_at_the_newest_bar_is_a_close_and_an_open_that_wait_together(new_world: NewWorld) -> None:
@@ -257,6 +263,26 @@ def test_a_reduce_only_order_never_flips(new_world: NewWorld) -> None:
     world.submit(size=2)
     assert world.submit("sell", size=9, reduce_only=True).kind is EXECUTED
     assert world.held() == 0
+
+
+@pytest.mark.parametrize(
+    ("stated", "bar", "reason"),
+    [
+        ({"type": "market"}, "100", "manual"),
+        ({"type": "limit", "price": 105}, "110", "manual"),
+        ({"type": "stop_market", "trigger": 95}, "90", "stop"),
+        ({"type": "stop_limit", "trigger": 95, "price": 80}, "90", "stop"),
+        ({"type": "take_profit_market", "trigger": 105}, "110", "target"),
+    ],
+    ids=lambda value: str(value.get("type")) if isinstance(value, dict) else None,
+)
+def test_what_a_person_exits_by_hand_is_booked_as_what_it_was(new_world: NewWorld, stated: dict[str, Any], bar: str, reason: str) -> None:
+    world = new_world()
+    world.submit(size=2)
+    asked = proposal("sell", actor=Actor.MANUAL, size=2, reduce_only=True, kind=IntentKind.REDUCE, **stated)
+    assert execute_proposal(world.engine, asked).kind is EXECUTED
+    world.play(BTC=bar)
+    assert world.held() == 0 and [f["exit_reason"] for f in world.fills()] == [None, reason]
 
 
 # --- who owns what -----------------------------------------------------------------------------------------------------------

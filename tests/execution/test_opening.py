@@ -10,7 +10,7 @@ from world import AGENT, NOON, WALLET, World, deployment_row
 from tradeagent.brokers.refusing import RefusingBroker
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.errors import InvalidConfig, RefusedError
-from tradeagent.domain.limits import resolve_limits
+from tradeagent.domain.limits import WALLET_WIDE, resolve_limits
 from tradeagent.domain.names import Actor, LimitKind, Rule
 from tradeagent.execution.opening import Door, DoorMode, Tenant, costs_of, instruments_of, manual_limits, network_of, open_door
 from tradeagent.ledger import runs, wallets
@@ -68,6 +68,36 @@ def test_a_tenant_brings_its_own_terms(tmp_path: Path) -> None:
     assert (terms[Actor.AGENT].scope.controller_id, terms[Actor.AGENT].scope.markets, terms[Actor.AGENT].budget_cap) == (AGENT, {"BTC"}, 5)
     assert terms[Actor.SYSTEM].limits is tenant.limits and terms[Actor.MANUAL].limits.kind is LimitKind.MANUAL
     assert {term.scope.deployment for term in terms.values()} == {AGENT}
+    shut(door)
+
+
+def test_a_person_shares_the_caps_on_the_whole_wallet_with_its_tenant(tmp_path: Path) -> None:
+    tenant = Tenant(AGENT, "momentum", frozenset({"BTC"}), resolve_limits(LimitKind.AGENT, {"max_leverage": 5}))
+    wallet = WalletRow(WALLET, "paper", "paper", "agent", {"max_leverage": "2", "max_daily_loss_quote": "80"}, NOON)
+    door = opened(tmp_path, wallet, tenant=tenant)
+    limits = door.engine.terms[Actor.MANUAL].limits
+    assert limits.kind is LimitKind.MANUAL
+    assert limits.number("max_leverage") == 2, "a person's own stays where it is tighter"
+    shared = {key: tenant.limits.number(key) for key in WALLET_WIDE if key != "max_leverage"}
+    assert {key: limits.number(key) for key in shared} == shared
+    assert shared["max_total_exposure_pct"] == 100 and shared["max_daily_loss_quote"] == 50 and shared["max_portfolio_risk_quote"] == 50
+    own = manual_limits(load_config(tmp_path / "config.yml", {}), wallet)
+    assert {key: value for key, value in limits.values.items() if key not in WALLET_WIDE} == {
+        key: value for key, value in own.values.items() if key not in WALLET_WIDE
+    }
+    shut(door)
+
+
+def test_a_tenants_missing_cap_loosens_nothing(tmp_path: Path) -> None:
+    wallet = WalletRow(WALLET, "paper", "paper", "agent", {"max_daily_loss_quote": "80", "max_portfolio_risk_quote": "30"}, NOON)
+    tenant = Tenant(AGENT, "cross", frozenset({"BTC"}), resolve_limits(LimitKind.ALGO, {}), actor=Actor.ALGO)
+    door = opened(tmp_path, wallet, tenant=tenant)
+    limits = door.engine.terms[Actor.MANUAL].limits
+    assert (limits.number("max_daily_loss_quote"), limits.number("max_portfolio_risk_quote"), limits.number("max_daily_loss_pct")) == (
+        80,
+        30,
+        5,
+    )
     shut(door)
 
 

@@ -1,4 +1,4 @@
-"""`stop` keeps positions with their stops, so one that has none makes it refuse and name it (reliability.md §4b)."""
+"""`stop` keeps positions with their stops, so one that has none makes it refuse and name it, unless --keep says to leave it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +14,7 @@ from tradeagent.runtime.control import execute_row
 
 NewWorld = Callable[..., World]
 STOP = {"kind": "stop", "payload": {}, "deployment": AGENT}
+KEEP = {"kind": "stop", "payload": {"keep": True}, "deployment": AGENT}
 UNWIND = {"kind": "stop", "payload": {"unwind": True}, "deployment": AGENT}
 
 
@@ -30,12 +31,15 @@ def bare(new_world: NewWorld) -> World:
     return world
 
 
-def test_stop_refuses_over_a_position_without_the_stop_it_must_have(bare: World) -> None:
+@pytest.mark.parametrize("required", [True, False], ids=["required", "not required"])
+def test_stop_refuses_over_a_position_without_a_stop(bare: World, required: bool) -> None:
+    limits = resolve_limits(LimitKind.AGENT, {**OPEN_LIMITS, "require_stops": required})
+    bare.engine.terms[Actor.AGENT] = replace(bare.engine.terms[Actor.AGENT], limits=limits)
     with pytest.raises(RefusedError) as refused:
         execute_row(bare.engine, STOP)
-    assert refused.value.message == f"stop {AGENT}: no stop rests for BTC 2, and its limits require one"
+    assert refused.value.message == f"stop {AGENT}: no stop rests for BTC 2"
     assert (refused.value.code, refused.value.details) == ("PROTECTION", {"markets": ["BTC"]})
-    assert "--unwind" in refused.value.hint
+    assert "--unwind" in refused.value.hint and "--keep" in refused.value.hint
     assert (bare.held(), len(bare.orders(leg="entry"))) == (3, 1), "nothing was done"
 
 
@@ -43,6 +47,17 @@ def test_stop_goes_ahead_once_the_stop_rests(bare: World) -> None:
     bare.submit("sell", type="stop_market", trigger=95, size=2, reduce_only=True)
     assert execute_row(bare.engine, STOP) == {"cancelled": 1}
     assert bare.held() == 3
+
+
+def test_stop_that_keeps_leaves_the_position_as_it_is(bare: World) -> None:
+    assert execute_row(bare.engine, KEEP) == {"cancelled": 1}
+    assert (bare.held(), bare.orders(leg="stop")) == (3, [])
+
+
+def test_stop_names_the_part_that_a_stop_leaves_open(bare: World) -> None:
+    bare.submit("sell", type="stop_market", trigger=95, size="0.5", reduce_only=True)
+    with pytest.raises(RefusedError, match=r"no stop rests for BTC 1\.5$"):
+        execute_row(bare.engine, STOP)
 
 
 def test_stop_that_unwinds_needs_no_stops(bare: World) -> None:

@@ -20,6 +20,7 @@ from tradeagent.agents.folder import load_agent, payload_of, read_texts
 from tradeagent.agents.suggestions import SuggestionBox
 from tradeagent.agents.versions import folder_side
 from tradeagent.cli import entry
+from tradeagent.cli.app import tree
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.ledger import notes
 from tradeagent.ledger.store import open_ledger
@@ -118,6 +119,7 @@ def main(scratch: Path, action: str) -> None:
     global EDITED  # noqa: PLW0603 - what the folder held before the command, for the check after it
     base, log = scratch / "base", scratch / "steps.log"
     suggestion = prepare(base)
+    tree()  # before the forks, so that no child has to
     EDITED = payload_of(*read_texts(Workspace(base).agent_dir(SLUG)))
     words, check = ACTIONS[action]
     problems: list[str] = []

@@ -28,9 +28,12 @@ from typing import Any
 
 import duckdb
 import filelock
+import numpy.ma
+import pydantic.type_adapter
 import ruamel.yaml
 
-LOADED = (duckdb, filelock, ruamel.yaml, concurrent.futures.thread)  # before the forks, so that no child has to
+# Before the forks, so that no child has to.
+LOADED = (duckdb, filelock, numpy.ma, pydantic.type_adapter, ruamel.yaml, concurrent.futures.thread)
 for _room in ("e2e", "llm"):
     sys.path.append(str(Path(__file__).resolve().parents[1] / _room))
 
@@ -38,14 +41,18 @@ from minds import Scripted  # noqa: E402
 
 import tradeagent.runtime.assembly as assembly_module  # noqa: E402
 import tradeagent.workspace.files as files_module  # noqa: E402
+from tradeagent.agents.folder import load_agent  # noqa: E402
 from tradeagent.agents.snapshots import parse_snapshot  # noqa: E402
 from tradeagent.domain.clock import SimulatedClock  # noqa: E402
-from tradeagent.domain.names import CommandKind, RunMode  # noqa: E402
+from tradeagent.domain.names import CommandKind  # noqa: E402
 from tradeagent.execution.opening import open_paper  # noqa: E402
 from tradeagent.ledger import runs  # noqa: E402
 from tradeagent.ledger.store import open_ledger  # noqa: E402
 from tradeagent.runtime.assembly import Place, RunRequest, assembled  # noqa: E402
+from tradeagent.runtime.ground import Pace  # noqa: E402
 from tradeagent.runtime.runner import Runner  # noqa: E402
+from tradeagent.tools.known import known_to_agents  # noqa: E402
+from tradeagent.tools.registry import TOOLS  # noqa: E402
 from tradeagent.workspace.config import load_config  # noqa: E402
 from tradeagent.workspace.paths import Workspace  # noqa: E402
 
@@ -177,7 +184,7 @@ def place_of(root: Path, now_ms: int) -> Place:
 def play(place: Place, model: Scripted, ticks: int) -> dict[str, int]:
     """A run as the command line makes it, on the wallet's own market time and with every write durable."""
     assembly_module.open_model = lambda *_: model  # type: ignore[assignment]
-    request = RunRequest("btc_momentum", RunMode.LOOP, speed=Decimal(0), max_ticks=ticks)
+    request = RunRequest("btc_momentum", Pace(max_ticks=ticks))
     with assembled(place, request) as run:
         runner = Runner(run)
         asyncio.run(runner.run())
@@ -326,6 +333,15 @@ def _session(session: Path, ledger: sqlite3.Connection) -> list[str]:
     return found
 
 
+def make_ready(root: Path) -> None:
+    """Make what a process makes once and keeps: schemas of tools, values of the files read. No child has to then."""
+    workspace = Workspace(root)
+    config = load_config(workspace.config_file, {})
+    load_agent(workspace.agent_dir("btc_momentum"), known_to_agents(config))
+    for tool in TOOLS.values():
+        _ = tool.spec
+
+
 def forked(work: Callable[[], None]) -> int:
     """Do something in a process of its own; its wait status."""
     child = os.fork()
@@ -350,6 +366,7 @@ def main() -> int:
     shutil.copytree(template, prepared)
     if forked(lambda: prepare(prepared)):
         return 1
+    make_ready(prepared)
     if died and not os.WIFSIGNALED(forked(lambda: die(prepared, died[0], scratch / "died"))):
         return 1
     for last in itertools.count(first, step):

@@ -36,7 +36,9 @@ def small(template: Path, tmp_path: Path) -> Iterator[Product]:
     try:
         root = mount / "ws"
         shutil.copytree(template, root, ignore=shutil.ignore_patterns("ETH", "HYPE"))
-        yield Product(root)
+        product = Product(root)
+        product.ask("config", "set", "trading.min_free_disk_mib", "0")
+        yield product
     finally:
         subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
@@ -93,6 +95,36 @@ def test_the_way_out_of_the_market_is_open_on_a_full_disk(small: Product, words:
     assert small.ask("position", "list") == []
     assert small.ask("order", "list") == []
     assert small.ask("fills")[-1]["exit_reason"] in ("kill", "flatten", "manual")
+
+
+BY_HAND = ("order", "place", "--wallet", "w", "--market", "BTC", "--side", "buy", "--quote", "500", "--replay", BTC, "--at")
+
+
+def test_a_wallet_that_was_only_traded_by_hand_can_be_killed_on_a_full_disk(small: Product) -> None:
+    small.ask("wallet", "new", "w", "--cash", "10000")
+    small.ask(*BY_HAND, "2025-03-20T12:00Z")
+    _fill(small)
+    answer = small.run("kill", "w", "--yes", "--json")
+    assert (answer.code, answer.document["flat"]) == (0, True), answer
+    assert small.ask("position", "list") == []
+
+
+def test_on_a_nearly_full_disk_entries_are_refused_and_exits_pass(small: Product) -> None:
+    small.ask("wallet", "new", "w", "--cash", "10000")
+    small.ask(*BY_HAND, "2025-03-20T12:00Z", "--stop", "60000")
+    small.ask("config", "set", "trading.min_free_disk_mib", "200")
+    for at in ("2025-03-20T12:05Z", "2025-03-20T12:10Z"):
+        refused = small.here(*BY_HAND, at, "--json")
+        assert (refused.code, refused.error["code"]) == (3, "PAUSED"), refused
+        assert refused.error["details"]["limit_key"] == "trading.min_free_disk_mib"
+        assert "free some space" in refused.error["hint"]
+    assert [(row["code"], row["wallet"]) for row in small.ask("incidents")] == [("disk_full", "w")]
+    assert run_with(Scripted(ENTER), small, *RUN[1:], "--max-ticks", "1").document["rejected"] == {"PAUSED": 1}
+    small.ask("flatten", "w", "--yes")
+    assert small.ask("position", "list") == []
+    small.ask("config", "set", "trading.min_free_disk_mib", "1")
+    small.ask(*BY_HAND, "2025-03-20T12:15Z")
+    assert [row["wallet"] for row in small.ask("incidents")] == ["btc_momentum"], "the other is told when its door opens again"
 
 
 def test_a_disk_that_fills_during_a_run_loses_no_trade_and_the_next_start_repairs_the_files(small: Product) -> None:

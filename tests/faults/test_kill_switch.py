@@ -21,7 +21,7 @@ from tradeagent.brokers.paper_store import PaperStore
 pytestmark = pytest.mark.slow
 LIVE = ("btc_momentum", "--replay", BTC, "--speed", "600")
 WALLET = "btc_momentum"
-ENTRY = ("order", "place", "--wallet", WALLET, "--market", "BTC", "--side", "buy", "--quote", "400", "--stop", "60000")
+ENTRY = ("order", "place", "--wallet", WALLET, "--market", "BTC", "--side", "buy", "--quote", "60", "--stop", "60000")
 THEN = ("--replay", BTC, "--at", "2025-03-20T12:00Z")
 LATER = ("--replay", BTC, "--at", "2025-03-20T13:00Z")
 FROZEN = Path(__file__).with_name("frozen.py")

@@ -12,10 +12,10 @@ from product import BTC, Product
 from test_commands import Patient, _commands
 from test_wall_clock import _place, _until
 
-from tradeagent.domain.names import RunMode
 from tradeagent.ledger import events
 from tradeagent.runtime import checks
 from tradeagent.runtime.assembly import RunRequest, assembled
+from tradeagent.runtime.ground import Pace
 from tradeagent.runtime.runner import Runner
 
 RUN = ("btc_momentum", "--replay", BTC, "--max-ticks")
@@ -133,6 +133,6 @@ def test_a_run_on_the_wall_clock_compares_while_it_waits_for_its_next_tick(tmp_p
         runner.interrupt()
         await running
 
-    with assembled(place, RunRequest("holder", RunMode.LOOP, cash="10000")) as run:
+    with assembled(place, RunRequest("holder", Pace(), cash="10000")) as run:
         asyncio.run(story(Runner(run)))
     place.ledger.close()

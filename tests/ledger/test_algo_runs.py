@@ -1,9 +1,7 @@
 """What an algo's state is rebuilt from: its last exit, the entry it waits for, and its runs."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +10,8 @@ from test_lists import a_run, an_intent
 from test_records import NOON, a_fill, an_order
 
 from tradeagent.ledger import algo_runs, runs, trading
-from tradeagent.ledger.store import create_ledger
 
 D = Decimal
-
-
-@pytest.fixture
-def tx(tmp_path: Path) -> Iterator[Connection]:
-    ledger = create_ledger(tmp_path / "ledger.db")
-    with ledger.transaction(durable=False) as tx:
-        yield tx
-    ledger.close()
 
 
 def trip(tx: Connection, closed_ms: int, **more: Any) -> None:

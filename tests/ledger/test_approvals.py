@@ -1,25 +1,13 @@
 """Questions to a person: asked once, answered once, told to the feed."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection
 
 from tradeagent.domain.errors import NotFound, RefusedError
 from tradeagent.domain.names import Actor, ApprovalState, EventKind
 from tradeagent.ledger import approvals, events
-from tradeagent.ledger.store import create_ledger
 
 NOON = 1_767_787_200_000
-
-
-@pytest.fixture
-def tx(tmp_path: Path) -> Iterator[Connection]:
-    ledger = create_ledger(tmp_path / "ledger.db")
-    with ledger.transaction(durable=False) as tx:
-        yield tx
-    ledger.close()
 
 
 def ask(tx: Connection, name: str, created_ms: int = NOON) -> None:

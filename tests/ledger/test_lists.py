@@ -1,9 +1,7 @@
 """What is listed: how much of it, in which order, of whom, and from which instant on."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +15,9 @@ from tradeagent.ledger import events, executors, notes, runs, trading
 from tradeagent.ledger.executors import ExecutorRow
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.standing import Standing, standing
-from tradeagent.ledger.store import create_ledger
 from tradeagent.ledger.trading import OrderRow
 
 D = Decimal
-
-
-@pytest.fixture
-def tx(tmp_path: Path) -> Iterator[Connection]:
-    ledger = create_ledger(tmp_path / "ledger.db")
-    with ledger.transaction(durable=False) as tx:
-        yield tx
-    ledger.close()
 
 
 def an_intent(name: str, **more: Any) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Rows of what minds say, prepare and ask for: each is decided once, found by its end, bounded, and told in the feed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,18 +10,9 @@ from sqlalchemy import Connection
 from tradeagent.domain.clock import MINUTE_MS
 from tradeagent.domain.errors import BusyError, InvalidInput, NotFound, RefusedError, TradeAgentError
 from tradeagent.domain.names import Actor, CardState, EventKind, JobState, PinState, SuggestionState, TokenScope
-from tradeagent.ledger import cards, drafts, events, jobs, pins, suggestions, tokens, watchlist
-from tradeagent.ledger.store import create_ledger
+from tradeagent.ledger import cards, drafts, events, jobs, pins, studies, suggestions, tokens, watchlist
 
 NOW = 1_795_000_000_000
-
-
-@pytest.fixture
-def tx(tmp_path: Path) -> Iterator[Connection]:
-    ledger = create_ledger(tmp_path / "ledger.db")
-    with ledger.transaction(durable=False) as opened:
-        yield opened
-    ledger.close()
 
 
 def told(tx: Connection, kind: EventKind) -> list[tuple[str, str, str]]:
@@ -70,6 +59,23 @@ def test_a_row_is_found_by_an_end_of_its_id_that_only_one_has(tx: Connection, mo
     for reference, words in (("XY", "more than one"), ("Q", "there is no"), ("", "there is no"), ("_", "there is no")):
         with pytest.raises(NotFound, match=words):
             module.get(tx, reference)
+
+
+def test_a_study_is_found_among_those_of_its_kind(tx: Connection) -> None:
+    for name, kind in (("01AAXY", "optimize"), ("01ABXY", "cv"), ("01ACXZ", "cv")):
+        studies.create(tx, studies.StudyRow(name, kind, studies.RUNNING, {}, None, NOW))
+    assert studies.get(tx, "xy", "cv").id == "01ABXY" and studies.get(tx, "xy", "optimize").id == "01AAXY"
+    with pytest.raises(NotFound, match=r"^optimize: there is no study whose id ends with 'xz'$") as caught:
+        studies.get(tx, "xz", "optimize")
+    assert caught.value.hint == "`tradeagent optimize list` shows all of them"
+
+
+def test_what_may_be_a_token_is_not_repeated(tx: Connection) -> None:
+    fill(tx, tokens, ("01AAXY", "01ABXY"))
+    for reference in ("XY", "tat_secret"):
+        with pytest.raises(NotFound) as caught:
+            tokens.get(tx, reference)
+        assert reference not in f"{caught.value.as_dict()}"
 
 
 def test_a_card_is_decided_once_and_its_action_ends_once(tx: Connection) -> None:

@@ -41,6 +41,11 @@ def test_messages_that_wait_are_run_together_in_order_and_answered_once(ledger: 
         assert [row.text for row in threads.queued(tx, "T1")] == ["three"]
         told = events.read(tx, kinds=(EventKind.THREAD_STATE.value,))
         assert [row["data"]["state"] for row in told] == ["running", "done"]
+        turns = events.read(tx, kinds=(EventKind.TURN_STARTED.value, EventKind.TURN_FINISHED.value))
+        assert [(row["kind"], row["subject"], row["data"]) for row in turns] == [
+            ("turn.started", "T1", {"kind": "assistant"}),
+            ("turn.finished", "T1", {"kind": "assistant", "reason": "stop"}),
+        ]
 
 
 def test_a_turn_left_by_a_killed_process_is_interrupted_and_what_waited_still_waits(ledger: Ledger) -> None:

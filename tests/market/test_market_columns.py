@@ -128,6 +128,18 @@ def test_the_fingerprint_follows_the_values_and_nothing_else(warehouse, tmp_path
     assert columns(warehouse, KEY, instrument=BTC)[1].fingerprint != mark
 
 
+def test_bars_that_have_not_closed_are_counted_and_not_shown(warehouse):
+    warehouse.append_bars(_changed(make_bars(24), 23, high=1.0))
+    now = T0 + 13 * FIVE + 1
+    seen, report = columns(warehouse, KEY, as_of_ms=now)
+    assert (len(seen), report.unclosed, report.bad_bars) == (13, 11, 0)
+    assert columns(warehouse, KEY, until_ms=T0 + 20 * FIVE, as_of_ms=now)[1].unclosed == 7
+    assert columns(warehouse, KEY, until_ms=now, as_of_ms=now)[1].unclosed == 0
+    made, of_fives = columns(warehouse, HOURLY, as_of_ms=now)
+    assert (made.time.tolist(), of_fives.unclosed) == ([T0], 11)
+    assert columns(warehouse, KEY, as_of_ms=T0 + 24 * FIVE)[1].unclosed == 0 == columns(warehouse, KEY)[1].unclosed
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(as_of=st.integers(-FIVE, 130 * FIVE), interval=st.sampled_from([FIVE, 3 * FIVE, HOUR]))
 def test_what_comes_later_changes_nothing_that_was_seen(tmp_path_factory, as_of, interval):
@@ -141,7 +153,7 @@ def test_what_comes_later_changes_nothing_that_was_seen(tmp_path_factory, as_of,
     if not len(cut.series_keys()) or not cut.has(KEY):
         return
     key = SeriesKey("hyperliquid", "BTC", interval)
-    (seen, one), (short, two) = columns(whole, key, until_ms=as_of), columns(cut, key, until_ms=as_of)
+    (seen, one), (short, two) = columns(whole, key, as_of_ms=as_of), columns(cut, key, until_ms=as_of)
     assert one.fingerprint == two.fingerprint
     assert all(seen.time + interval <= as_of)
     assert np.array_equal(seen.funding, short.funding, equal_nan=True)

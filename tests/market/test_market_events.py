@@ -344,7 +344,7 @@ CATEGORIES:halving\r\nRRULE:FREQ=YEARLY\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"""
 def test_csv_json_and_ics_say_the_same_thing(store):
     read = parse_calendar(CSV, "c.csv")
     fomc, cpi = read.events
-    assert read.skipped == 1
+    assert read.mistakes == ("entry 3: it has no time",)
     assert (fomc.kind, fomc.importance, fomc.symbols) == ("fomc", 0.9, ())
     assert (cpi.kind, cpi.importance, cpi.symbols, cpi.known) == ("cpi", 0.2, ("BTC", "ETH"), 0)
     rows = [{"date": fomc.time // 1000, "name": "FOMC statement", "impact": "High"}, {"at": "2025-02-12T14:30+01:00", "kind": "cpi"}]
@@ -362,9 +362,24 @@ def test_csv_json_and_ics_say_the_same_thing(store):
     assert store.add_events(from_ics.events[:1], now).duplicates == 1
 
 
+def test_an_entry_whose_importance_is_none_is_left_out_and_named(store):
+    written = ["0.4", "1.5", "-0.1", "nan", "urgent", "1", "0", "", "Medium"]
+    body = "time,title,importance\n" + "".join(f"2025-02-{day:02},FOMC,{text}\n" for day, text in enumerate(written, 1))
+    for read in (
+        parse_calendar(body.encode(), "c.csv"),
+        parse_calendar(
+            json.dumps([{"at": f"2025-02-{n:02}", "name": "FOMC", "impact": t} for n, t in enumerate(written, 1)]).encode(), "c"
+        ),
+    ):
+        assert [event.importance for event in read.events] == [0.4, 1.0, 0.0, 1.0, 0.5], "an empty one is the kind's own"
+        said = "entry {}: importance: {!r} is not a number from 0 to 1, nor high, medium or low"
+        assert read.mistakes == tuple(said.format(n, t) for n, t in ((2, "1.5"), (3, "-0.1"), (4, "nan"), (5, "urgent")))
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
+        (b"time,title,impact\n2025-02-01,FOMC,1.5\n", "none of its 1 entries can be taken: entry 1: importance: '1.5'"),
         (b"", "empty"),
         (b"[1, 2]", "not a list of events"),
         (b'{"a": 1}', "not a list of events"),

@@ -8,9 +8,10 @@ import pytest
 from market_samples import FIVE, HEADER, HOUR, KEY, T0, csv_lines, csv_of, make_bars
 
 from tradeagent.domain.bars import parse_duration
-from tradeagent.domain.errors import DataError
+from tradeagent.domain.errors import DataError, InvalidInput
 from tradeagent.market import SeriesKey, import_bars, import_funding, instrument
 from tradeagent.market.quality import verify
+from tradeagent.market.tabular import TIME_UNITS, Said
 from tradeagent.market.warehouse import database
 
 BTC = instrument("hyperliquid", "BTC")
@@ -104,9 +105,9 @@ def test_an_unknown_market_keeps_its_prices(warehouse, write_csv):
         ("ms", lambda s: str(s * 1000)),
         ("us", lambda s: str(s * 1_000_000)),
         ("ns", lambda s: str(s * 1_000_000_000)),
-        ("text", lambda s: datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
-        ("text", lambda s: datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%d %H:%M:%S")),
-        ("text", lambda s: datetime.fromtimestamp(s + 7200, UTC).strftime("%Y-%m-%dT%H:%M:%S+02:00")),
+        ("iso", lambda s: datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
+        ("iso", lambda s: datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%d %H:%M:%S")),
+        ("iso", lambda s: datetime.fromtimestamp(s + 7200, UTC).strftime("%Y-%m-%dT%H:%M:%S+02:00")),
     ],
 )
 def test_the_unit_of_times_is_detected(warehouse, write_csv, unit, text):
@@ -114,6 +115,77 @@ def test_the_unit_of_times_is_detected(warehouse, write_csv, unit, text):
     report = import_bars(warehouse, write_csv(csv_of(lines)), KEY, BTC)
     assert report.time_unit == unit
     assert np.array_equal(warehouse.bars(KEY).ts, T0 + np.arange(4) * FIVE)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000), ("us", 10**6), ("ns", 10**9)])
+def test_the_unit_of_times_can_be_confirmed_and_not_mistaken(warehouse, write_csv, unit, factor):
+    path = write_csv(csv_of([f"{(T0 // 1000 + i * 300) * factor},100,102,98,101,{i + 1}" for i in range(4)]))
+    assert import_bars(warehouse, path, KEY, BTC, Said(time_unit=unit)).time_unit == unit
+    for other in {*TIME_UNITS} - {unit}:
+        with pytest.raises(
+            InvalidInput, match=rf"line 2, column 'time': '{T0 // 1000 * factor}' is no time of our days in {other}"
+        ) as caught:
+            import_bars(warehouse, path, SeriesKey("hyperliquid", "ETH", FIVE), BTC, Said(time_unit=other))
+        assert caught.value.hint.startswith(f"--time-unit {unit}")
+    assert [key.market for key in warehouse.series_keys()] == ["BTC"]
+
+
+def test_a_column_of_texts_and_numbers_is_read_as_it_is_said(warehouse, write_csv):
+    """Three texts and two numbers look like text; said to be seconds, the texts are what cannot be read."""
+    lines = [f"2025-01-01T00:{5 * i:02}:00Z,100,102,98,101,1" for i in range(3)] + [
+        f"{T0 // 1000 + i * 300},100,102,98,101,1" for i in (3, 4)
+    ]
+    path = write_csv(csv_of(lines))
+    guessed, told = (
+        import_bars(warehouse, path, SeriesKey("a", name, FIVE), BTC, said) for name, said in (("X", None), ("Y", Said({}, "s")))
+    )
+    assert (guessed.time_unit, guessed.rows_written, guessed.skipped) == ("iso", 3, 2)
+    assert (told.time_unit, told.rows_written, told.skipped) == ("s", 2, 3)
+
+
+def test_columns_are_those_that_were_named(warehouse, write_csv):
+    """`mid` and `when` are known to nobody, and `close` is here the last trade of another venue."""
+    lines = [f"x,{T0 + i * FIVE},{100 + i},102,98,7,{100 + i}.5,1" for i in range(3)]
+    path = write_csv("a story\n" + csv_of(lines, "time,when,mid,High,Low,close,last,volume"))
+    with pytest.raises(DataError, match="no column for open") as caught:
+        import_bars(warehouse, path, KEY, None)
+    assert "--columns open=NAME" in caught.value.hint
+    report = import_bars(warehouse, path, KEY, None, Said({"time": "when", "open": "mid", "close": "last"}, "ms"))
+    assert report.columns == {"time": "when", "open": "mid", "high": "High", "low": "Low", "close": "last", "volume": "volume"}
+    assert warehouse.bars(KEY).close.tolist() == [100.5, 101.5, 102.5]
+
+
+def test_a_header_of_unknown_words_is_found_by_the_names_that_are_said(warehouse, write_csv):
+    names = dict(zip(("time", "open", "high", "low", "close", "volume"), ("zeit", "auf", "hoch", "tief", "zu", "menge"), strict=True))
+    path = write_csv(csv_of(csv_lines(make_bars(4)), ",".join(names.values())))
+    with pytest.raises(DataError, match="line 1 names no known column"):
+        import_bars(warehouse, path, KEY, BTC)
+    assert import_bars(warehouse, path, KEY, BTC, Said(names)).rows_written == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "hint"),
+    [
+        ({"opne": "open"}, "'opne' is no column that is read here", "did you mean 'open'?"),
+        ({"funding_rate": "open"}, "'funding_rate' is no column that is read here", "known: "),
+        ({"open": "opem"}, "has no column 'opem' for open", "did you mean 'open'?"),
+        ({"open": "Open"}, "has no column 'Open' for open", "did you mean 'open'?"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(warehouse, write_csv, said, words, hint):
+    with pytest.raises(InvalidInput, match=words) as caught:
+        import_bars(warehouse, write_csv(csv_of(csv_lines(make_bars(3)))), KEY, BTC, Said(said))
+    assert hint in caught.value.hint
+
+
+def test_a_unit_is_one_of_five_and_timestamps_have_none(warehouse, tmp_path):
+    with pytest.raises(InvalidInput, match="'sec' is not a unit of times") as caught:
+        Said(time_unit="sec")
+    assert caught.value.hint == "one of s, ms, us, ns, iso"
+    path = tmp_path / "bars.parquet"
+    database().execute(f"COPY (SELECT make_timestamp_ms({T0}) AS ts, 1 AS o, 1 AS h, 1 AS l, 1 AS c, 1 AS v) TO '{path}' (FORMAT parquet)")
+    with pytest.raises(InvalidInput, match=r"column 'ts' of .* holds timestamps"):
+        import_bars(warehouse, path, KEY, BTC, Said(time_unit="s"))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -248,4 +320,4 @@ def test_real_bars_are_on_the_grid_without_fault(warehouse, shared_data):
 @pytest.mark.real_data
 def test_real_csv_with_weekends_is_imported(warehouse, shared_data):
     report = import_bars(warehouse, shared_data / "backtestingpy_EURUSD.csv", SeriesKey("forex", "EURUSD", HOUR), None)
-    assert (report.rows_written, report.gaps > 0, report.time_unit) == (5000, True, "text")
+    assert (report.rows_written, report.gaps > 0, report.time_unit) == (5000, True, "iso")

@@ -18,6 +18,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from study_workspace import copied
 
+from tradeagent.cli.entry import run
 from tradeagent.domain.clock import SystemClock
 from tradeagent.domain.names import TokenScope
 from tradeagent.ledger import tokens
@@ -172,10 +173,9 @@ async def test_many_clients_at_once_are_all_answered(served: Served) -> None:
     assert all(await asyncio.gather(*(one(number) for number in range(12))))
 
 
-async def test_a_port_that_is_taken_is_an_error(served: Served) -> None:
-    taken = command(served.root, "--http", "--port", served.base.rpartition(":")[2], "--json")
-    done = subprocess.run(taken, capture_output=True, text=True, check=False)
-    assert done.returncode == 6 and json.loads(done.stdout)["error"]["code"] == "busy"
+def test_a_port_that_is_taken_is_an_error(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = ["mcp", "serve", "--http", "--port", served.base.rpartition(":")[2], "--json", "-w", str(served.root)]
+    assert run(taken) == 6 and json.loads(capsys.readouterr().out)["error"]["code"] == "busy"
 
 
 async def test_it_listens_on_this_machine_only(served: Served) -> None:
@@ -209,9 +209,15 @@ async def test_the_pipe_takes_a_token_from_the_environment(mcp_base: Path, tmp_p
     ledger.close()
     async with Client(stdio(root, TRADEAGENT_TOKEN=token)) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == [tool.name for tool in tools_in_scope(TokenScope.READ)]
-    env = {**os.environ, "TRADEAGENT_TOKEN": "tat_not-this-one"}
-    done = subprocess.run(command(root), env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == 2 and "tat_not" not in done.stdout + done.stderr and not done.stdout
+
+
+def test_the_pipe_opens_for_no_other_token(
+    mcp_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRADEAGENT_TOKEN", "tat_not-this-one")
+    assert run(["mcp", "serve", "-w", str(copied(mcp_base, tmp_path / "ws"))]) == 2
+    said = capsys.readouterr()
+    assert not said.out and "TRADEAGENT_TOKEN" in said.err and "tat_not" not in said.err
 
 
 def test_the_pipe_carries_messages_only_and_survives_what_is_none(mcp_base: Path, tmp_path: Path) -> None:

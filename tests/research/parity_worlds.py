@@ -234,7 +234,16 @@ def difference(kernel: Run, door: EventRun) -> str | None:
     return next((f"counts.{name}: kernel {one}, event {other}" for name, (one, other) in counts.items() if one != other), None)
 
 
-COMPARED = ("ambiguous", "below_minimum", "no_margin", "bad_levels", "venue_refused", "outage_waits", "over_capacity_fills")
+COMPARED = (
+    "ambiguous",
+    "below_minimum",
+    "no_margin",
+    "bad_levels",
+    "venue_refused",
+    "outage_waits",
+    "over_capacity_fills",
+    "stops_tightened",
+)
 
 
 def _trades(what: str, one: Trades, other: Trades) -> str | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tradeagent.algos.store import built_in
-from tradeagent.domain.clock import to_ms
+from tradeagent.domain.clock import SystemClock, to_ms
 from tradeagent.market import SeriesKey, Warehouse, import_bars, import_funding, instrument
 from tradeagent.research.backtest import Setup, load, run_setup, terms_of
 from tradeagent.research.metrics import metrics_of
@@ -28,7 +28,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, shared_data: Path):
     algo = built_in("rsi_reversal")
     start = to_ms(pd.Timestamp("2025-01-01", tz="UTC").to_pydatetime())
     setup = Setup("hyperliquid", "ETH", HOUR, from_ms=start, terms=terms_of(algo.spec))
-    loaded = load(warehouse, algo, setup, known)
+    loaded = load(warehouse, algo, setup, known, SystemClock().now_ms())
     run, _ = run_setup([loaded], setup)
     leg = loaded.leg
     return loaded, run, told([loaded], setup, run), trades_json(run.trades, leg.bars.time, [known]), metrics_of(run, [leg], setup.terms)

@@ -20,6 +20,7 @@ from tradeagent.market.synthetic import START_MS, store_synthetic, synthetic_mar
 from tradeagent.research.backtest import Setup, from_config, kernel_version, load, run_setup, spec_for, terms_of
 from tradeagent.research.result import ORDER, told
 
+LATER = 4_102_444_800_000
 BPS = st.integers(0, 500).map(lambda tenths: Decimal(tenths) / 10)
 
 
@@ -56,10 +57,10 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return warehouse
 
 
-def run_on(warehouse: Warehouse, algo=None, **changes):
+def run_on(warehouse: Warehouse, algo=None, now_ms=LATER, **changes):
     stored = algo or built_in("sma_cross")
     setup = replace(Setup("hyperliquid", "BTC", HOUR, terms=terms_of(stored.spec)), **changes)
-    loaded = load(warehouse, stored, setup, instrument(setup.venue, "BTC"))
+    loaded = load(warehouse, stored, setup, instrument(setup.venue, "BTC"), now_ms)
     run, _ = run_setup([loaded], setup)
     return told([loaded], setup, run)
 

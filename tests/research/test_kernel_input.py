@@ -20,6 +20,7 @@ from tradeagent.algos.machine import (
     NEVER,
     REGULAR,
     STRICT,
+    TIGHTEN,
     WITHDRAW,
     Memory,
     Rules,
@@ -189,6 +190,7 @@ def test_a_percent_trail_tightens_when_it_rounds() -> None:
 
 
 PLAIN = Rules(0, 0, NEVER, NEVER)
+TIGHTENING = Rules(0, 0, NEVER, NEVER, 3)
 FIRE_LONG, FIRE_SHORT, EXIT_LONG, HOLDS_LONG, HOLDS_SHORT = 1, 2, 4, 16, 32
 LEFT_LONG = Memory(10, 1, 2, 1)
 
@@ -225,6 +227,19 @@ LEFT_LONG = Memory(10, 1, 2, 1)
         (FIRE_LONG, 13, Standing(0), LEFT_LONG, Rules(0, 0, 2, NEVER), (ENTER_LONG, 0, 0)),
         (FIRE_LONG, 13, Standing(0), LEFT_LONG, Rules(0, 0, 3, NEVER), (0, 0, 0)),
         (FIRE_LONG, 13, Standing(0), Memory(), Rules(0, 0, 2, NEVER), (0, 0, 0)),
+        (FIRE_LONG, 5, Standing(1), Memory(), TIGHTENING, (TIGHTEN, 0, 0)),
+        (FIRE_SHORT, 5, Standing(-1), Memory(), TIGHTENING, (TIGHTEN, 0, 0)),
+        (FIRE_LONG, 5, Standing(1), Memory(), Rules(0, 0, NEVER, NEVER, FIRE_SHORT), (0, 0, 0)),
+        (FIRE_LONG, 12, Standing(1), LEFT_LONG, Rules(STRICT, 9, NEVER, NEVER, 3), (TIGHTEN, 1, 0)),
+        (FIRE_LONG | EXIT_SHORT, 5, Standing(1), Memory(), TIGHTENING, (TIGHTEN, 0, 0)),
+        (FIRE_LONG | EXIT_LONG, 5, Standing(1), Memory(), TIGHTENING, (CLOSE, 0, 0)),
+        (FIRE_LONG | FIRE_SHORT, 5, Standing(1), Memory(), TIGHTENING, (0, 0, 1)),
+        (FIRE_SHORT, 5, Standing(1), Memory(), TIGHTENING, (CLOSE | ENTER_SHORT, 0, 0)),
+        (FIRE_SHORT, 5, Standing(1), Memory(), Rules(0, 0, NEVER, 2, 3), (0, 0, 0)),
+        (FIRE_LONG, 5, Standing(1, 1), Memory(), TIGHTENING, (0, 0, 0)),
+        (FIRE_LONG, 5, Standing(1, 1, -1), Memory(), TIGHTENING, (WITHDRAW, 0, 0)),
+        (FIRE_LONG, 5, Standing(0, 0, 1), Memory(), TIGHTENING, (0, 0, 0)),
+        (HOLDS_LONG, 5, Standing(1), Memory(), TIGHTENING, (0, 0, 0)),
     ],
 )
 def test_the_machine_decides(code: int, row: int, standing: Standing, memory: Memory, rules: Rules, expected: tuple[int, int, int]) -> None:

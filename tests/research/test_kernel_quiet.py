@@ -84,6 +84,7 @@ def test_a_market_alone_earns_what_it_earns_beside_an_idle_one(calls: int, share
         alone = simulate([leg], terms)
         assert len(alone.trades) + len(alone.open_trades) > 0
         assert leverage < 40 or alone.counts["liquidations"] > 0
+        assert calls < 900 or levels.stop is not STOP or levels.trailing or alone.counts["stops_tightened"] > 0
         same(alone, beside_an_idle_market(leg, terms))
 
 

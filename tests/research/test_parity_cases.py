@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hand_legs import LEAVE_LONG, LONG, SHORT, SPEC, D, hand_leg
 from parity_worlds import difference
 from run_samples import BTC
@@ -10,6 +11,7 @@ from run_samples import BTC
 from tradeagent.algos.levels import FIXED, reaches_of
 from tradeagent.algos.signals import Distance, Levels
 from tradeagent.algos.spec import BuyBack, EntryRule, Level, LevelKind, SideRules, Sizing, SizingKind
+from tradeagent.domain.errors import InvalidConfig
 from tradeagent.research.eventpath import replay
 from tradeagent.research.kernel import simulate
 from tradeagent.research.run import EXIT_REASONS, Leg, Terms
@@ -20,13 +22,13 @@ def unequal(leg: Leg, terms: Terms | None = None) -> str | None:
     return difference(simulate([leg], used), replay([leg], used))
 
 
-def test_an_atr_distance_is_what_its_series_says() -> None:
+def test_an_atr_distance_is_so_many_times_its_series() -> None:
     series = np.full(3, 100.0)
     stop = Distance(LevelKind.ATR, D(2), series)
     found = reaches_of(Levels(stop, Distance(LevelKind.RR, D(3))), BTC, "exit.long")
     units = 10**BTC.price_decimals
-    assert found.stop.at(1) == (FIXED, 100 * units)
-    assert found.target.at(1) == (FIXED, 300 * units)
+    assert found.stop.at(1) == (FIXED, 200 * units)
+    assert found.target.at(1) == (FIXED, 600 * units)
 
 
 def test_an_entry_with_an_atr_stop() -> None:
@@ -82,3 +84,40 @@ def test_a_stop_that_trails_in_percent_follows_the_best_price_of_the_path() -> N
         (522_500, "trailing_stop")
     ]
     assert unequal(leg) is None
+
+
+@pytest.mark.parametrize("kind", [LevelKind.ABS, LevelKind.ATR])
+@pytest.mark.parametrize(("code", "stop"), [(LONG, 499_000), (SHORT, 501_000)])
+def test_stop_and_target_lie_toward_the_entry(kind: LevelKind, code: int, stop: int) -> None:
+    """100.96 from 50,000 is 49,899.04 or 50,100.96, and prices step by 1: a stop 100 away, and a target that 100 reaches."""
+    distance = Distance(kind, D("100.96"), np.ones(5) if kind is LevelKind.ATR else None)
+    ends = (50_000.0, 50_100.2, 50_000.0, 50_050.0) if code == LONG else (50_000.0, 50_000.0, 49_899.8, 49_950.0)
+    leg = hand_leg([50_000.0, 50_000.0, 50_000.0, ends, 50_000.0], {0: code}, Levels(distance, distance))
+    run = simulate([leg], Terms(slippage_bps=D(0)))
+    assert run.trades.stop.tolist() == [stop] and [EXIT_REASONS[reason].value for reason in run.trades.exit_reason] == ["target"]
+    assert unequal(leg, Terms(slippage_bps=D(0))) is None
+
+
+@pytest.mark.parametrize("kind", [LevelKind.ABS, LevelKind.ATR])
+def test_a_buy_back_limit_lies_on_the_passive_side(kind: LevelKind) -> None:
+    """100.04 below an exit at 50,000 is 49,899.96: a buy at 49,899, which a low of 49,897 trades through and one of 49,898.5 does not."""
+    rules = SideRules(EntryRule(("x",), buy_back=BuyBack(Level(kind, D("100.04")))))
+    levels = Levels(buy_back=Distance(kind, D("100.04"), np.ones(7) if kind is LevelKind.ATR else None))
+    for low, entries in ((49_898.5, 1), (49_897.0, 2)):
+        shapes = [50_000.0, 50_000.0, 50_000.0, 50_000.0, (50_000.0, 50_000.0, low, 49_950.0), 49_950.0, 49_950.0]
+        leg = hand_leg(shapes, {0: LONG, 1: LEAVE_LONG}, levels, replace(SPEC, long=rules))
+        run = simulate([leg], Terms(slippage_bps=D(0)))
+        assert len(run.trades) + len(run.open_trades) == entries
+        assert unequal(leg, Terms(slippage_bps=D(0))) is None
+
+
+def test_a_distance_of_less_than_a_unit_is_none() -> None:
+    """0.05 is half of the smallest price difference that is stored: nothing is left of the distance, in either path."""
+    shapes = [50_000.0, 50_000.0, (50_000.0, 50_100.0, 49_990.0, 50_050.0), 50_050.0, 50_050.0]
+    percent = Distance(LevelKind.PCT, D(2))
+    leg = hand_leg(shapes, {0: LONG}, Levels(percent, trailing=Distance(LevelKind.ATR, D(1), np.full(5, 0.05))))
+    assert simulate([leg], Terms()).counts["bad_levels"] == 1
+    assert unequal(leg) is None
+    for path in (simulate, replay):
+        with pytest.raises(InvalidConfig, match=r"trailing: 0\.05 is below 0\.1, the least BTC knows"):
+            path([hand_leg(shapes, {0: LONG}, Levels(percent, trailing=Distance(LevelKind.ABS, D("0.05"))))], Terms())

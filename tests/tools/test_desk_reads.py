@@ -47,8 +47,48 @@ async def test_round_trips_are_those_of_the_wallet_or_run_asked_for(shared: Stag
 
 
 async def test_algo_wallets_say_what_runs_on_them_and_what_it_earned(shared: Stage) -> None:
-    (row,) = (await shared.call("get_algo_wallets_overview", Mode.RESEARCH))["algo_wallets"]
+    told = await shared.call("get_algo_wallets_overview", Mode.RESEARCH)
+    (row,) = told["algo_wallets"]
     assert (row["wallet"], row["algo"], row["closed_trades"], row["net_pnl_usdc"]) == (ALGO_WALLET, "sma_cross@1", 1, "12.5")
+    assert (row["vacant"], row["run"], row["metrics"]) == (True, None, None), "its process is gone"
+    assert told["summary"] == {"wallets": 1, "vacant": 1}
+    total, free, used, equity, unrealised = (D(row[key]) for key in ("total", "free", "used", "equity", "unrealised"))
+    assert (total, unrealised) == (D(5_000), (D("0.05") + D("0.66613")) * 100)
+    assert equity == total + unrealised and free == equity - used and used > 0
+
+
+async def test_a_live_run_of_an_algo_wallet_has_its_figures(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage.ledger.transaction() as tx:
+        for day, nav in ((0, "1"), (1, "1.1"), (3, "1.045"), (4, "1.2")):
+            for hour in (1, 2):
+                trading.add_equity_point(tx, ALGO_WALLET, day * DAY_MS + hour * HOUR_MS, D(5_000), D(5_000), D(nav) if hour == 2 else D(9))
+    monkeypatch.setattr("tradeagent.tools.desk_portfolio.live_state", lambda *_: DeploymentState.RUNNING)
+    told = await stage.call("get_algo_wallets_overview")
+    (row,) = told["algo_wallets"]
+    assert (row["vacant"], row["run"], told["summary"]["vacant"]) == (False, ALGO_RUN, 0)
+    returns = [1.1 - 1, 0.0, 1.045 / 1.1 - 1, 1.2 / 1.045 - 1]
+    sharpe = statistics.mean(returns) / statistics.stdev(returns) * 365**0.5
+    assert row["metrics"] == {
+        "pnl_usdc": "17.5",  # 12.5 of its closed trade and 0.05 BTC at 100 more than they cost; a person's part is not its own
+        "sharpe": f"{sharpe:.2f}",
+        "drawdown_pct": "0",
+        "win_rate_pct": "100.0",
+        "closed_trades": 1,
+    }
+
+
+async def test_without_an_algo_wallet_the_answer_says_how_to_make_one(empty: Stage) -> None:
+    told = await empty.call("get_algo_wallets_overview")
+    assert told["algo_wallets"] == []
+    assert told["summary"]["message"].endswith("`tradeagent wallet new --group algo --cash 10000 NAME` makes one")
+
+
+async def test_a_built_in_algorithm_has_no_version_in_its_name(stage: Stage) -> None:
+    with stage.ledger.transaction() as tx:
+        runs.update_deployment(tx, ALGO_RUN, version=0)
+    (row,) = (await stage.call("get_algo_wallets_overview"))["algo_wallets"]
+    (run,) = (await stage.call("show_deployments", Mode.RESEARCH))["deployments"]
+    assert (row["algo"], run["runs"]) == ("sma_cross", "sma_cross")
 
 
 async def test_usage_adds_up_by_who_used_it(shared: Stage) -> None:

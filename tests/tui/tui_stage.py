@@ -10,10 +10,10 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tradeagent.domain.clock import Clock, SystemClock
-from tradeagent.domain.names import RunMode
 from tradeagent.ledger.store import open_ledger
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
 from tradeagent.runtime.demo import DEMO_AGENT, DEMO_SOURCE
+from tradeagent.runtime.ground import Pace
 from tradeagent.runtime.runner import Runner
 from tradeagent.runtime.stops import StopReason
 from tradeagent.tui.account import AccountPane
@@ -96,7 +96,7 @@ async def running(workspace: Workspace, *, speed: int = 300) -> AsyncIterator[Ru
     """Run the demo's agent; at this speed a tick comes every second."""
     place = Place(workspace, load_config(workspace.config_file, {}), open_ledger(workspace.ledger_file), SystemClock(3))
     try:
-        with assembled(place, RunRequest(DEMO_AGENT, RunMode.LOOP, replay=DEMO_SOURCE, speed=Decimal(speed))) as run:
+        with assembled(place, RunRequest(DEMO_AGENT, Pace(replay=DEMO_SOURCE, speed=Decimal(speed)))) as run:
             runner = Runner(run)
             task = asyncio.create_task(runner.run())
             try:

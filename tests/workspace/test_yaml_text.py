@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tradeagent.domain.errors import InvalidConfig
 from tradeagent.workspace.front_matter import read_front_matter
-from tradeagent.workspace.yaml_text import read_yaml
+from tradeagent.workspace.yaml_text import YamlDocument, read_yaml
 
 FILE = Path("agent.md")
 
@@ -98,3 +98,15 @@ def test_a_half_saved_file_is_called_that(text: str) -> None:
 def test_a_file_without_front_matter_says_what_is_missing() -> None:
     with pytest.raises(InvalidConfig, match=r"agent\.md:1: the first line must be `---`"):
         read_front_matter("# Just a title\n", FILE)
+
+
+def test_the_same_text_read_again_has_values_and_mistakes_of_its_own() -> None:
+    first = read_yaml("a: {b: [1]}\n", FILE)
+    first.values["a"]["b"].append(2)
+    other = Path("other.yml")
+    assert read_yaml("a: {b: [1]}\n", other, first_line=5) == YamlDocument(
+        other, {"a": {"b": [1]}}, {("a",): 5, ("a", "b"): 5, ("a", "b", 0): 5}
+    )
+    for file in (FILE, other):
+        with pytest.raises(InvalidConfig, match=rf"^{file}:2: duplicate key 'a', first on line 1$"):
+            read_yaml("a: 1\na: 2\n", file)

@@ -11,13 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from tradeagent.agents.definition import AgentDefinition, Scalar
-from tradeagent.agents.problems import Problem, error_of, near, problem_of_error, problems_of
-from tradeagent.domain.errors import InvalidConfig, InvalidInput, NotFound, TradeAgentError, UnknownKey
+from tradeagent.agents.head_text import flow_text
+from tradeagent.agents.problems import problem_of_error, problems_of
+from tradeagent.domain.errors import InvalidConfig, InvalidInput, NotFound, TradeAgentError, UnknownKey, near
 from tradeagent.domain.limits import SPECS, Limits, parse_limit, resolve_limits
 from tradeagent.domain.names import LimitKind
 from tradeagent.workspace.files import content_hash, disk_error, read_settled, write_new
 from tradeagent.workspace.front_matter import FrontMatter, read_front_matter
 from tradeagent.workspace.names import check_slug, slug_of
+from tradeagent.workspace.problems import Problem, error_of
 from tradeagent.workspace.yaml_text import YamlDocument, read_yaml
 
 DEFINITION_NAME = "agent.md"
@@ -168,7 +170,8 @@ def parse_config(key: str, raw: Any, current: Mapping[str, Scalar]) -> Scalar:
         )
     now = current[key]
     if not isinstance(raw, (str, int, Decimal, bool)) or _kind(raw) != _kind(now):
-        raise InvalidConfig(f"{key}: {raw!r} is not a {_kind(now)}", hint=f"write {key}: {now}", details={"key": key})
+        said = flow_text(raw) if isinstance(raw, (int, Decimal, bool)) else repr(raw)
+        raise InvalidConfig(f"{key}: {said} is not a {_kind(now)}", hint=f"write {key}: {flow_text(now)}", details={"key": key})
     return raw
 
 

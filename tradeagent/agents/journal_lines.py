@@ -9,7 +9,7 @@ from tradeagent.agents.text import cell, dollars, one_line, parse_dollars, signe
 MINUTE = r"\d{4}-\d\d-\d\d \d\d:\d\d"
 _AMOUNT = r"(?:unknown|[+-]?\$[0-9,]+\.\d\d)"
 _TICK = re.compile(rf"- tick#(\d+) \| ({MINUTE}) \| actions=(\d+) \| (.*)")
-_DECISION = re.compile(r"- \*\*(#\d+|[a-z_]+)\*\* \((\d\d:\d\d)\) (.*?)(?: -- (.*?))?(?: \[risk: ([^\]]*)\])?")
+_DECISION = re.compile(r"- \*\*(#\d+|[a-z_]+)\*\* \((\d\d:\d\d)\) (.*?)(?: \[verdict: ([^\]]*)\])?(?: -- (.*?))?(?: \[risk: ([^\]]*)\])?")
 _EXECUTOR = re.compile(
     rf"- executor=([^ |]+) \| type=([^ |]+) \| ([^ |]+) ([^ |]+) \| amount=({_AMOUNT}) \| created=({MINUTE}) \| status=([^ |]+)"
     rf" \| pnl=({_AMOUNT}) \| volume=({_AMOUNT})"
@@ -37,18 +37,23 @@ class TickLine:
 
 @dataclass(frozen=True, slots=True)
 class DecisionLine:
-    """A decision of a tick (`mark` `#42`) or an event (`error`, `tick_blocked`, `directive`); `minute` may carry its date."""
+    """A decision of a tick (`mark` `#42`) or an event (`error`, `tick_blocked`, `directive`); `minute` may carry its date.
+
+    `text`, `reason` and `risk` are the agent's words, `verdict` is the engine's.
+    """
 
     mark: str
     minute: str
     text: str
     reason: str = ""
     risk: str = ""
+    verdict: str = ""
 
     def render(self) -> str:
         reason = f" -- {_inner(self.reason)}" if self.reason.strip() else ""
         risk = f" [risk: {one_line(self.risk, 120).replace(']', ')')}]" if self.risk.strip() else ""
-        return f"- **{self.mark}** ({self.minute[-5:]}) {_inner(self.text)}{reason}{risk}"
+        text = with_verdict(_inner(self.text), self.verdict)
+        return f"- **{self.mark}** ({self.minute[-5:]}) {text}{reason}{risk}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,12 @@ class Summary:
         )
 
 
+def with_verdict(text: str, verdict: str) -> str:
+    """What an agent said it did, and what the engine says of it; the agent's words cannot be taken for the engine's."""
+    said = text.replace("[verdict:", "(verdict:")
+    return f"{said} [verdict: {one_line(verdict, 200).replace(']', ')')}]" if verdict else said
+
+
 def parse_tick(line: str) -> TickLine | None:
     match = _TICK.fullmatch(line.rstrip("\r"))
     return match and TickLine(int(match[1]), match[2], int(match[3]), match[4])
@@ -122,7 +133,7 @@ def parse_tick(line: str) -> TickLine | None:
 
 def parse_decision(line: str) -> DecisionLine | None:
     match = _DECISION.fullmatch(line.rstrip("\r"))
-    return match and DecisionLine(match[1], match[2], match[3], match[4] or "", match[5] or "")
+    return match and DecisionLine(match[1], match[2], match[3], match[5] or "", match[6] or "", match[4] or "")
 
 
 def parse_executor(line: str) -> ExecutorLine | None:

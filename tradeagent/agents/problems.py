@@ -1,15 +1,14 @@
-"""What is wrong with an agent's files: all problems with file, line, field and fix; the first becomes the error."""
+"""What is wrong with an agent's files, in this product's words."""
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from tradeagent.agents.definition import EXAMPLES, AgentDefinition
-from tradeagent.domain.errors import InvalidConfig, TradeAgentError, UnknownKey
-from tradeagent.workspace.yaml_text import KeyPath, YamlDocument
+from tradeagent.domain.errors import TradeAgentError, UnknownKey, near
+from tradeagent.workspace.problems import Problem, dotted
+from tradeagent.workspace.yaml_text import KeyPath
 
 _TYPES: Mapping[str, str] = {
     "int_type": "must be a whole number",
@@ -23,36 +22,6 @@ _TYPES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing to change."""
-
-    path: KeyPath
-    message: str
-    hint: str
-    is_unknown_key: bool = False
-
-
-def error_of(problems: Sequence[Problem], document: YamlDocument) -> TradeAgentError:
-    """UnknownKey or InvalidConfig of the first problem by line; `details.problems` lists all of them."""
-    found = sorted(problems, key=lambda problem: document.line_of(problem.path) or 0)
-    rows = [_row(problem, document) for problem in found]
-    kind = UnknownKey if found[0].is_unknown_key else InvalidConfig
-    first = rows[0]
-    place = f"{document.file}:{first['line']}" if first["line"] else str(document.file)
-    details = {"file": str(document.file), "line": first["line"], "field": first["field"], "problems": rows}
-    return kind(f"{place}: {first['message']}", hint=str(first["hint"]), details=details)
-
-
-def _row(problem: Problem, document: YamlDocument) -> dict[str, Any]:
-    return {
-        "line": document.line_of(problem.path),
-        "field": ".".join(map(str, problem.path)),
-        "message": problem.message,
-        "hint": problem.hint,
-    }
-
-
 def problems_of(error: ValidationError) -> list[Problem]:
     """pydantic's findings in this product's words."""
     return [_problem(entry) for entry in error.errors(include_url=False)]
@@ -63,16 +32,9 @@ def problem_of_error(path: KeyPath, error: TradeAgentError) -> Problem:
     return Problem(path, error.message, error.hint, isinstance(error, UnknownKey))
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is known."""
-    options = sorted(known)
-    found = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(options)}"
-
-
 def _problem(entry: Any) -> Problem:
     path: KeyPath = tuple(entry["loc"])
-    field = ".".join(map(str, path))
+    field = dotted(path)
     kind, context = entry["type"], entry.get("ctx", {})
     if kind == "extra_forbidden":
         return Problem(path, f"unknown key {field!r}", near(str(path[-1]), _keys_beside(path)), True)

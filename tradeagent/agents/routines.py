@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeagent.agents.problems import near
 from tradeagent.algos.sandbox import Limits
 from tradeagent.algos.sandbox.process import GATE, Process
 from tradeagent.domain.clock import DAY_MS
-from tradeagent.domain.errors import InvalidInput, NotFound, RefusedError, TradeAgentError
+from tradeagent.domain.errors import InvalidInput, NotFound, RefusedError, TradeAgentError, near
 from tradeagent.workspace.files import content_hash, read_text
 from tradeagent.workspace.names import SLUG
 from tradeagent.workspace.plain_text import visible

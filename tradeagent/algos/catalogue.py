@@ -4,8 +4,7 @@ import functools
 from collections.abc import Mapping
 from importlib.resources import files
 
-from tradeagent.algos.expressions import near
-from tradeagent.domain.errors import NotFound
+from tradeagent.domain.errors import NotFound, near
 
 BUILT_INS = ("sma_cross", "rsi_reversal", "breakout")
 TEMPLATES = ("dual_rsi", "rsi_bollinger", "supertrend", "donchian_turtle", "funding_carry")

@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import numpy as np
 
-from tradeagent.algos.expressions import Expression, Name, condition, formula, near
-from tradeagent.algos.fields import Problem, dotted
+from tradeagent.algos.expressions import Expression, Name, condition, formula
 from tradeagent.algos.formulas import Formulas, Value
 from tradeagent.algos.indicators import INDICATORS, warmup
 from tradeagent.algos.params import params_of, with_params
 from tradeagent.algos.scope import meaning_of, sides_of, sizing_output, used_by
 from tradeagent.algos.spec import AlgoSpec, IndicatorUse, Param, ParamRange, SizingKind
 from tradeagent.domain.bars import interval_text
-from tradeagent.domain.errors import TradeAgentError
+from tradeagent.domain.errors import TradeAgentError, near
+from tradeagent.workspace.problems import Problem, dotted
 from tradeagent.workspace.yaml_text import KeyPath
 
 

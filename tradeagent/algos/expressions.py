@@ -3,15 +3,14 @@
 Values are computed from the tree in `formulas`; what a name means is the caller's business.
 """
 
-import difflib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.errors import InvalidInput, near
 
 MAX_CHARACTERS = 1_000
 MAX_DEPTH = 40
@@ -146,13 +145,6 @@ def problem_at(text: str, at: int, problem: str, hint: str) -> InvalidInput:
     return InvalidInput(
         f"{problem}\n    {before}{shown}{after}\n    {caret}", hint=hint, details={"expression": text[:200], "column": at + 1}
     )
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is known."""
-    options = sorted(known)
-    found = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(options)}"
 
 
 @functools.lru_cache(maxsize=4096)

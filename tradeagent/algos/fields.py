@@ -1,26 +1,16 @@
 """Reading a checked value out of a YAML document: each thing that is wrong becomes a `Problem` with its line and its fix, all in one go."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from tradeagent.algos.expressions import near
-from tradeagent.domain.errors import InvalidConfig, TradeAgentError, UnknownKey
+from tradeagent.domain.errors import near
+from tradeagent.workspace.problems import Problem, dotted
 from tradeagent.workspace.yaml_text import KeyPath, YamlDocument
 
 Choice = TypeVar("Choice", bound=StrEnum)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing to change."""
-
-    path: KeyPath
-    message: str
-    hint: str
-    is_unknown_key: bool = False
 
 
 @dataclass(slots=True)
@@ -122,22 +112,7 @@ class Fields:
         return tuple(item for item in items if isinstance(item, str) and item.strip())
 
 
-def dotted(path: KeyPath) -> str:
-    return ".".join(map(str, path))
-
-
 def shown(value: object) -> str:
     """A value as it may stand in a message: short."""
     text = "nothing" if value is None else repr(str(value)) if isinstance(value, (str, Decimal)) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def error_of(problems: Sequence[Problem], document: YamlDocument) -> TradeAgentError:
-    """UnknownKey or InvalidConfig of the first problem by line; `details.problems` lists all of them."""
-    found = sorted(problems, key=lambda problem: document.line_of(problem.path) or 0)
-    rows = [{"line": document.line_of(p.path), "field": dotted(p.path), "message": p.message, "hint": p.hint} for p in found]
-    kind = UnknownKey if found[0].is_unknown_key else InvalidConfig
-    first = rows[0]
-    place = f"{document.file}:{first['line']}" if first["line"] else str(document.file)
-    details = {"file": str(document.file), "line": first["line"], "field": first["field"], "problems": rows}
-    return kind(f"{place}: {first['message']}", hint=str(first["hint"]), details=details)

@@ -6,34 +6,41 @@ path calls them; the door and the venue round the same way (hyperliquid.md §1, 
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from tradeagent.algos.bars import Floats
-from tradeagent.algos.signals import Distance, Levels
-from tradeagent.algos.spec import LevelKind
+from tradeagent.algos.machine import FIRE_LONG, FIRE_SHORT
+from tradeagent.algos.signals import Distance, Levels, Signals
+from tradeagent.algos.spec import AlgoSpec, LevelKind
 from tradeagent.domain.errors import InvalidConfig
 from tradeagent.domain.instrument import Instrument
 
 UNIT = 10**8
 NONE, RATE, FIXED = 0, 1, 2
 FIVE_FIGURES = 100_000
+NOISE = 1e-6
+FARTHEST = 1e15
+UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """A distance ready for integers: RATE `amount` is 10⁻⁸ of the price, FIXED storage units; with `series` it is its row × `factor`."""
+    """A distance ready for integers: RATE `amount` is 10⁻⁸ of the price, FIXED storage units; with `series` it is its row × `factor`.
+
+    It is rounded down, which puts the level toward the entry, and `is_outward` up, which puts a limit on the passive side.
+    """
 
     kind: int = NONE
     amount: int = 0
     factor: float = 0.0
     series: Floats | None = None
+    is_outward: bool = False
 
     def at(self, row: int) -> tuple[int, int]:
-        """(kind, amount) for an entry decided at `row`; amount -1 where the series has no value yet, which means no entry."""
+        """(kind, amount) for an entry decided at `row`; amount UNKNOWN where the series has no value yet, which means no entry."""
         if self.series is None:
             return self.kind, self.amount
-        value = float(self.series[row]) * self.factor
-        return self.kind, round(value) if math.isfinite(value) else -1
+        return self.kind, units_of(float(self.series[row]) * self.factor, self.is_outward)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,18 +54,26 @@ class Reaches:
 
 
 def reaches_of(levels: Levels, instrument: Instrument, where: str) -> Reaches:
-    """Levels of one side for one instrument. Raises InvalidConfig (naming `where`) for a distance that is not positive, and for a
-    target in R or a trailing stop without a stop."""
+    """Levels of one side for one instrument. Raises InvalidConfig (naming `where`) for a distance of which nothing is left in whole
+    units, and for a target in R or a trailing stop without a stop."""
     stop = _reach(levels.stop, levels.stop, instrument, f"{where}.stop_loss")
     return Reaches(
         stop,
         _reach(levels.target, levels.stop, instrument, f"{where}.take_profit"),
         _reach(levels.trailing, levels.stop, instrument, f"{where}.trailing", starts_at_stop=True),
-        _reach(levels.buy_back, None, instrument, f"{where}.buy_back"),
+        _reach(levels.buy_back, None, instrument, f"{where}.buy_back", is_outward=True),
     )
 
 
-def _reach(distance: Distance | None, stop: Distance | None, instrument: Instrument, where: str, *, starts_at_stop: bool = False) -> Reach:
+def _reach(
+    distance: Distance | None,
+    stop: Distance | None,
+    instrument: Instrument,
+    where: str,
+    *,
+    starts_at_stop: bool = False,
+    is_outward: bool = False,
+) -> Reach:
     """One distance; in R it is that multiple of the stop's."""
     if distance is None:
         return Reach()
@@ -68,18 +83,43 @@ def _reach(distance: Distance | None, stop: Distance | None, instrument: Instrum
     if stop is None and (in_stops or starts_at_stop):
         raise InvalidConfig(f"{where} needs a stop_loss", hint="give the side a stop_loss, or drop it")
     measured, times = (stop, distance.value) if in_stops and stop is not None else (distance, Decimal(1))
-    if measured.kind is LevelKind.PCT:
-        return Reach(RATE, scaled(measured.value * times, 6))
-    if measured.kind is LevelKind.ABS:
-        return Reach(FIXED, scaled(measured.value * times, instrument.price_decimals))
+    value, rounding = measured.value * times, ROUND_CEILING if is_outward else ROUND_FLOOR
     if measured.kind is LevelKind.ATR and measured.series is not None:
-        return Reach(FIXED, factor=float(times.scaleb(instrument.price_decimals)), series=measured.series)
+        return Reach(FIXED, factor=float(value.scaleb(instrument.price_decimals)), series=measured.series, is_outward=is_outward)
+    if measured.kind in (LevelKind.PCT, LevelKind.ABS):
+        kind, places = (RATE, 6) if measured.kind is LevelKind.PCT else (FIXED, instrument.price_decimals)
+        amount = scaled(value, places, rounding)
+        if amount == 0:
+            least = Decimal(1).scaleb(-places)
+            raise InvalidConfig(f"{where}: {value:f} is below {least:f}, the least {instrument.symbol} knows", hint="write a larger number")
+        return Reach(kind, amount)
     raise InvalidConfig(f"{where}: {measured.kind.value} cannot be measured here", hint="use pct, abs or atr with its series")
 
 
-def scaled(value: Decimal, places: int) -> int:
-    """`value` × 10^places, rounded half to even."""
-    return int(value.scaleb(places).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+def tightening(spec: AlgoSpec, signals: Signals) -> int:
+    """The FIRE flags that tighten the stop of a position of their side: an entry with `state` has no signal while one is open, and a
+    trailing stop is moved by the price alone."""
+    flags = 0
+    for flag, rules, levels in ((FIRE_LONG, spec.long, signals.long), (FIRE_SHORT, spec.short, signals.short)):
+        if rules is not None and not rules.entry.state and levels.stop is not None and levels.trailing is None:
+            flags |= flag
+    return flags
+
+
+def scaled(value: Decimal, places: int, rounding: str = ROUND_HALF_EVEN) -> int:
+    """`value` × 10^places as a whole number."""
+    return int(value.scaleb(places).quantize(Decimal(1), rounding=rounding))
+
+
+def units_of(distance: float, is_outward: bool) -> int:
+    """A distance in whole storage units, down or outward up; one that only the last digits of a float keep from being whole is whole.
+
+    UNKNOWN when it is no number, or nothing is left of it.
+    """
+    if not 0.0 < distance < FARTHEST:
+        return UNKNOWN
+    units = math.ceil(distance - NOISE) if is_outward else math.floor(distance + NOISE)
+    return units if units > 0 else UNKNOWN
 
 
 def tick_of(price: int, decimals: int) -> int:
@@ -119,6 +159,11 @@ def trail_level(best: int, direction: int, reach: tuple[int, int]) -> int:
         return best - direction * amount
     value = best * (UNIT - direction * amount)
     return -(-value // UNIT) if direction > 0 else value // UNIT
+
+
+def is_tighter(stop: int, present: int, price: int, side: int) -> bool:
+    """Whether `stop` protects a position of `side` better than its `present` one (0: none, which stays none) and `price` is short of it."""
+    return present != 0 and (stop - present) * side > 0 and (price - stop) * side > 0
 
 
 def share(money: int, percent: int) -> int:

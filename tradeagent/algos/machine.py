@@ -12,19 +12,23 @@ from typing import NamedTuple
 FIRE_LONG, FIRE_SHORT, EXIT_LONG, EXIT_SHORT, HOLDS_LONG, HOLDS_SHORT = 1, 2, 4, 8, 16, 32
 BOTH_FIRE = FIRE_LONG | FIRE_SHORT
 
-CLOSE, ENTER_LONG, ENTER_SHORT, WITHDRAW = 1, 2, 4, 8
+CLOSE, ENTER_LONG, ENTER_SHORT, WITHDRAW, TIGHTEN = 1, 2, 4, 8, 16
 
 COOLDOWN_ONLY, REGULAR, STRICT = 0, 1, 2
 NEVER = -1
 
 
 class Rules(NamedTuple):
-    """What does not change during a run. `armed_*` index `run.EXIT_REASONS` and are NEVER (-1) for an entry that any exit allows."""
+    """What does not change during a run. `armed_*` index `run.EXIT_REASONS` and are NEVER (-1) for an entry that any exit allows.
+
+    `tightens` has the FIRE flags that tighten the stop while a position of their side is open.
+    """
 
     timeout_mode: int
     timeout_bars: int
     armed_long: int
     armed_short: int
+    tightens: int = 0
 
 
 class Memory(NamedTuple):
@@ -58,7 +62,8 @@ def decide(code: int, row: int, standing: Standing, memory: Memory, rules: Rules
     Actions are flags: CLOSE the position, WITHDRAW the waiting entry, ENTER_LONG, ENTER_SHORT; they are carried out in that order.
     CLOSE with an ENTER is a flip, whose exit reason is `flip`, otherwise the reason of a CLOSE is `signal`. A flip asks for no timeout,
     and an entry that has to be armed never flips, because the exit before it would be the flip itself. A same-side signal while a
-    position is open does nothing. An exit signal takes back the entry of its side that waits, as it would close the position.
+    position is open comes alone as TIGHTEN: the stop moves to where an entry made now would have it, if that is tighter. An exit signal
+    takes back the entry of its side that waits, as it would close the position.
     """
     waits = still_waits(code, row, memory, rules)
     if standing.held != 0:
@@ -94,7 +99,11 @@ def _while_open(code: int, standing: Standing, rules: Rules) -> tuple[int, int]:
             return 0, 0
         return close | (ENTER_SHORT if held > 0 else ENTER_LONG), 0
     withdrawn = WITHDRAW if fired != 0 and standing.entry_waits != 0 else taken_back
-    return withdrawn | (close if exits != 0 else 0), 0
+    if exits != 0:
+        return withdrawn | close, 0
+    again = fired & rules.tightens & (FIRE_LONG if held > 0 else FIRE_SHORT)
+    is_settled = standing.close_waits == 0 and standing.entry_waits == 0
+    return withdrawn | (TIGHTEN if again != 0 and is_settled else 0), 0
 
 
 def _taken_back(code: int, entry_waits: int) -> int:

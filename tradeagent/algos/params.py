@@ -5,12 +5,11 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from tradeagent.algos.expressions import near
 from tradeagent.algos.fields import Fields, shown
 from tradeagent.algos.indicators import INDICATORS, warmup
 from tradeagent.algos.spec import AlgoSpec, ExitRule, IndicatorUse, Level, LevelKind, Param, ParamRange, SideRules, SizingKind, TimeoutMode
 from tradeagent.domain.bars import interval_text, parse_duration
-from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.errors import InvalidInput, near
 from tradeagent.workspace.yaml_text import KeyPath
 
 RANGE_KEYS = ("low", "high", "step", "log", "choices", "only_if")

@@ -7,12 +7,13 @@ from typing import Any
 
 from tradeagent.algos.checks import check
 from tradeagent.algos.expressions import BAR_NAMES, FUNCTIONS
-from tradeagent.algos.fields import Fields, error_of, shown
+from tradeagent.algos.fields import Fields, shown
 from tradeagent.algos.params import RESERVED, read_aliases, read_params, with_params
 from tradeagent.algos.sides import read_side, read_sizing
 from tradeagent.algos.spec import AlgoSpec, Directions, IndicatorUse, Param, SideRules, Timeout, TimeoutMode
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.errors import TradeAgentError
+from tradeagent.workspace.problems import error_of
 from tradeagent.workspace.yaml_text import KeyPath, read_yaml
 
 __all__ = ["KEYS", "NAME", "parse_algo", "with_params"]

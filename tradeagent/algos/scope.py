@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tradeagent.algos.expressions import BAR_NAMES, Expression, Name, condition, formula, near, problem_at
+from tradeagent.algos.expressions import BAR_NAMES, Expression, Name, condition, formula, problem_at
 from tradeagent.algos.indicators import INDICATORS
 from tradeagent.algos.spec import AlgoSpec, IndicatorUse, Level, LevelKind, SideRules, SizingKind
-from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.errors import InvalidInput, near
 
 SINGLE = "value"
 

@@ -3,17 +3,17 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tradeagent.algos import catalogue
 from tradeagent.algos.checks import python_problem
-from tradeagent.algos.expressions import near
 from tradeagent.algos.parse import NAME, parse_algo
 from tradeagent.algos.sides import DEFAULT_SIZING
 from tradeagent.algos.spec import AlgoSpec, Directions, EntryRule, SideRules
 from tradeagent.domain.bars import interval_text
-from tradeagent.domain.errors import InvalidConfig, InvalidInput, NotFound
+from tradeagent.domain.errors import InvalidConfig, InvalidInput, NotFound, near
 from tradeagent.ledger import algos as rows
 from tradeagent.ledger.algos import AlgoRow
 from tradeagent.ledger.store import Ledger
@@ -58,6 +58,7 @@ def find(ledger: Ledger, ref: str) -> StoredAlgo:
     raise NotFound(f"no algo {ref!r}", hint=hint)
 
 
+@cache
 def built_in(name: str) -> StoredAlgo:
     """One of the algos of the catalogue."""
     text = catalogue.texts()[name]

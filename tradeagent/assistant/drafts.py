@@ -44,8 +44,10 @@ _SECTION_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     ALGO: {"basics": ("name", "market", "interval"), "risk": ("sizing", "leverage", "starting_capital")},
 }
-# So that what is written is checked although something else is still missing.
+# So that what is written is checked although something else is still missing or wrong.
 _STAND_INS: Mapping[str, Any] = {"name": "draft", "model": "offline/hold", "markets": ["BTC"]}
+# Keys that are judged by one another: what is said of one without the other would be wrong. "" stands for the whole.
+_TOGETHER: tuple[frozenset[str], ...] = (frozenset({"", "tick_interval", "cron", "timezone"}), frozenset({"limits", "configs"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +171,35 @@ def base_of(bench: Bench, row: DraftRow) -> tuple[str, str | None]:
 
 
 def _agent_problems(bench: Bench, row: DraftRow) -> Iterable[tuple[str, str, str]]:
-    file = Path(DEFINITION_NAME)
-    front = read_front_matter(text_of(row), file)
+    """What is missing, and what is wrong. The parser of runs stops at the first kind of fault: what it names is taken out and the rest
+    read again, so that no section looks right because another one is wrong."""
+    front = read_front_matter(text_of(row), Path(DEFINITION_NAME))
     yield from _agent_missing(bench, row, front)
-    written = front.head.values
-    stand_ins: list[Change] = [((key,), value) for key, value in _STAND_INS.items() if key not in written]
-    if "tick_interval" not in written and "cron" not in written:
-        stand_ins.append((("tick_interval",), "5m"))
-    folder = bench.workspace.agents_dir / "draft"
-    try:
-        config = read_texts(bench.workspace.agent_dir(row.body["slug"]))[1] if row.body["slug"] else ""
-        parse_agent(folder, changed_front(text_of(row), stand_ins), config, bench.known)
-    except (InvalidConfig, UnknownKey) as error:
-        for problem in error.details.get("problems") or [{"field": "", "message": error.message, "hint": error.hint}]:
+    config = read_texts(bench.workspace.agent_dir(row.body["slug"]))[1] if row.body["slug"] else ""
+    written = set(front.head.values)
+    good, folder = written, bench.workspace.agents_dir / "draft"
+    while True:
+        try:
+            parse_agent(folder, changed_front(text_of(row), _without(written - good, good)), config, bench.known)
+            return
+        except (InvalidConfig, UnknownKey) as error:
+            found = error.details.get("problems") or [{"field": "", "message": error.message, "hint": error.hint}]
+        for problem in found:
             yield _section(AGENT, str(problem["field"])), INVALID, _told(problem)
+        wrong = {str(problem["field"]).partition(".")[0] for problem in found}
+        wrong |= {key for names in _TOGETHER if wrong & names for key in names}
+        kept = config if wrong <= AgentDefinition.model_fields.keys() - {"configs"} else ""
+        if good.isdisjoint(wrong) and kept == config:
+            return
+        good, config = good - wrong, kept
+
+
+def _without(out: Iterable[str], good: Iterable[str]) -> list[Change]:
+    """Changes that take keys away and stand in for what an agent cannot be without."""
+    stand_ins = {key: value for key, value in _STAND_INS.items() if key not in good}
+    if "tick_interval" not in good and "cron" not in good:
+        stand_ins["tick_interval"] = "5m"
+    return [((key,), stand_ins.get(key)) for key in {*out, *stand_ins}]
 
 
 def _agent_missing(bench: Bench, row: DraftRow, front: FrontMatter) -> Iterable[tuple[str, str, str]]:

@@ -161,7 +161,7 @@ def explore(
     from tradeagent.cli.algo_text import explored as told_text
     from tradeagent.domain.clock import iso
     from tradeagent.research.backtest import require_enough
-    from tradeagent.research.result import unsafe_warnings
+    from tradeagent.research.result import early_warnings
 
     loaded = _loaded(
         algo, {"venue": venue, "market": market, "interval": interval, "from": from_, "to": to}, param or [], unsafe_python=unsafe_python
@@ -172,7 +172,7 @@ def explore(
     head |= {"first": iso(int(bars.time[0])), "last": iso(int(bars.time[-1])), "fingerprint": loaded.data.fingerprint}
     told = explored(loaded.evaluator, spec)
     columns = write_values(values, loaded.evaluator, spec) if values else []
-    warnings = unsafe_warnings(loaded.evaluator)
+    warnings = early_warnings(loaded.evaluator, loaded.data)
     data = {**head, **told, "lookahead": loaded.lookahead, "values": {"file": str(values), "columns": columns} if values else None}
     session().output.document(data | {"warnings": warnings}, _noted(told_text(head, told, values), warnings))
 
@@ -192,7 +192,7 @@ def probe(
     from tradeagent.cli.algo_text import probed
     from tradeagent.research.backtest import terms_of
     from tradeagent.research.limits_impact import resolve
-    from tradeagent.research.result import unsafe_warnings
+    from tradeagent.research.result import early_warnings
 
     allowed = resolve(limits)
     loaded = _loaded(
@@ -207,13 +207,15 @@ def probe(
         entry = entry_now(loaded.evaluator, spec, loaded.instrument, analysis, terms_of(spec), allowed)
     age_s = (session().clock.now_ms() - int(bars.time[-1]) - bars.interval_ms) // 1000
     head = {"algo": loaded.stored.name, "version": loaded.stored.version, "market": spec.market, "interval": loaded.data.interval}
-    warnings = unsafe_warnings(loaded.evaluator)
+    warnings = early_warnings(loaded.evaluator, loaded.data)
     data = {**head, "age_s": age_s, **analysis.as_dict(), "limits_kind": limits, "order": entry, "warnings": warnings}
     session().output.document(data, _noted(probed(data), warnings))
 
 
 def _noted(text: str, warnings: list[dict[str, Any]]) -> str:
-    return "\n".join([text, *(f"note: {warning['message']}" for warning in warnings)])
+    from tradeagent.research.result import noted
+
+    return "\n".join([text, *(f"note: {noted(warning)}" for warning in warnings)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +253,10 @@ def _loaded(algo: str, place: "dict[str, str | None]", params: list[str], *, uns
     setup = Setup(place["venue"] or "", market, interval_ms, from_ms, to_ms, params_text(params, stored.spec))
     known = current.instrument(setup.venue, market)
     spec = replace(spec_for(stored, setup), may_run_unlocked=unsafe_python or current.config.flag("sandbox.allow_unsafe"))
-    bars, data = columns(current.warehouse, setup.key, from_ms, to_ms, known)
+    bars, data = columns(current.warehouse, setup.key, from_ms, to_ms, known, as_of_ms=current.clock.now_ms())
     if not len(bars):
-        raise DataError(f"{setup.key.text}: no bar in that span", hint="tradeagent data list")
+        early = f", but {data.unclosed:,} that have not closed yet" if data.unclosed else ""
+        raise DataError(f"{setup.key.text}: no bar in that span{early}", hint="tradeagent data list")
     return _OnBars(stored, spec, setup, Evaluator(bars), data, known, _lookahead(spec, bars))
 
 

@@ -1,5 +1,8 @@
 """The command tree. Modules of commands import only Typer at the top, so that help is fast."""
 
+from functools import cache
+from typing import Any
+
 import typer
 
 from tradeagent.cli import (
@@ -89,3 +92,9 @@ app.add_typer(exchange.app, name="exchange")
 app.add_typer(trade.position_app, name="position")
 play.register(trade.order_app)
 app.add_typer(trade.order_app, name="order")
+
+
+@cache
+def tree() -> Any:
+    """The commands as Click runs them, made once a process: making them takes longer than most of them run."""
+    return typer.main.get_command(app)

@@ -9,6 +9,7 @@ from tradeagent.cli.parsing import instant
 from tradeagent.cli.session import session
 
 app = typer.Typer(help="Import, list and add calendar events.", no_args_is_help=True)
+_MOST_TOLD = 20
 
 
 @app.command(name="import")
@@ -39,12 +40,16 @@ def import_(
     for place in places:
         read = read_calendar(place, current.clock)
         added = store.add_events(read.events, now)
-        counts = {"read": len(read.events) + read.skipped, "written": added.written, "duplicates": added.duplicates}
-        rows.append({"source": read.source, **counts, "skipped": read.skipped, "repeating": read.repeating})
+        skipped = len(read.mistakes)
+        counts = {"read": len(read.events) + skipped, "written": added.written, "duplicates": added.duplicates}
+        mistakes = list(read.mistakes[:_MOST_TOLD])
+        rows.append({"source": read.source, **counts, "skipped": skipped, "repeating": read.repeating, "mistakes": mistakes})
+        for mistake in mistakes:
+            current.output.say(f"{read.source}: {mistake}; it is left out")
     if own:
         added = store.add_events(own, now)
         counts = {"read": len(own), "written": added.written, "duplicates": added.duplicates}
-        rows.append({"source": "calendar.events", **counts, "skipped": 0, "repeating": 0})
+        rows.append({"source": "calendar.events", **counts, "skipped": 0, "repeating": 0, "mistakes": []})
     if any(row["repeating"] for row in rows):
         current.output.say("a repeating entry counts once, at its start")
     columns = ["source", "read", "written", "duplicates", "skipped", "repeating"]

@@ -1,14 +1,11 @@
 """`confirm`: what was prepared in a conversation or over MCP, shown in full, and done when a person says so."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tradeagent.cli.complete import cards as card_names
 from tradeagent.cli.session import session
-
-if TYPE_CHECKING:
-    from tradeagent.runtime.assembly import Place
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +35,7 @@ def confirm(
     if dismiss:
         from tradeagent.runtime.cards import dismiss as say_no
 
-        found = say_no(_place(), card)
+        found = say_no(session().place, card)
         current.output.document(found, f"dismissed card {found['card']}: {found['kind']} {found['target']}")
         return
     _commit(card, phrase, override=override)
@@ -52,7 +49,7 @@ def _commit(card: str, phrase: str | None, *, override: bool) -> None:
     from tradeagent.ledger import cards
     from tradeagent.runtime.cards import commit
 
-    current, place = session(), _place()
+    current, place = session(), session().place
     with place.ledger.reading() as tx:
         row = cards.get(tx, card)
     shown = card_dict(row)
@@ -100,10 +97,3 @@ def _result(result: dict[str, Any] | None) -> str:
     from tradeagent.cli.output import pairs
 
     return pairs({key: value for key, value in (result or {}).items() if not isinstance(value, dict)})
-
-
-def _place() -> "Place":
-    from tradeagent.runtime.assembly import Place
-
-    current = session()
-    return Place(current.workspace, current.config, current.ledger, current.clock)

@@ -10,8 +10,8 @@ from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.llm.contract import TurnFinished
-    from tradeagent.runtime.assembly import Place
     from tradeagent.runtime.assistant import ChatRequest
+    from tradeagent.runtime.place import Place
     from tradeagent.turns.assistant import AssistantSetup
 
 MODEL_REASONS = ("model_error", "deadline", "first_token_timeout", "idle_timeout")
@@ -37,13 +37,11 @@ def chat(
     Without a model key the rule-based assistant answers. --json: {session, mode, model, text, tool_calls, cards, usage}.
     """
     from tradeagent.domain.errors import InvalidInput
-    from tradeagent.runtime.assembly import Place
     from tradeagent.runtime.assistant import ChatRequest
 
     text = _text(message)
     current = session()
-    current.workspace.require_writable()
-    place = Place(current.workspace, current.config, current.ledger, current.clock)
+    place = current.writable()
     if agent is not None:
         if any(value is not None for value in (session_, mode, level, model, focus)):
             raise InvalidInput("--agent: the agent has its own model and session", hint=f"tradeagent chat --agent {agent} MESSAGE")
@@ -145,14 +143,13 @@ async def _answer(place: "Place", setup: "AssistantSetup", text: str, *, watched
 
 def told_of(setup: "AssistantSetup", ended: "TurnFinished", calls: list[dict[str, Any]]) -> dict[str, Any]:
     """One answer as `--json` prints it."""
-    import json
-
+    from tradeagent.cli.chat_view import arguments_in
     from tradeagent.domain.money import plain
 
     settings, used = setup.session.settings, ended.usage
     cost = None if used.cost_usd is None else plain(used.cost_usd)
     for call in calls:
-        call["arguments"] = json.loads(call["arguments"]) if call["arguments"].startswith("{") else call["arguments"]
+        call["arguments"] = arguments_in(call["arguments"])
     return {
         "session": settings.id,
         "mode": settings.mode,

@@ -12,7 +12,7 @@ from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.threads import MessageRow
 from tradeagent.llm.contract import TurnEvent
 from tradeagent.runtime.agent_chat import is_answered_by_runner, read_only_answer, run_of, say, wait_for_answer
-from tradeagent.runtime.assembly import Place
+from tradeagent.runtime.place import Place
 
 
 def talk(place: Place, agent: str, text: str | None) -> int:

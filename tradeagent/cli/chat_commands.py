@@ -14,8 +14,8 @@ from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import CardState, Experience, Mode
 from tradeagent.ledger import cards
-from tradeagent.runtime.assembly import Place
 from tradeagent.runtime.assistant import ChatRequest, assistant_model
+from tradeagent.runtime.place import Place
 from tradeagent.tools.registry import desk_tools
 from tradeagent.turns.assistant import AssistantSetup
 

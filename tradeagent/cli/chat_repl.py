@@ -13,8 +13,8 @@ from tradeagent.domain.errors import TradeAgentError
 from tradeagent.domain.money import plain
 from tradeagent.ledger import cards, threads
 from tradeagent.llm.contract import ToolCallFinished, ToolCallStarted, TurnFinished, UsageReported
-from tradeagent.runtime.assembly import Place
 from tradeagent.runtime.assistant import ChatRequest, hosted_turn, opened_chat
+from tradeagent.runtime.place import Place
 from tradeagent.turns.assistant import AssistantSetup, queue_message
 
 if TYPE_CHECKING:

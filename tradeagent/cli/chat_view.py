@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradeagent.llm.contract import TextDelta, ToolCallFinished, ToolCallStarted, TurnEvent, TurnFinished
 from tradeagent.workspace.plain_text import visible
@@ -105,13 +105,20 @@ def card_lines(card: "CardRow") -> list[str]:
     return [f"│ {line}".rstrip() for line in text] + [f"└ y confirms, n dismisses; in a shell: tradeagent confirm {card.id}"]
 
 
-def _stated(arguments: str) -> str:
+def arguments_in(text: str) -> dict[str, Any] | str:
+    """The arguments of a call; what a model wrote that is no JSON object stays its text."""
     try:
-        found = json.loads(arguments)
-    except ValueError:
-        return arguments
-    if not isinstance(found, dict):
-        return arguments
+        found = json.loads(text)
+        json.dumps(found, allow_nan=False)
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, dict) else text
+
+
+def _stated(arguments: str) -> str:
+    found = arguments_in(arguments)
+    if isinstance(found, str):
+        return found
     said = {key: value for key, value in found.items() if value not in (None, "", [], {})}
     return " ".join(f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}" for key, value in said.items())
 

@@ -40,25 +40,51 @@ def prepare() -> None:
     completion_init()
 
 
-def agents(incomplete: str) -> list[str]:
-    """Agent folders of the workspace."""
+def _named(incomplete: str, names: Callable[[], list[str]]) -> list[str]:
+    """Names that begin so; none when they cannot be read, since a key press is no place for an error."""
     from tradeagent.domain.errors import TradeAgentError
 
     try:
-        folders = session().workspace.agents_dir.glob("*/agent.md")
-        return sorted(path.parent.name for path in folders if path.parent.name.startswith(incomplete))
+        return [name for name in names() if name.startswith(incomplete)]
     except TradeAgentError:
         return []
 
 
-def deployments(incomplete: str) -> list[str]:
-    """Runs and agents, newest first."""
-    return [name for name in _from_ledger("SELECT id FROM deployments ORDER BY created_ms DESC LIMIT 200") if name.startswith(incomplete)]
+def _column(query: str) -> list[str]:
+    """One column of the ledger, read without loading what commands need: a key press must not take half a second."""
+    import sqlite3
+
+    try:
+        connection = sqlite3.connect(f"file:{session().workspace.ledger_file}?mode=ro", uri=True)
+        try:
+            return [str(row[0]) for row in connection.execute(query)]
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return []
 
 
-def wallets(incomplete: str) -> list[str]:
-    """Wallet names."""
-    return [name for name in _from_ledger("SELECT name FROM wallets ORDER BY name") if name.startswith(incomplete)]
+def _from_ledger(query: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: _named(incomplete, lambda: _column(query))
+
+
+deployments = _from_ledger("SELECT id FROM deployments ORDER BY created_ms DESC LIMIT 200")
+wallets = _from_ledger("SELECT name FROM wallets ORDER BY name")
+_stored_studies = _from_ledger("SELECT id FROM studies ORDER BY time_ms DESC, id DESC LIMIT 200")
+suggestions = _from_ledger("SELECT id FROM suggestions WHERE state = 'open' ORDER BY created_ms DESC LIMIT 200")
+cards = _from_ledger("SELECT id FROM cards WHERE state = 'waiting' ORDER BY created_ms DESC LIMIT 200")
+drafts = _from_ledger("SELECT id FROM drafts ORDER BY updated_ms DESC LIMIT 200")
+_saved_algos = _from_ledger("SELECT name FROM algos ORDER BY name")
+
+
+def deployments_and_wallets(incomplete: str) -> list[str]:
+    """What a command that concerns a wallet may name."""
+    return [*deployments(incomplete), *wallets(incomplete)]
+
+
+def agents(incomplete: str) -> list[str]:
+    """Agent folders of the workspace."""
+    return _named(incomplete, lambda: sorted(path.parent.name for path in session().workspace.agents_dir.glob("*/agent.md")))
 
 
 def algos(incomplete: str) -> list[str]:
@@ -68,43 +94,20 @@ def algos(incomplete: str) -> list[str]:
     shipped = sorted(
         file.name.removesuffix(".yml") for file in (files("tradeagent.algos") / "library").iterdir() if file.name.endswith(".yml")
     )
-    return [name for name in [*_from_ledger("SELECT name FROM algos ORDER BY name"), *shipped] if name.startswith(incomplete)]
+    return [*_saved_algos(incomplete), *_named(incomplete, lambda: shipped)]
 
 
 def backtests(incomplete: str) -> list[str]:
     """Ids of stored backtests, newest first, after the word `last`."""
-    from tradeagent.domain.errors import TradeAgentError
     from tradeagent.research.store import FILE_NAME, LAST, listed
 
-    try:
-        ids = [row["id"] for row in listed(session().workspace.warehouse_dir / FILE_NAME)]
-    except TradeAgentError:
-        ids = []
-    return [name for name in [LAST, *ids] if name.startswith(incomplete)]
+    stored = _named(incomplete, lambda: [row["id"] for row in listed(session().workspace.warehouse_dir / FILE_NAME)])
+    return [*_named(incomplete, lambda: [LAST]), *stored]
 
 
 def studies(incomplete: str) -> list[str]:
-    """Searches and validations, newest first."""
-    found = _from_ledger("SELECT id FROM studies ORDER BY time_ms DESC, id DESC LIMIT 200")
-    return [name for name in found if name.startswith(incomplete)]
-
-
-def suggestions(incomplete: str) -> list[str]:
-    """Open suggestions of agents, newest first."""
-    found = _from_ledger("SELECT id FROM suggestions WHERE state = 'open' ORDER BY created_ms DESC LIMIT 200")
-    return [name for name in found if name.startswith(incomplete)]
-
-
-def cards(incomplete: str) -> list[str]:
-    """Cards that wait, newest first."""
-    found = _from_ledger("SELECT id FROM cards WHERE state = 'waiting' ORDER BY created_ms DESC LIMIT 200")
-    return [name for name in found if name.startswith(incomplete)]
-
-
-def drafts(incomplete: str) -> list[str]:
-    """Drafts, last changed first."""
-    found = _from_ledger("SELECT id FROM drafts ORDER BY updated_ms DESC LIMIT 200")
-    return [name for name in found if name.startswith(incomplete)]
+    """Ids of optimisations and validations, newest first, after the word `last`."""
+    return [*_named(incomplete, lambda: ["last"]), *_stored_studies(incomplete)]
 
 
 def notes(incomplete: str) -> list[str]:
@@ -126,29 +129,3 @@ def sessions(incomplete: str) -> list[str]:
     from tradeagent.assistant.sessions import LAST, Sessions
 
     return _named(incomplete, lambda: [LAST, *(settings.id for settings in Sessions(session().workspace, session().clock).all())])
-
-
-def _named(incomplete: str, names: Callable[[], list[str]]) -> list[str]:
-    """Names that begin so; none when they cannot be read, since a key press is no place for an error."""
-    from tradeagent.domain.errors import TradeAgentError
-
-    try:
-        return [name for name in names() if name.startswith(incomplete)]
-    except TradeAgentError:
-        return []
-
-
-def _from_ledger(query: str) -> list[str]:
-    """One column, read without loading what commands need: a key press must not take half a second."""
-    import sqlite3
-
-    from tradeagent.domain.errors import TradeAgentError
-
-    try:
-        connection = sqlite3.connect(f"file:{session().workspace.ledger_file}?mode=ro", uri=True)
-        try:
-            return [str(row[0]) for row in connection.execute(query)]
-        finally:
-            connection.close()
-    except (sqlite3.Error, TradeAgentError):
-        return []

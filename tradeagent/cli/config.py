@@ -24,14 +24,27 @@ def set_(
     value: Annotated[str, typer.Argument(help="new value")],
 ) -> None:
     """Change one setting in config.yml, keeping its comments. Example: tradeagent config set paper.slippage_bps 3"""
-    from tradeagent.workspace.config_text import set_value
+    import os
 
-    workspace = session().workspace
-    workspace.require_writable()
-    kept = set_value(workspace.config_file, key, value)
-    session().output.document(
-        {"key": key, "value": str(kept), "file": str(workspace.config_file)}, f"{key} = {kept} in {workspace.config_file}"
-    )
+    from tradeagent.domain.names import Actor, EventKind
+    from tradeagent.ledger import events
+    from tradeagent.llm.keys import scrub
+    from tradeagent.workspace.config import shown
+    from tradeagent.workspace.config_text import recorded, set_value, written_value
+    from tradeagent.workspace.settings import split_key
+
+    current = session()
+    file = current.workspace.config_file
+    current.workspace.require_writable()
+    ledger, names, before = current.ledger, split_key(key), written_value(file, key)
+    set_value(file, key, value)
+    kept = written_value(file, key)
+    old, new = (scrub(recorded(each, names), os.environ) or None for each in (before, kept))
+    with ledger.transaction() as tx:
+        data = {"key": key, "old": old, "new": new}
+        events.append(tx, EventKind.CONFIG_CHANGED, current.clock.now_ms(), actor=Actor.MANUAL, subject=key, data=data)
+    text = shown(kept, names)
+    current.output.document({"key": key, "value": text, "file": str(file)}, f"{key} = {text} in {file}")
 
 
 @app.command()

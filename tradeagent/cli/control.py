@@ -1,14 +1,23 @@
-"""Commands to a deployment: stop, pause, resume, flatten, snapshot, clear-halt, directive, reconcile. Only people give them."""
+"""Commands to a deployment: stop, pause, resume, flatten, snapshot, clear-halt, directive, reconcile. Only people give them.
+
+What concerns the wallet itself (flatten, clear-halt, reconcile) may also name the wallet, so that one traded by hand needs no run.
+"""
 
 from typing import Annotated, Any
 
 import typer
 
-from tradeagent.cli.complete import deployments
-from tradeagent.cli.output import is_interactive
+from tradeagent.cli.complete import deployments, deployments_and_wallets
+from tradeagent.cli.confirm import confirmed
 from tradeagent.cli.session import session
 
 Name = Annotated[str, typer.Argument(help="deployment id like btc_momentum_3, or an agent for its newest run", autocompletion=deployments)]
+Owner = Annotated[
+    str,
+    typer.Argument(
+        help="deployment id like btc_momentum_3, an agent for its newest run, or a wallet", autocompletion=deployments_and_wallets
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,10 +33,15 @@ def register(app: typer.Typer) -> None:
 
 def stop(
     deployment: Name,
-    unwind: Annotated[bool, typer.Option("--unwind/--keep", help="close positions, or keep them with their stops")] = False,
+    unwind: Annotated[
+        bool | None, typer.Option("--unwind/--keep", help="close positions, or keep them with the stops they have, if any")
+    ] = None,
 ) -> None:
-    """End a run after the tick it is in. Entries that rest are cancelled; positions stay with their stops unless you say --unwind."""
-    _give("stop", deployment, {"unwind": unwind})
+    """End a run after the tick it is in. Entries that rest are cancelled; positions stay with their stops unless you say --unwind.
+
+    Refused while a position has no stop, until you say which: --unwind closes it, --keep leaves it as it is.
+    """
+    _give("stop", deployment, {"unwind": unwind is True, "keep": unwind is False})
 
 
 def pause(deployment: Name) -> None:
@@ -40,9 +54,9 @@ def resume(deployment: Name) -> None:
     _give("resume", deployment)
 
 
-def flatten(deployment: Name) -> None:
+def flatten(deployment: Owner) -> None:
     """Cancel every order, close every position at the market, then pause."""
-    _confirm(f"flatten {deployment}: cancel all orders and close all positions")
+    confirmed(f"flatten {deployment}: cancel all orders and close all positions")
     _give("flatten", deployment)
 
 
@@ -51,9 +65,9 @@ def snapshot(deployment: Name) -> None:
     _give("snapshot", deployment)
 
 
-def clear_halt(deployment: Name) -> None:
+def clear_halt(deployment: Owner) -> None:
     """Reopen entries after a halt or lockout. What was breached is measured from now: that is a new allowance, and yours to give."""
-    _confirm(f"clear the halt of {deployment}: losses are counted from now")
+    confirmed(f"clear the halt of {deployment}: losses are counted from now")
     _give("clear_halt", deployment)
 
 
@@ -62,10 +76,10 @@ def directive(deployment: Name, text: Annotated[str, typer.Argument(help="one in
     _give("directive", deployment, {"text": text})
 
 
-def reconcile(deployment: Name) -> None:
+def reconcile(deployment: Owner) -> None:
     """Compare ledger and venue now and put right what differs; exit 1 when they still differ."""
     result = _commanded("reconcile", deployment, None)
-    words = [f"reconcile {result['deployment']}: {result['phase']}, {result['repaired']} repaired in {result['elapsed_s']} s"]
+    words = [f"reconcile {_whose(result)}: {result['phase']}, {result['repaired']} repaired in {result['elapsed_s']} s"]
     session().output.document(result, "\n".join([*words, *result["repairs"], *result["differences"]]))
     if result["phase"] != "consistent":
         raise typer.Exit(1)
@@ -73,14 +87,13 @@ def reconcile(deployment: Name) -> None:
 
 def _commanded(kind: str, deployment: str, payload: dict[str, Any] | None) -> dict[str, Any]:
     from tradeagent.domain.names import CommandKind
-    from tradeagent.runtime.control import Desk, command
+    from tradeagent.runtime.control import command
     from tradeagent.workspace.latch import make_room
 
     current = session()
     if kind == "flatten" or (payload or {}).get("unwind"):
         make_room(current.workspace.kill_dir)
-    current.workspace.require_writable()
-    return command(Desk(current.workspace, current.config, current.ledger, current.clock), deployment, CommandKind(kind), payload)
+    return command(current.writable(), deployment, CommandKind(kind), payload)
 
 
 def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> None:
@@ -90,9 +103,9 @@ def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> 
 
         why = "; ".join(verdict["detail"]["message"] for verdict in result["closed"] if verdict["detail"]) or "it waits for the next trade"
         hint = "what is still open keeps its stops; `tradeagent position list` shows it"
-        message = f"{kind} {result['deployment']}: not everything could be closed: {why}"
+        message = f"{kind} {_whose(result)}: not everything could be closed: {why}"
         raise RefusedError(message, hint=hint, code="not_flat", details=result)
-    words = [f"{kind.replace('_', '-')} {result['deployment']}: {result['state']}"]
+    words = [f"{kind.replace('_', '-')} {_whose(result)}: {result['state']}"]
     if "latency_ms" in result:
         words.append(f"acknowledged in {result['latency_ms']} ms")
     words += [f"now {result['deployment_state']}"] if "deployment_state" in result else []
@@ -104,12 +117,5 @@ def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> 
     session().output.document(result, "; ".join(words))
 
 
-def _confirm(what: str) -> None:
-    """Ask before something that costs; a script says --yes."""
-    from tradeagent.domain.errors import InvalidInput
-
-    if session().flags.yes:
-        return
-    if not is_interactive():
-        raise InvalidInput(f"{what}: needs a confirmation", hint="add --yes")
-    typer.confirm(f"{what}?", abort=True)
+def _whose(result: dict[str, Any]) -> str:
+    return str(result["deployment"] or result["wallet"])

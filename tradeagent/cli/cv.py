@@ -121,6 +121,8 @@ def _bars(name: str, text: str | None, interval_ms: int) -> int | None:
 
 
 def _text(document: Mapping[str, Any]) -> str:
+    from tradeagent.research.result import noted
+
     summary, data, layout, honesty = document["summary"], document["data"], document["layout"], document["honesty"]
     name = document["algo"] + (f"@{document['version']}" if document["version"] else "")
     rows = [
@@ -158,7 +160,7 @@ def _text(document: Mapping[str, Any]) -> str:
             f"{summary['profitable_pct']:.0f} % of the folds made money; deepest drawdown {told['worst_drawdown_pct']} %",
             f"parameter stability (1 = every fold chose the same): {steady}",
             f"tries at this idea so far: {honesty['trials']}; deflated Sharpe of the tests {told['deflated_sharpe']}",
-            *(f"note: {warning['message']}" for warning in document.get("warnings", ())),
+            *(f"note: {noted(warning)}" for warning in document.get("warnings", ())),
             "",
             f"verdict: {document['verdict']}" + "".join(f"\n  {reason}" for reason in [*summary["reasons"], *_unsearched(document)]),
         ]

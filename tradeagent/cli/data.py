@@ -38,6 +38,10 @@ def import_(
     interval: Annotated[str, typer.Option("--interval", "-i", help="bar interval; with --funding the hour of a payment")] = "1h",
     venue: Annotated[str, typer.Option("--venue", help="venue the data came from")] = "hyperliquid",
     funding: Annotated[bool, typer.Option("--funding", help="the file holds funding rates")] = False,
+    columns: Annotated[
+        list[str] | None, typer.Option("--columns", help="which column of the file is which, like time=ts,open=o; the others are detected")
+    ] = None,
+    time_unit: Annotated[str | None, typer.Option("--time-unit", help="s | ms | us | ns | iso: of the times; detected without it")] = None,
 ) -> None:
     """Import bars or funding. Columns and time units are detected and shown; rows that are there already are left alone.
 
@@ -46,14 +50,16 @@ def import_(
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import NotFound
     from tradeagent.market import SeriesKey, import_bars, import_funding
+    from tradeagent.market.tabular import Said
     from tradeagent.workspace.names import check_market
 
     market, venue = check_market(market, "--market"), check_market(venue, "--venue")
+    said = Said(_named_columns(columns or []), time_unit)
     current = session()
     current.workspace.require_writable()
     current.output.say(f"reading {file} …")
     if funding:
-        report = import_funding(current.warehouse, file, venue, market)
+        report = import_funding(current.warehouse, file, venue, market, said)
     else:
         try:
             known = current.instrument(venue, market)
@@ -62,7 +68,7 @@ def import_(
             current.output.say(
                 f"{market} is not a known market: prices are stored as they are; it cannot be traded until config.yml names it"
             )
-        report = import_bars(current.warehouse, file, SeriesKey(venue, market, parse_duration(interval)), known)
+        report = import_bars(current.warehouse, file, SeriesKey(venue, market, parse_duration(interval)), known, said)
     shown = report.as_dict()
     current.output.document(shown, pairs({**shown, "columns": ", ".join(f"{key}={name}" for key, name in shown["columns"].items())}))
 
@@ -255,6 +261,21 @@ def gaps(market: Market = None, interval: Interval = None) -> None:
     session().output.document(rows, table(rows, ["venue", "market", "interval", "from", "to", "missing_bars"], empty=empty))
     if unreadable:
         raise typer.Exit(1)
+
+
+def _named_columns(texts: list[str]) -> dict[str, str]:
+    """`time=ts,open=o` by role. InvalidInput for a part that is not that, and for a role with two columns."""
+    from tradeagent.domain.errors import InvalidInput
+
+    found: dict[str, str] = {}
+    for part in ",".join(texts).split(",") if texts else []:
+        role, mark, name = (word.strip() for word in part.partition("="))
+        if not role or not mark or not name:
+            raise InvalidInput(f"--columns: {part!r} is not WHICH=COLUMN", hint="--columns time=ts,open=o")
+        if role in found:
+            raise InvalidInput(f"--columns: {role} is given twice, as {found[role]!r} and {name!r}", hint="keep one of them")
+        found[role] = name
+    return found
 
 
 def _key(venue: str, market: str, interval: str, funding: bool) -> "SeriesKey":

@@ -6,24 +6,17 @@ import typer
 
 from tradeagent.cli.complete import agents, algos, deployments, wallets
 from tradeagent.cli.output import pairs, table
-from tradeagent.cli.run import execute, expect_end, instant_of, mode_of, only_with_replay, run_here, speed_of, summary
+from tradeagent.cli.run import Detach, From, MaxTicks, Seed, Speed, To, execute, expect_end, pace, run_here, summary
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.ledger.runs import DeploymentRow
     from tradeagent.runtime.deploy import DeployRequest
-    from tradeagent.runtime.ground import Place
 
 app = typer.Typer(help="Put an agent or an algo on a wallet of its own, on paper.", no_args_is_help=True)
 Wallet = Annotated[str, typer.Option("--wallet", help="a wallet of its group, which nothing else runs on", autocompletion=wallets)]
 Mode = Annotated[str, typer.Option(help="once | loop")]
 Replay = Annotated[str | None, typer.Option(help="VENUE:MARKET:INTERVAL of stored bars; without it the newest ones, by the wall clock")]
-From = Annotated[str | None, typer.Option("--from", help="where the replay starts, like 2025-03-15 or 2025-03-15T12:00Z")]
-To = Annotated[str | None, typer.Option(help="where it ends")]
-Speed = Annotated[str, typer.Option(help="market time per wall time, or max")]
-MaxTicks = Annotated[int | None, typer.Option(min=0, help="stop after this many ticks; 0 = no end")]
-Seed = Annotated[int, typer.Option(help="seed of everything random")]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="in the background: it outlives this terminal")]
 
 
 def register(root: typer.Typer) -> None:
@@ -50,20 +43,8 @@ def agent_(
     """
     from tradeagent.runtime.deploy import DeployRequest
 
-    request = DeployRequest(
-        kind="agent",
-        name=agent,
-        wallet=wallet,
-        mode=mode_of(mode),
-        replay=replay,
-        from_ms=instant_of(from_, "--from"),
-        to_ms=instant_of(to, "--to"),
-        speed=speed_of(speed),
-        max_ticks=max_ticks,
-        seed=seed,
-    )
-    only_with_replay(request)
-    _deploy(request, detach=detach)
+    asked = pace(mode, replay, from_, to, speed, max_ticks, seed)
+    _deploy(DeployRequest("agent", agent, wallet, pace=asked), detach=detach)
 
 
 @app.command()
@@ -104,16 +85,9 @@ def algo(
         params=tuple(param or ()),
         leverage=leverage,
         limits=limits,
-        mode=mode_of(mode),
-        replay=replay,
-        from_ms=instant_of(from_, "--from"),
-        to_ms=instant_of(to, "--to"),
-        speed=speed_of(speed),
-        max_ticks=max_ticks,
-        seed=seed,
+        pace=pace(mode, replay, from_, to, speed, max_ticks, seed),
         unsafe_python=unsafe_python,
     )
-    only_with_replay(request)
     _deploy(request, detach=detach)
 
 
@@ -125,11 +99,10 @@ def resume(
     """Go on with a deployment that was stopped or interrupted, from where its wallet is."""
     from tradeagent.runtime.deploying import resumable, start
 
-    current = session()
-    current.workspace.require_writable()
-    row = resumable(place_now(), deployment)
+    place = session().writable()
+    row = resumable(place, deployment)
     if detach:
-        _tell(start(place_now(), row.wallet, ["deploy", "resume", row.id], row.id))
+        _tell(start(place, row.wallet, ["deploy", "resume", row.id], row.id))
         return
     _run_row(row)
 
@@ -146,8 +119,7 @@ def up(
     from tradeagent.runtime.supervisor import Supervisor
 
     current = session()
-    current.workspace.require_writable()
-    supervisor = Supervisor(place_now(), current.output.say, most_restarts=most)
+    supervisor = Supervisor(current.writable(), current.output.say, most_restarts=most)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.interrupt())
     rows = supervisor.run()
@@ -156,35 +128,27 @@ def up(
     current.output.document({"deployments": rows}, text)
 
 
-def place_now() -> "Place":
-    """The workspace of this command."""
-    from tradeagent.runtime.ground import Place
-
-    current = session()
-    return Place(current.workspace, current.config, current.ledger, current.clock)
-
-
 def _deploy(request: "DeployRequest", *, detach: bool) -> None:
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.names import RunMode
     from tradeagent.runtime.deploy import deploy
 
-    if request.mode is RunMode.DRY_RUN:
+    if request.pace.mode is RunMode.DRY_RUN:
         raise InvalidInput("--mode: a dry run trades nothing, so it is not deployed", hint="`tradeagent run AGENT --mode dry-run`")
-    session().workspace.require_writable()
+    place = session().writable()
     if detach:
-        _tell(deploy(place_now(), request))
+        _tell(deploy(place, request))
     elif request.kind == "agent":
         from tradeagent.runtime.agent_deploying import checked_agent
 
-        document, code = execute(place_now(), checked_agent(place_now(), request))
+        document, code = execute(place, checked_agent(place, request))
         session().output.document(document, summary(document))
         raise typer.Exit(code)
     else:
         from tradeagent.runtime.deploying import freed_on_error, recorded
 
-        row = recorded(place_now(), request)
-        with freed_on_error(place_now(), row):
+        row = recorded(place, request)
+        with freed_on_error(place, row):
             _run_row(row)
 
 
@@ -195,7 +159,7 @@ def _run_row(row: "DeploymentRow") -> None:
     if row.kind == Actor.AGENT.value:
         from tradeagent.runtime.agent_deploying import resumed_request
 
-        document, code = execute(place_now(), resumed_request(row))
+        document, code = execute(session().place, resumed_request(row))
         session().output.document(document, summary(document))
         raise typer.Exit(code)
     from tradeagent.runtime.algo_assembly import assembled_algo
@@ -203,8 +167,8 @@ def _run_row(row: "DeploymentRow") -> None:
     from tradeagent.runtime.report import exit_code
 
     asked = expect_end()
-    with assembled_algo(place_now(), row.id) as run:
-        tally, why = run_here(run, run.launch.max_ticks or 0, lambda step: step.action, asked)
+    with assembled_algo(session().place, row.id) as run:
+        tally, why = run_here(run, run.launch.pace.max_ticks or 0, lambda step: step.action, asked)
         document = algo_report(run, tally, why)
         session().output.document(document, algo_summary(document))
     raise typer.Exit(exit_code(run, tally, why))

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tradeagent.cli.doctor_reach import Reached
 from tradeagent.cli.session import Session
 from tradeagent.domain.errors import DataError, InvalidConfig, ModelError, TradeAgentError
-
-MIN_FREE_MB = 200
 
 
 def checks(session: Session) -> list[dict[str, Any]]:
     """Every check, in order; one that needs what an earlier one missed says so."""
+    reached = Reached(session)
     named: tuple[tuple[str, Callable[[Session], tuple[bool, str, str]]], ...] = (
         ("python", _python),
         ("terminal", _terminal),
@@ -23,12 +23,14 @@ def checks(session: Session) -> list[dict[str, Any]]:
         ("config", _config),
         ("ledger", _ledger),
         ("disk", _disk),
-        ("clock", _clock),
+        ("clock", lambda _: reached.clock()),
+        ("venue", lambda _: reached.venue()),
         ("market data", _data),
         ("results", _results),
         ("news and events", _events),
         ("agents", _agents),
         ("models", _models),
+        ("model servers", lambda _: reached.models()),
         ("leases", _leases),
         ("reconciliation", _reconciliation),
     )
@@ -94,14 +96,10 @@ def _ledger(session: Session) -> tuple[bool, str, str]:
 
 
 def _disk(session: Session) -> tuple[bool, str, str]:
-    free = shutil.disk_usage(session.workspace.root).free // 2**20
-    return free >= MIN_FREE_MB, f"{free} MiB free", f"free at least {MIN_FREE_MB} MiB"
+    from tradeagent.workspace.disk import ROOM_KEY, free_mib
 
-
-def _clock(session: Session) -> tuple[bool, str, str]:
-    from tradeagent.domain.clock import iso
-
-    return True, f"{iso(session.clock.now_ms())} UTC; paper needs no venue time", ""
+    free, least = free_mib(session.workspace.state_dir), session.config.whole(ROOM_KEY)
+    return free >= least, f"{free} MiB free", f"free at least {least} MiB: below that no entry is placed ({ROOM_KEY})"
 
 
 def _data(session: Session) -> tuple[bool, str, str]:

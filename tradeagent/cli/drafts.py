@@ -5,24 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradeagent.cli.complete import drafts as draft_names
+from tradeagent.cli.group import lists
 from tradeagent.cli.output import pairs, table
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.assistant.drafts import Bench
 
-app = typer.Typer(help="Agents and algorithms that are being written; saving makes a version.", invoke_without_command=True)
+app = typer.Typer(help="Agents and algorithms that are being written; saving makes a version.")
 Reference = Annotated[str, typer.Argument(metavar="DRAFT", help="id, or the end of it", autocompletion=draft_names)]
 
 
-@app.callback()
-def main(context: typer.Context) -> None:
-    """Agents and algorithms that are being written; without a command, the list."""
-    if context.invoked_subcommand is None:
-        list_()
-
-
-@app.command(name="list")
+@lists(app)
 def list_(limit: Annotated[int, typer.Option(min=1, max=300, help="how many, last changed first")] = 50) -> None:
     """Drafts, last changed first."""
     from tradeagent.assistant.drafts import draft_dict
@@ -82,8 +76,6 @@ def rm(draft: Reference) -> None:
 
 
 def _bench() -> "Bench":
-    from tradeagent.runtime.assembly import Place
     from tradeagent.runtime.cards import bench_of
 
-    current = session()
-    return bench_of(Place(current.workspace, current.config, current.ledger, current.clock))
+    return bench_of(session().place)

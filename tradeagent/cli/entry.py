@@ -35,12 +35,12 @@ def _run(arguments: Sequence[str]) -> int:
     import typer
     from typer._click.exceptions import UsageError  # Typer carries its own Click and does not export this one
 
-    from tradeagent.cli.app import app
+    from tradeagent.cli.app import tree
 
     if is_asked():
         prepare()
     try:
-        result = app(args=rest, prog_name="tradeagent", standalone_mode=False)
+        result = tree()(args=rest, prog_name="tradeagent", standalone_mode=False)
     except TradeAgentError as error:
         return fail(_unless_interrupted(error), output)
     except UsageError as error:

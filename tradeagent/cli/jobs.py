@@ -9,7 +9,6 @@ from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.ledger.jobs import JobRow
-    from tradeagent.runtime.assembly import Place
 
 app = typer.Typer(help="Long work asked for in a conversation or over MCP: searches, validations, downloads.", no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(help="id of the job, or the end of it")]
@@ -47,7 +46,7 @@ def cancel(job: Reference) -> None:
     """End a job that waits or runs; a search keeps its trials and goes on when it is asked for again."""
     from tradeagent.runtime import jobs
 
-    row = jobs.cancel(_place(), job)
+    row = jobs.cancel(session().place, job)
     session().output.document(_shown(row), f"job {row.id} is {row.state}")
 
 
@@ -56,15 +55,8 @@ def work() -> None:
     """Run the jobs that wait, then end. Started by itself when a conversation or a program queues one."""
     from tradeagent.runtime import jobs
 
-    done = jobs.work(_place())
+    done = jobs.work(session().place)
     session().output.document({"done": done}, f"jobs run: {done}" if done else "no job waits, or another worker is at it")
-
-
-def _place() -> "Place":
-    from tradeagent.runtime.assembly import Place
-
-    current = session()
-    return Place(current.workspace, current.config, current.ledger, current.clock)
 
 
 def _shown(row: "JobRow") -> dict[str, Any]:

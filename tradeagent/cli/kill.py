@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tradeagent.cli.complete import deployments
-from tradeagent.cli.output import is_interactive
+from tradeagent.cli.complete import deployments_and_wallets
+from tradeagent.cli.confirm import must_ask
 from tradeagent.cli.session import session
 
 
@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def kill(
     deployment: Annotated[
-        str | None, typer.Argument(help="deployment id like btc_momentum_3, an agent, or a wallet", autocompletion=deployments)
+        str | None, typer.Argument(help="deployment id like btc_momentum_3, an agent, or a wallet", autocompletion=deployments_and_wallets)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="every wallet of the workspace")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="undo a kill, once ledger and venue agree")] = False,
@@ -55,11 +55,10 @@ def _kill(target: Any) -> None:
 
 
 def _clear(target: Any) -> None:
-    from tradeagent.runtime.control import Desk
     from tradeagent.runtime.kill import clear as clear_now
 
     current = session()
-    result = clear_now(Desk(current.workspace, current.config, current.ledger, current.clock), target)
+    result = clear_now(current.place, target)
     what = target.deployment or target.wallet or "every wallet"
     current.output.document(result, f"{what}: the kill is undone" if result["cleared"] else f"{what} was not killed")
 
@@ -78,10 +77,8 @@ def _confirm(phrase: str) -> None:
     """The phrase, typed; a script says --yes."""
     from tradeagent.domain.errors import InvalidInput
 
-    if session().flags.yes:
+    if not must_ask(phrase):
         return
-    if not is_interactive():
-        raise InvalidInput(f"{phrase}: needs a confirmation", hint="add --yes")
     typed = typer.prompt(f"type {phrase!r} to do it", default="", show_default=False)
     if typed.strip() != phrase:
         raise InvalidInput("the phrase was not typed: nothing was done", hint=f"type exactly: {phrase}")

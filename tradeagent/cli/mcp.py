@@ -32,12 +32,10 @@ def serve(
 
     from tradeagent.assistant.memory import Memory
     from tradeagent.mcp.serving import serve_http, serve_stdio
-    from tradeagent.runtime.assembly import Place
     from tradeagent.runtime.assistant import desk_of
 
     current = session()
-    current.workspace.require_writable()
-    place = Place(current.workspace, current.config, current.ledger, current.clock)
+    place = current.writable()
     output = current.output
 
     def ready(address: str) -> None:

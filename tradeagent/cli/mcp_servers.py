@@ -9,7 +9,7 @@ from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.ledger.pins import PinRow
-    from tradeagent.runtime.ground import Place
+    from tradeagent.runtime.place import Place
     from tradeagent.tools.mcp_pinning import Offered
     from tradeagent.tools.mcp_servers import ServerSpec
 
@@ -30,7 +30,7 @@ def list_() -> None:
     from tradeagent.ledger import pins
     from tradeagent.runtime.outside import configured
 
-    place = _place()
+    place = session().place
     servers = configured(place)
     with place.ledger.reading() as tx:
         rows = pins.listed(tx)
@@ -42,7 +42,7 @@ def list_() -> None:
 
 def test(server: Server) -> None:
     """Start or reach a server, and show its tools beside what you have decided. Example: tradeagent mcp test time"""
-    place = _place()
+    place = session().place
     spec = _spec(place, server)
     found, rows, took_s = _looked(place, spec)
     gone = sorted({row.tool for row in rows} - {tool.name for tool in found})
@@ -65,7 +65,7 @@ def approve(
     from tradeagent.ledger import pins
     from tradeagent.tools.mcp_pinning import decide
 
-    place = _place()
+    place = session().place
     spec = _spec(place, server)
     found, rows, _ = _looked(place, spec)
     chosen = _chosen(found, tools, spec)
@@ -92,7 +92,7 @@ def deny(server: Server, tools: Annotated[list[str], typer.Argument(help="its to
     from tradeagent.domain.names import PinState
     from tradeagent.ledger import pins
 
-    place = _place()
+    place = session().place
     with place.ledger.transaction() as tx:
         rows = {row.tool: row for row in pins.listed(tx, (server,))}
         unknown = next((tool for tool in tools if tool not in rows), None)
@@ -101,13 +101,6 @@ def deny(server: Server, tools: Annotated[list[str], typer.Argument(help="its to
         for tool in tools:
             pins.put(tx, replace(rows[tool], state=PinState.DENIED.value, decided_ms=place.clock.now_ms()))
     session().output.document({"server": server, "denied": tools}, f"denied of {server}: {', '.join(tools)}")
-
-
-def _place() -> "Place":
-    from tradeagent.runtime.ground import Place
-
-    current = session()
-    return Place(current.workspace, current.config, current.ledger, current.clock)
 
 
 def _spec(place: "Place", key: str) -> "ServerSpec":

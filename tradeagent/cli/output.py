@@ -49,7 +49,10 @@ def fail(error: TradeAgentError, output: Output) -> int:
     if output.json and not interrupts.is_late():
         sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False, default=str) + "\n")
     told = [(f"error: {error.message}", error.hint)]
-    told += [(f"also: {problem['message']}", problem.get("hint")) for problem in error.details.get("problems", [])[1:]]
+    file = error.details.get("file")
+    for problem in error.details.get("problems", [])[1:]:
+        place = f"{file}:{problem['line']}: " if problem.get("line") else ""
+        told.append((f"also: {place}{problem['message']}", problem.get("hint")))
     for message, hint in told:
         sys.stderr.write(_safe(f"{message}\n" + (f"  fix: {hint}\n" if hint else "")))
     return error.exit_code

@@ -42,7 +42,6 @@ def play(
     """
     from tradeagent.cli.parsing import instant
     from tradeagent.domain.errors import InvalidInput
-    from tradeagent.runtime.control import Desk
     from tradeagent.runtime.script import play_script
     from tradeagent.runtime.views import wallet_view
 
@@ -52,7 +51,7 @@ def play(
         raise InvalidInput(f"--to: {to} is before the last line of {file}", hint="leave --to out, or give a later time")
     current = session()
     current.workspace.require_writable()
-    verdicts = play_script(Desk(current.workspace, current.config, current.ledger, current.clock), wallet, replay, steps, to_ms)
+    verdicts = play_script(current.place, wallet, replay, steps, to_ms)
     view = wallet_view(current.workspace, current.config, current.ledger, current.clock, wallet)
     rows = [{**row, "said": (row["detail"] or {}).get("message")} for row in verdicts]
     text = table(rows, ["at", "op", "ref", "verdict", "rule", "order_id", "said"])

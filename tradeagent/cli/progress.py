@@ -24,9 +24,10 @@ class Progress:
         self._name, self._total, self._begin = name, total, time.monotonic()
 
     def tick(self, done: int, text: str) -> None:
-        """`done` units so far."""
+        """`done` units so far; the last one is always told."""
         now = time.monotonic()
-        if not (self._shown or self._told) or now - self._last < (_JSON_EVERY_S if self._told else _EVERY_S):
+        is_soon = now - self._last < (_JSON_EVERY_S if self._told else _EVERY_S)
+        if not (self._shown or self._told) or (is_soon and done != self._total):
             return
         self._last = now
         if self._told:

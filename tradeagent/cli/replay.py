@@ -10,7 +10,7 @@ from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
-    from tradeagent.runtime.assembly import Place
+    from tradeagent.runtime.place import Place
     from tradeagent.runtime.replays import Recording
     from tradeagent.turns.choices import Choice
     from tradeagent.turns.replay import Replayed
@@ -44,7 +44,7 @@ def replay(
     """
     from tradeagent.runtime.replays import caveats_of, recording_of, summary_of, tick_dict
 
-    place = _place()
+    place = session().writable()
     recording = recording_of(place, agent, session_, tick)
     name = model or recording.model
     found = _asked(place, recording, name, cache, max_cost)
@@ -106,7 +106,7 @@ def compare(
 def _compare_models(agent: str, models: Sequence[str], number: int | None, cache: str, max_cost: str | None) -> None:
     from tradeagent.runtime.replays import caveats_of, recording_of, summary_of
 
-    place = _place()
+    place = session().writable()
     recording = recording_of(place, agent, number, None)
     rows: list[dict[str, Any]] = []
     caveats: dict[str, None] = {}
@@ -122,14 +122,6 @@ def _compare_models(agent: str, models: Sequence[str], number: int | None, cache
         "caveats": list(caveats),
     }
     session().output.document(data, "\n".join([_figures(rows), "", *(f"note: {caveat}" for caveat in caveats)]))
-
-
-def _place() -> "Place":
-    from tradeagent.runtime.assembly import Place
-
-    current = session()
-    current.workspace.require_writable()
-    return Place(current.workspace, current.config, current.ledger, current.clock)
 
 
 def _asked(place: "Place", recording: "Recording", model: str, cache: str, max_cost: str | None) -> "list[Replayed]":

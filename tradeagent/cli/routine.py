@@ -84,7 +84,6 @@ def _ran(slug: str, name: str, config: dict[str, Any], interval: str | None, bar
 
 def _queued(slug: str, name: str, sets: list[str], interval: str | None, bars: int) -> None:
     from tradeagent.ledger import jobs
-    from tradeagent.runtime.assembly import Place
     from tradeagent.runtime.jobs import start_waiting
 
     current = session()
@@ -94,7 +93,7 @@ def _queued(slug: str, name: str, sets: list[str], interval: str | None, bars: i
     job = current.clock.new_id()
     with current.ledger.transaction() as tx:
         jobs.add(tx, job, "routine", None, {"argv": argv}, current.clock.now_ms())
-    start_waiting(Place(current.workspace, current.config, current.ledger, current.clock))
+    start_waiting(current.place)
     current.output.document({"job": job}, f"job {job}; tradeagent jobs show {job}")
 
 

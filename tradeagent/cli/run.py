@@ -10,14 +10,24 @@ from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
     from threading import Event
 
-    from tradeagent.runtime.assembly import Place, RunRequest
-    from tradeagent.runtime.deploy import DeployRequest
-    from tradeagent.runtime.ground import R, Runnable
+    from tradeagent.domain.names import RunMode
+    from tradeagent.runtime.assembly import RunRequest
+    from tradeagent.runtime.ground import Pace, R, Runnable
+    from tradeagent.runtime.place import Place
     from tradeagent.runtime.runner import Tally
     from tradeagent.runtime.stops import StopReason
     from tradeagent.turns.record import TickRecord
+
+
+From = Annotated[str | None, typer.Option("--from", help="where the replay starts, like 2025-03-15 or 2025-03-15T12:00Z")]
+To = Annotated[str | None, typer.Option(help="where it ends")]
+Speed = Annotated[str, typer.Option(help="market time per wall time, or max")]
+MaxTicks = Annotated[int | None, typer.Option(min=0, help="stop after this many ticks; 0 = no end")]
+Seed = Annotated[int, typer.Option(help="seed of everything random")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="in the background: it outlives this terminal")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,36 +40,24 @@ def run(
     wallet: Annotated[str | None, typer.Option(help="default: a paper wallet named after the agent, made on first use")] = None,
     cash: Annotated[str | None, typer.Option(help="first deposit of a new wallet, USDC")] = None,
     replay: Annotated[str | None, typer.Option(help="VENUE:MARKET:INTERVAL of imported bars, comma-separated for several")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="where the replay starts, like 2025-03-15 or 2025-03-15T12:00Z")] = None,
-    to: Annotated[str | None, typer.Option(help="where it ends")] = None,
-    speed: Annotated[str, typer.Option(help="market time per wall time, or max")] = "max",
-    max_ticks: Annotated[int | None, typer.Option(min=0, help="stop after this many ticks; 0 = no end")] = None,
-    seed: Annotated[int, typer.Option(help="seed of everything random")] = 0,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="in the background: it outlives this terminal")] = False,
+    from_: From = None,
+    to: To = None,
+    speed: Speed = "max",
+    max_ticks: MaxTicks = None,
+    seed: Seed = 0,
+    detach: Detach = False,
 ) -> None:
     """Run an agent. Paper by default; the market data are the imported bars.
 
     Examples: tradeagent run btc_momentum --mode dry-run --replay hyperliquid:BTC:5m
     or: tradeagent run btc_momentum --replay hyperliquid:BTC:5m --max-ticks 500
     """
-    from tradeagent.runtime.assembly import Place, RunRequest
+    from tradeagent.runtime.assembly import RunRequest
 
     current = session()
     current.workspace.require_writable()
-    request = RunRequest(
-        slug=agent,
-        mode=mode_of(mode),
-        wallet=wallet,
-        cash=cash,
-        replay=replay,
-        from_ms=instant_of(from_, "--from"),
-        to_ms=instant_of(to, "--to"),
-        speed=speed_of(speed),
-        max_ticks=max_ticks,
-        seed=seed,
-    )
-    only_with_replay(request)
-    place = Place(current.workspace, current.config, current.ledger, current.clock)
+    request = RunRequest(agent, pace(mode, replay, from_, to, speed, max_ticks, seed), wallet, cash)
+    place = current.place
     if detach:
         _in_background(place, request)
         return
@@ -75,7 +73,7 @@ def execute(place: "Place", request: "RunRequest") -> tuple[dict[str, Any], int]
 
     asked = expect_end()
     with assembled(place, request) as run:
-        most = request.max_ticks or run.stage.agent.definition.max_ticks
+        most = request.pace.max_ticks or run.stage.agent.definition.max_ticks
         tally, why = run_here(run, most, _told, asked)
         return run_report(run, tally, why), exit_code(run, tally, why)
 
@@ -126,7 +124,7 @@ def _in_background(place: "Place", request: "RunRequest") -> None:
     from tradeagent.runtime.agent_deploying import agent_command
     from tradeagent.runtime.deploying import start
 
-    if request.mode is RunMode.DRY_RUN:
+    if request.pace.mode is RunMode.DRY_RUN:
         raise InvalidInput("--detach: a dry run owns no wallet, and its answer is what it prints", hint="leave --detach out")
     wallet = request.wallet or request.slug
     document = start(place, wallet, agent_command(request), wallet)
@@ -158,7 +156,21 @@ def summary(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def mode_of(text: str) -> Any:
+def pace(mode: str, replay: str | None, from_: str | None, to: str | None, speed: str, max_ticks: int | None, seed: int) -> "Pace":
+    """How a run shall go, as the options of `run` and `deploy` say it. InvalidInput names the option."""
+    from tradeagent.domain.errors import InvalidInput
+    from tradeagent.runtime.ground import Pace
+
+    found, from_ms, to_ms = _mode(mode), _instant(from_, "--from"), _instant(to, "--to")
+    asked = Pace(found, replay, from_ms, to_ms, _speed(speed), max_ticks, seed)
+    if replay is None and (from_ms is not None or to_ms is not None):
+        raise InvalidInput("--from and --to need --replay", hint="--replay hyperliquid:BTC:5m")
+    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
+        raise InvalidInput("--to must be after --from", hint="--from 2025-03-15 --to 2025-03-16")
+    return asked
+
+
+def _mode(text: str) -> "RunMode":
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.names import RunMode
 
@@ -168,7 +180,7 @@ def mode_of(text: str) -> Any:
     return modes[text]
 
 
-def speed_of(text: str) -> Any:
+def _speed(text: str) -> "Decimal":
     from tradeagent.domain.errors import InvalidInput
     from tradeagent.domain.money import parse_decimal
 
@@ -180,16 +192,7 @@ def speed_of(text: str) -> Any:
     return speed
 
 
-def instant_of(text: str | None, field: str) -> int | None:
+def _instant(text: str | None, field: str) -> int | None:
     from tradeagent.cli.parsing import instant
 
     return None if text is None else instant(text, field)
-
-
-def only_with_replay(request: "RunRequest | DeployRequest") -> None:
-    from tradeagent.domain.errors import InvalidInput
-
-    if request.replay is None and (request.from_ms is not None or request.to_ms is not None):
-        raise InvalidInput("--from and --to need --replay", hint="--replay hyperliquid:BTC:5m")
-    if request.from_ms is not None and request.to_ms is not None and request.to_ms <= request.from_ms:
-        raise InvalidInput("--to must be after --from", hint="--from 2025-03-15 --to 2025-03-16")

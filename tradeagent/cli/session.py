@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tradeagent.ledger.store import Ledger
     from tradeagent.ledger.wallets import WalletRow
     from tradeagent.market.warehouse import Warehouse
+    from tradeagent.runtime.place import Place
     from tradeagent.workspace.config import Config
     from tradeagent.workspace.paths import Workspace
     from tradeagent.workspace.settings import Value
@@ -71,6 +72,17 @@ class Session:
         from tradeagent.market.warehouse import Warehouse
 
         return Warehouse(self.workspace.warehouse_dir)
+
+    @cached_property
+    def place(self) -> "Place":
+        from tradeagent.runtime.place import Place
+
+        return Place(self.workspace, self.config, self.ledger, self.clock)
+
+    def writable(self) -> "Place":
+        """The place, once it is known that this process may write there."""
+        self.workspace.require_writable()
+        return self.place
 
     def instrument(self, venue: str, market: str) -> "Instrument":
         """A market of the built-in table or of config.yml, or NotFound."""

@@ -7,25 +7,19 @@ import typer
 
 from tradeagent.cli.complete import sessions
 from tradeagent.cli.confirm import confirmed
+from tradeagent.cli.group import lists
 from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.assistant.sessions import Sessions
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(help="Conversations with the assistant: read, search, export, delete. Alone it lists them.")
 Id = Annotated[str, typer.Argument(help="id, a part of it that no other has, or `last`", autocompletion=sessions)]
 _EMPTY = "no conversations yet: a chat with the assistant makes one"
 
 
-@app.callback()
-def bare(context: typer.Context) -> None:
-    """Conversations with the assistant: read, search, export, delete. Alone it lists them."""
-    if context.invoked_subcommand is None:
-        list_()
-
-
-@app.command(name="list")
+@lists(app)
 def list_() -> None:
     """Every conversation, the one used last first."""
     rows = [settings.as_dict() for settings in _sessions().all()]

@@ -5,21 +5,15 @@ from typing import Annotated, Any
 import typer
 
 from tradeagent.cli.complete import skills
+from tradeagent.cli.group import lists
 from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(help="Skills of the assistant: instructions in skills/, put on a conversation's stack. Alone it lists them.")
 _EMPTY = "no skills: `tradeagent init` copies the examples, or write skills/NAME.md with name and description in its front matter"
 
 
-@app.callback()
-def bare(context: typer.Context) -> None:
-    """Skills of the assistant: instructions in skills/, put on a conversation's stack. Alone it lists them."""
-    if context.invoked_subcommand is None:
-        list_()
-
-
-@app.command(name="list")
+@lists(app)
 def list_() -> None:
     """Every skill, what it is for, and what it costs in each prompt (characters / 4)."""
     from tradeagent.assistant.skills import Skills

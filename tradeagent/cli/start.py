@@ -53,7 +53,10 @@ def demo(
 
 
 def doctor() -> None:
-    """Check Python, terminal, stores, keys, disk, leases; print the fix for each failure. Exit 1 when something is wrong."""
+    """Check Python, terminal, stores, keys, disk, clock, venue, model servers, leases; print the fix for each failure.
+
+    What is on the network is asked for two seconds in all. Exit 1 when something is wrong.
+    """
     from tradeagent.cli.doctor import checks
 
     found = checks(session())

@@ -47,7 +47,9 @@ Seed = Annotated[int, typer.Option("--seed", help="the same seed gives the same 
 Batch = Annotated[int, typer.Option("--batch", help="points asked at a time; raise it on a large cluster (it changes the trials)")]
 Workers = Annotated[int | None, typer.Option("--workers", help="processes; chosen by the work when left out, 1 = none")]
 ClusterAddress = Annotated[str | None, typer.Option("--cluster", help="address of a Dask scheduler, like tcp://10.0.0.5:8786")]
-Resume = Annotated[str | None, typer.Option("--resume", help="go on with this study: its id, or the end of it", autocompletion=study_ids)]
+Resume = Annotated[
+    str | None, typer.Option("--resume", help="go on with this study: id, the end of one, or `last`", autocompletion=study_ids)
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="begin anew although the same search is unfinished")]
 Cash = Annotated[str | None, typer.Option(help="starting capital, USDC; the algo's own without it")]
 FeeBps = Annotated[str | None, typer.Option(help="fee of every fill in basis points; 4.5 taker and 1.5 maker without it")]
@@ -59,7 +61,7 @@ Path = Annotated[str, typer.Option(help="adverse | nearest: which extreme of a b
 FillNoVolume = Annotated[bool, typer.Option("--fill-no-volume", help="fill in bars without volume, as other engines do")]
 UnsafePython = Annotated[bool, typer.Option("--unsafe-python", help="let a Python algo run where this system cannot lock it up")]
 Venue = Annotated[str, typer.Option(help="venue of the stored bars")]
-Reference = Annotated[str, typer.Argument(help="id of the study, or the end of it", autocompletion=study_ids)]
+Reference = Annotated[str, typer.Argument(help="id, the end of one, or `last`", autocompletion=study_ids)]
 
 
 @dataclass(frozen=True, slots=True)

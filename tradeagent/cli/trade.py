@@ -155,7 +155,6 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
     """Through the door; print the verdict; a refusal is exit 3 with the rule as its code."""
     from tradeagent.cli.parsing import instant
     from tradeagent.domain.errors import InvalidInput, RefusedError, VenueError
-    from tradeagent.runtime.control import Desk
     from tradeagent.runtime.hand import Moment, submit_by_hand
     from tradeagent.workspace.latch import make_room
 
@@ -166,10 +165,13 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
         make_room(current.workspace.kill_dir)
     current.workspace.require_writable()
     moment = Moment(replay, instant(at, "--at")) if replay is not None and at is not None else None
-    verdict = submit_by_hand(Desk(current.workspace, current.config, current.ledger, current.clock), wallet, proposal, moment)
+    verdict = submit_by_hand(current.place, wallet, proposal, moment)
     if verdict["verdict"] == "rejected":
         detail = verdict["detail"] or {}
         message = detail.get("message", "refused")
+        if closed := verdict.get("closed"):
+            message = f"{closed['size']} {closed['market']} was closed, and its opening on the other side was refused: {message}"
+            detail = {**detail, "closed": closed, "fills": verdict["fills"]}
         code = verdict["rule"] or "venue_rejected"
         raise RefusedError(message, hint=_way_out(code, detail, wallet), code=code, details={**detail, "intent_id": verdict["intent_id"]})
     if verdict["verdict"] == "unknown":
@@ -188,14 +190,18 @@ def _submit(wallet: str, proposal: Any, replay: str | None, at: str | None) -> N
 
 def _way_out(rule: str, detail: dict[str, Any], wallet: str) -> str:
     """What to do about a refusal: the size that passes where one does, else where the rule's state or limit is seen."""
+    from tradeagent.workspace.disk import ROOM_KEY
+
     most = detail.get("max_ok")
     if most and most != "0" and detail.get("limit_key"):
         return f"at most {most} would pass {detail['limit_key']}"
+    if detail.get("limit_key") == ROOM_KEY:
+        return f"free some space on the disk of the workspace; `tradeagent config set {ROOM_KEY}` changes how much"
     ways = {
         "SHAPE": "`tradeagent order place --help` says what goes together",
         "PAUSED": "`tradeagent resume` the run on this wallet",
-        "HALTED": "`tradeagent clear-halt` the run on this wallet; after a kill, `tradeagent kill --clear`",
-        "LOCKOUT": "`tradeagent clear-halt` the run on this wallet",
+        "HALTED": f"`tradeagent clear-halt {wallet}`; after a kill, `tradeagent kill {wallet} --clear`",
+        "LOCKOUT": f"`tradeagent clear-halt {wallet}`",
         "SESSION_HOURS": "`tradeagent config set trading.session_hours` changes them; none = always",
         "NEWS_LOCKOUT": "`tradeagent calendar list --min-importance 0.7` shows what is ahead",
         "FRESHNESS": "import newer bars, or place it on a replay: --replay VENUE:MARKET:INTERVAL --at TIME",

@@ -15,6 +15,8 @@ TradeAgentError
 └── Defect           1   internal (a bug)
 """
 
+import difflib
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 
@@ -93,3 +95,10 @@ class Interrupted(TradeAgentError):
 class Defect(TradeAgentError):
     code = "internal"
     exit_code = 1
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The hint for a word that is not known: `did you mean 'x'?`, or the list of what is known."""
+    options = sorted(map(str, known))
+    found = difflib.get_close_matches(word, options, n=1)
+    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(options)}"

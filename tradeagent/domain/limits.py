@@ -16,13 +16,17 @@ Network = Literal["paper", "live"]
 
 @dataclass(frozen=True, slots=True)
 class LimitSpec:
-    """One row of the table: defaults for agent, algo, engine, manual, and the ceilings for paper and live; None = off."""
+    """One row of the table: defaults for agent, algo, engine, manual, and the ceilings for paper and live; None = off.
+
+    `most` bounds what is a probability or a share of a whole.
+    """
 
     key: str
     meaning: str
     defaults: tuple[Value, Value, Value, Value]
     ceilings: tuple[Value, Value] = (None, None)
     whole: bool = False
+    most: int | None = None
 
 
 def _d(text: str | None) -> Value:
@@ -30,10 +34,15 @@ def _d(text: str | None) -> Value:
 
 
 def _row(
-    key: str, meaning: str, defaults: tuple[str | None, ...], ceilings: tuple[str | None, str | None] = (None, None), whole: bool = False
+    key: str,
+    meaning: str,
+    defaults: tuple[str | None, ...],
+    ceilings: tuple[str | None, str | None] = (None, None),
+    whole: bool = False,
+    most: int | None = None,
 ) -> LimitSpec:
     agent, algo, engine, manual = (_d(value) for value in defaults)
-    return LimitSpec(key, meaning, (agent, algo, engine, manual), (_d(ceilings[0]), _d(ceilings[1])), whole)
+    return LimitSpec(key, meaning, (agent, algo, engine, manual), (_d(ceilings[0]), _d(ceilings[1])), whole, most)
 
 
 LIMITS: tuple[LimitSpec, ...] = (
@@ -46,16 +55,16 @@ LIMITS: tuple[LimitSpec, ...] = (
     _row("max_open_positions", "markets with a position", ("3", "3", "3", "10"), (None, "50"), whole=True),
     _row("max_positions_per_market", "entries holding inventory in one market", ("5", "1", "1", "5"), (None, "20"), whole=True),
     _row("max_daily_loss_quote", "loss since 00:00 UTC that halts, quote", ("50", None, None, None)),
-    _row("max_daily_loss_pct", "loss since 00:00 UTC that halts, % of day-start equity", (None, "5", "2", None), (None, "20")),
+    _row("max_daily_loss_pct", "loss since 00:00 UTC that halts, % of day-start equity", (None, "5", "2", None), (None, "20"), most=100),
     _row("max_drawdown_pct", "drawdown of nav that locks entries, %", ("10", "20", "10", None), ("100", "50")),
     _row("halt_drawdown_pct", "drawdown of nav that halts and flattens, %", ("15", "30", "15", None), ("100", "75")),
-    _row("max_risk_per_trade_pct", "|entry − stop| · size, % of equity", ("0.5", None, "0.5", None), (None, "5")),
+    _row("max_risk_per_trade_pct", "|entry − stop| · size, % of equity", ("0.5", None, "0.5", None), (None, "5"), most=100),
     _row("max_portfolio_risk_quote", "open risk of positions and pending entries, quote", ("50", None, None, None)),
-    _row("max_market_risk_pct", "open risk in one market, % of the effective portfolio cap", ("40", None, None, None)),
+    _row("max_market_risk_pct", "open risk in one market, % of the effective portfolio cap", ("40", None, None, None), most=100),
     _row("max_daily_trades", "entries accepted since 00:00 UTC", ("12", None, "12", None), (None, "1000"), whole=True),
     _row("cooldown_minutes", "minutes after going flat before a new entry in that market", ("0", "0", "30", "0")),
-    _row("min_confidence", "least confidence of an entry, 0 to 1", ("0", "0", "0.6", "0")),
-    _row("min_conviction", "least conviction of a risk trade, 0 to 100", ("0", "0", "0", "0")),
+    _row("min_confidence", "least confidence of an entry, 0 to 1", ("0", "0", "0.6", "0"), most=1),
+    _row("min_conviction", "least conviction of a risk trade, 0 to 100", ("0", "0", "0", "0"), most=100),
     _row("min_reward_risk", "least reward over risk when both levels are given", ("1.0", None, "1.0", None)),
     _row("min_stop_to_cost", "least stop distance over round-trip cost", (None, None, "2", None)),
     LimitSpec("require_stops", "an entry must carry a stop", (True, False, True, False)),
@@ -63,6 +72,19 @@ LIMITS: tuple[LimitSpec, ...] = (
     _row("price_band_pct", "limit price at most this far from the mark, %", ("5", "5", "5", "5"), ("80", "80")),
 )
 SPECS: Mapping[str, LimitSpec] = {spec.key: spec for spec in LIMITS}
+WALLET_WIDE = (
+    "max_position_pct",
+    "max_total_exposure_pct",
+    "max_leverage",
+    "max_open_positions",
+    "max_daily_loss_quote",
+    "max_daily_loss_pct",
+    "max_drawdown_pct",
+    "halt_drawdown_pct",
+    "max_portfolio_risk_quote",
+    "max_market_risk_pct",
+)
+"""Caps on what the whole wallet holds, risks or has lost, whoever trades on it."""
 _KINDS = (LimitKind.AGENT, LimitKind.ALGO, LimitKind.ENGINE, LimitKind.MANUAL)
 _MINIMUMS = frozenset({"min_confidence", "min_conviction", "min_reward_risk", "min_stop_to_cost", "cooldown_minutes"})
 
@@ -110,6 +132,13 @@ def parse_limit(key: str, raw: Any, where: str = "limits") -> Value:
     value = parse_decimal(str(raw), f"{where}.{key}")
     if value < 0 or (value == 0 and key not in _MINIMUMS):
         raise InvalidConfig(f"{where}.{key}: {value} must be above 0", hint="write null to switch the limit off", details={"key": key})
+    if spec.most is not None and value > spec.most:
+        least = "from 0 to" if key in _MINIMUMS else "above 0 and at most"
+        raise InvalidConfig(
+            f"{where}.{key}: {value} must be {least} {spec.most}",
+            hint=f"write {key}: {spec.most} or less, or null to switch the limit off",
+            details={"key": key, "value": str(value), "most": str(spec.most)},
+        )
     if spec.whole and value != value.to_integral_value():
         raise InvalidConfig(f"{where}.{key}: {value} must be a whole number", details={"key": key})
     return value
@@ -146,6 +175,16 @@ def resolve_limits(
             details={"key": "halt_drawdown_pct"},
         )
     return Limits(kind, values, origin)
+
+
+def sharing(limits: Limits, tenant: Limits) -> Limits:
+    """`limits` of somebody who trades beside a deployment: of each cap on the whole wallet, the tighter of the two."""
+    values, origin = dict(limits.values), dict(limits.origin)
+    for key in WALLET_WIDE:
+        own, other = limits.number(key), tenant.number(key)
+        if other is not None and (own is None or other < own):
+            values[key], origin[key] = other, "the deployment"
+    return Limits(limits.kind, values, origin)
 
 
 def ceiling_of(key: str, network: Network, overrides: Mapping[str, Any] | None = None) -> Decimal | None:

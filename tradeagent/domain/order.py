@@ -1,6 +1,6 @@
 """What travels to the market: a proposal, the orders it becomes, and the fills that come back."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -149,7 +149,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The door's answer. `executed` means accepted by the venue: resting or filled."""
+    """The door's answer. `executed` means accepted by the venue: resting or filled.
+
+    The verdict of a flip is that on its opening; `closed` is the order that closed before, whose fills come first.
+    """
 
     kind: VerdictKind
     intent_id: str | None = None
@@ -158,6 +161,11 @@ class Verdict:
     checks: tuple[RuleCheck, ...] = ()
     order: dict[str, Any] | None = None
     fills: tuple[dict[str, Any], ...] = field(default=())
+    closed: dict[str, Any] | None = None
+
+    def after_close(self, closing: "Verdict") -> "Verdict":
+        """This verdict on the opening of a flip, with what its close did."""
+        return replace(self, closed=closing.order, fills=(*closing.fills, *self.fills))
 
     @property
     def rule(self) -> Rule | None:
@@ -172,4 +180,5 @@ class Verdict:
             "checks": [check.as_dict() for check in self.checks],
             "order": self.order,
             "fills": list(self.fills),
+            **({"closed": self.closed} if self.closed is not None else {}),
         }

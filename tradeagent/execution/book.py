@@ -132,9 +132,10 @@ class AccountBook:
         events.append(tx, EventKind.POSITION_CHANGED, now_ms, wallet=self.wallet, deployment=deployment, subject=row.market, data=data)
 
     def point(self, tx: Connection, time_ms: int) -> None:
-        """Record an equity point."""
+        """Record an equity point, and say so."""
         equity = self.equity()
         trading.add_equity_point(tx, self.wallet, time_ms, equity, self.risk.cash, self.risk.nav.value(equity))
+        events.append(tx, EventKind.EQUITY, time_ms, wallet=self.wallet, data={"equity": plain(equity), "cash": plain(self.risk.cash)})
 
     def flush(self, tx: Connection) -> None:
         """Write what changed in memory."""
@@ -229,7 +230,7 @@ class AccountBook:
 
     def _fill(self, batch: Batch, fill: Fill) -> None:
         tx, owner = batch.tx, batch.order(fill.cloid)
-        reason = fill.reason or (_leg_reason(owner) if owner else ExitReason.LIQUIDATION)
+        reason = fill.reason or (_exit_reason(owner) if owner else ExitReason.LIQUIDATION)
         if not trading.add_fill(tx, self.wallet, replace(fill, reason=reason if _reduces(fill, self.net(fill.market)) else None), owner):
             return
         before = self.net(fill.market)
@@ -387,5 +388,6 @@ def _reduces(fill: Fill, net: PositionRow) -> bool:
     return net.size * fill.side.sign < 0
 
 
-def _leg_reason(order: OrderRow) -> ExitReason:
-    return {"stop": ExitReason.STOP, "target": ExitReason.TARGET}.get(order.leg, ExitReason.SIGNAL)
+def _exit_reason(order: OrderRow) -> ExitReason:
+    kind = OrderType(order.type)
+    return ExitReason.STOP if kind.is_stop else ExitReason.TARGET if kind.is_target else ExitReason.SIGNAL

@@ -123,38 +123,52 @@ def margin(plan: Plan, state: RiskState) -> Iterator[Cap]:
 
 
 def trade_risk(plan: Plan, state: RiskState) -> Iterator[Cap]:
-    percent = state.limits.number("max_risk_per_trade_pct")
-    if percent is None or plan.risk is None:
-        return
-    value = _percent(plan.risk, state.equity)
-    message = f"risks {shown(plan.risk)} USDC, {shown(value)} % of equity, above max_risk_per_trade_pct {shown(percent)}"
-    yield Cap(Rule.TRADE_RISK, "max_risk_per_trade_pct", value, percent, state.equity * percent / 100 / _distance(plan), message)
+    if plan.risk is not None:
+        yield from trade_risk_of(state, plan.risk, _distance(plan))
 
 
 def portfolio_risk(plan: Plan, state: RiskState) -> Iterator[Cap]:
+    yield from portfolio_risk_with(state, _own_risk(plan, state), _distance(plan))
+
+
+def market_risk(plan: Plan, state: RiskState) -> Iterator[Cap]:
+    yield from market_risk_with(state, plan.proposal.market, _own_risk(plan, state), _distance(plan))
+
+
+def trade_risk_of(state: RiskState, risk: Decimal, per_unit: Decimal) -> Iterator[Cap]:
+    """The cap on what one trade may lose, quote units; a base unit of it loses `per_unit`."""
+    percent = state.limits.number("max_risk_per_trade_pct")
+    if percent is None:
+        return
+    value = _percent(risk, state.equity)
+    message = f"risks {shown(risk)} USDC, {shown(value)} % of equity, above max_risk_per_trade_pct {shown(percent)}"
+    yield Cap(Rule.TRADE_RISK, "max_risk_per_trade_pct", value, percent, state.equity * percent / 100 / per_unit, message)
+
+
+def portfolio_risk_with(state: RiskState, added: Decimal, per_unit: Decimal) -> Iterator[Cap]:
+    """The effective cap on the wallet's open risk with `added` quote units, `per_unit` lost by each base unit of it."""
     base = state.limits.number("max_portfolio_risk_quote")
     if base is None:
         return
     cap = state.penalty.effective_cap(base, state.now_ms)
     before = total_open_risk(state)
-    after = before + _own_risk(plan, state)
+    after = before + added
     message = (
         f"open risk would be {shown(after)} USDC, above the effective portfolio cap {shown(cap)} (max_portfolio_risk_quote {shown(base)})"
     )
-    yield Cap(Rule.PORTFOLIO_RISK, "max_portfolio_risk_quote", after, cap, (cap - before) / _distance(plan), message)
+    yield Cap(Rule.PORTFOLIO_RISK, "max_portfolio_risk_quote", after, cap, (cap - before) / per_unit, message)
 
 
-def market_risk(plan: Plan, state: RiskState) -> Iterator[Cap]:
+def market_risk_with(state: RiskState, market: str, added: Decimal, per_unit: Decimal) -> Iterator[Cap]:
+    """The share of the effective cap that one market may have, with `added` quote units, `per_unit` lost by each base unit of it."""
     base, percent = state.limits.number("max_portfolio_risk_quote"), state.limits.number("max_market_risk_pct")
     if base is None or percent is None:
         return
     cap = state.penalty.effective_cap(base, state.now_ms) * percent / 100
-    before = open_risk(state, plan.proposal.market)
-    after = before + _own_risk(plan, state)
-    message = (
-        f"open risk in {plan.proposal.market} would be {shown(after)} USDC, above {shown(percent)} % of the effective cap = {shown(cap)}"
-    )
-    yield Cap(Rule.MARKET_RISK, "max_market_risk_pct", after, cap, (cap - before) / _distance(plan), message)
+    before = open_risk(state, market)
+    after = before + added
+    message = f"open risk in {market} would be {shown(after)} USDC, above {shown(percent)} % of the effective cap = {shown(cap)}"
+    yield Cap(Rule.MARKET_RISK, "max_market_risk_pct", after, cap, (cap - before) / per_unit, message)
 
 
 def _own_risk(plan: Plan, state: RiskState) -> Decimal:

@@ -42,7 +42,7 @@ from tradeagent.execution.entry_times import EntryTimes
 from tradeagent.execution.intents import Intents
 from tradeagent.execution.orders import fill_dict, is_held, order_dict, order_request, order_rows
 from tradeagent.execution.planning import Plan, Unshapely, plan
-from tradeagent.execution.rules import judge
+from tradeagent.execution.rules import judge, unasked
 from tradeagent.execution.state import MarketState, RiskState, Scope, Spend
 from tradeagent.ledger import notes, trading
 from tradeagent.ledger.standing import standing
@@ -136,17 +136,21 @@ class ExecutionEngine:
         Never raises for a refusal: the verdict says rule, value, limit and the largest size that would pass.
         """
         approve = self.terms[actor].approve
+        approved = False
         if approve is not None and not self.dry_run:
-            made = await self.alone(lambda: self._preview(proposal, actor))
-            why_not = await approve(made.as_dict()) if made is not None and made.is_entry else ""
+            entry = await self.alone(lambda: self._entry_in(proposal, actor))
+            why_not = await approve(entry.as_dict()) if entry is not None else ""
             if why_not:
                 return await self.alone(lambda: self._decline(proposal, actor, why_not))
-        return await self.alone(lambda: self.submit_now(proposal, actor))
+            approved = entry is not None
+        return await self.alone(lambda: self.submit_now(proposal, actor, approved=approved))
 
-    def _preview(self, proposal: Proposal, actor: Actor) -> Plan | None:
-        """The plan of a proposal that would pass every rule now; a person is asked about nothing else."""
+    def _entry_in(self, proposal: Proposal, actor: Actor) -> Plan | None:
+        """What a proposal would open, when that would pass every rule now; a person is asked about nothing else."""
+        closing, rest = self._legs(proposal, actor)
         with self.ledger.reading() as tx:
-            return self._judged(tx, proposal, actor, flipping=False)[1]
+            made = self._judged(tx, rest, actor, flipping=closing is not None, approved=True)[1]
+        return made if made is not None and made.is_entry else None
 
     def _decline(self, proposal: Proposal, actor: Actor, why_not: str) -> Verdict:
         verdict = Verdict(
@@ -168,23 +172,31 @@ class ExecutionEngine:
                 await asyncio.wait([task])
                 raise
 
-    def submit_now(self, proposal: Proposal, actor: Actor, *, intent_id: str | None = None) -> Verdict:
+    def submit_now(self, proposal: Proposal, actor: Actor, *, intent_id: str | None = None, approved: bool = False) -> Verdict:
         """`submit` for a caller without an event loop; the caller owns the lease and is alone.
 
-        `intent_id` is stated by an executor, whose child orders keep their identity over a crash; they never flip.
+        `intent_id` is stated by an executor, whose child orders keep their identity over a crash; they never flip. `approved`: a person has
+        said yes to the entry.
         """
-        held = self._held(proposal, actor)
-        if proposal.reduce_only or proposal.kind is not IntentKind.OPEN or held * proposal.side.sign >= 0:
-            return self._admit(proposal, actor, intent_id=intent_id)
-        proposal = self._in_base(proposal, actor)
-        if proposal.size is None or proposal.size <= abs(held):
-            return self._admit(proposal, actor)
-        closing = replace(proposal, kind=IntentKind.CLOSE, size=None, reduce_only=True, stop=None, target=None, exit_reason=ExitReason.FLIP)
+        closing, rest = self._legs(proposal, actor)
+        if closing is None:
+            return self._admit(rest, actor, intent_id=intent_id, approved=approved)
         closed = self._admit(closing, actor)
         if closed.kind is not VerdictKind.EXECUTED:
             return closed
-        is_closing = proposal.type is OrderType.MARKET or not self._held(proposal, actor)
-        return self._admit(replace(proposal, size=proposal.size - abs(held)), actor, flipping=is_closing)
+        is_closing = rest.type is OrderType.MARKET or not self._held(rest, actor)
+        return self._admit(rest, actor, flipping=is_closing, approved=approved).after_close(closed)
+
+    def _legs(self, proposal: Proposal, actor: Actor) -> tuple[Proposal | None, Proposal]:
+        """The close and the opening of a proposal beyond what is held on the other side; any other proposal is one leg."""
+        held = self._held(proposal, actor)
+        if proposal.reduce_only or proposal.kind is not IntentKind.OPEN or held * proposal.side.sign >= 0:
+            return None, proposal
+        proposal = self._in_base(proposal, actor)
+        if proposal.size is None or proposal.size <= abs(held):
+            return None, proposal
+        closing = replace(proposal, kind=IntentKind.CLOSE, size=None, reduce_only=True, stop=None, target=None, exit_reason=ExitReason.FLIP)
+        return closing, replace(proposal, size=proposal.size - abs(held))
 
     def admit_behind_close(self, proposal: Proposal, actor: Actor) -> Verdict:
         """Judge an entry as if what the caller holds were closed already: the opening leg of a flip whose close waits for its open."""
@@ -232,7 +244,7 @@ class ExecutionEngine:
             fees=self.costs.fees,
             slippage_bps=self.costs.slippage_bps,
             token_is_current=self.dry_run or found.token == self.token,
-            deployment_state=DeploymentState(found.deployment_state) if found.deployment_state else None,
+            deployment_state=DeploymentState(found.deployment_state) if found.deployment_state and not self.dry_run else None,
             kill_switch=found.kill_switch or latched is Rule.KILL_SWITCH,
             phase=self.phase,
             unknown_markets=trading.unknown_markets(tx, self.wallet.name) if found.has_unknown else frozenset(),
@@ -241,13 +253,15 @@ class ExecutionEngine:
             entry_times=self.entry_times,
         )
 
-    def _admit(self, proposal: Proposal, actor: Actor, *, flipping: bool = False, intent_id: str | None = None) -> Verdict:
+    def _admit(
+        self, proposal: Proposal, actor: Actor, *, flipping: bool = False, intent_id: str | None = None, approved: bool = False
+    ) -> Verdict:
         if self.dry_run:
             with self.ledger.reading() as tx:
-                verdict, _ = self._judged(tx, proposal, actor, flipping)
+                verdict, _ = self._judged(tx, proposal, actor, flipping, approved)
             return verdict
         with self.transaction() as tx:
-            verdict, made = self._judged(tx, proposal, actor, flipping)
+            verdict, made = self._judged(tx, proposal, actor, flipping, approved)
             intent_id = intent_id or self.clock.new_id()
             if made is None:
                 self.intents.refuse(tx, intent_id, proposal, actor, verdict)
@@ -257,7 +271,7 @@ class ExecutionEngine:
             self.book.flush(tx)
         return self._send(intent_id, made, actor, orders, verdict.checks)
 
-    def _judged(self, tx: Connection, proposal: Proposal, actor: Actor, flipping: bool) -> tuple[Verdict, Plan | None]:
+    def _judged(self, tx: Connection, proposal: Proposal, actor: Actor, flipping: bool, approved: bool) -> tuple[Verdict, Plan | None]:
         """The verdict so far, and the plan when every rule passed and it may be sent."""
         state = self.state(tx, actor)
         if flipping:
@@ -273,6 +287,8 @@ class ExecutionEngine:
         if self.dry_run:
             refusal = Rejection(Rule.DRY_RUN, "dry run: this would have been sent")
             return Verdict(VerdictKind.REJECTED, rejection=refusal, checks=checks, order=made.as_dict()), None
+        if made.is_entry and not approved and self.terms[actor].approve is not None:
+            return unasked(made, checks), None
         return Verdict(VerdictKind.EXECUTED, checks=checks), made
 
     def _judge(self, made: Plan, state: RiskState) -> tuple[Rejection | None, tuple[RuleCheck, ...]]:

@@ -1,4 +1,4 @@
-"""When a person lets entries happen: the hours and the news lockout of config.yml, with the calendar's events kept in memory.
+"""When a person lets entries happen: hours, news lockout and free disk of config.yml, with the calendar's events kept in memory.
 
 The calendar is read when the door opens and again when its file changed, so that an admission is arithmetic and opens no database.
 """
@@ -14,6 +14,7 @@ from tradeagent.domain.errors import BusyError, TradeAgentError
 from tradeagent.domain.session_hours import SessionHours, parse_session_hours
 from tradeagent.market.event_store import CalendarEvent, EventStore, Signature
 from tradeagent.workspace.config import Config
+from tradeagent.workspace.disk import NO_LEAST, Room
 from tradeagent.workspace.paths import Workspace
 
 HOURS_KEY = "trading.session_hours"
@@ -28,13 +29,14 @@ _time = attrgetter("time")
 class EntryTimes:
     """Hours (None = always), minutes of the lockout (0 = off), and the high-impact events of the calendar in time order.
 
-    `is_readable` is False when a lockout is set and the calendar could not be read.
+    `is_readable` is False when a lockout is set and the calendar could not be read; `room` is what the disk had left.
     """
 
     hours: SessionHours | None = None
     lockout_min: int = 0
     events: tuple[CalendarEvent, ...] = ()
     is_readable: bool = True
+    room: Room = NO_LEAST
 
     def event_near(self, market: str, now_ms: int) -> tuple[CalendarEvent, int] | None:
         """The nearest event that locks entries in a market now, and when they open again (UTC ms).

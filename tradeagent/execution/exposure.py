@@ -1,5 +1,6 @@
 """Worst-case exposure of a wallet with a plan added: what is held, resting and reserved, whichever way it would fill."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from tradeagent.domain.margin import Account, liquidation_price, maintenance_margin
@@ -8,6 +9,7 @@ from tradeagent.domain.names import Side
 from tradeagent.domain.position import Position, apply_fill
 from tradeagent.execution.planning import Plan
 from tradeagent.execution.state import RiskState, belongs_to
+from tradeagent.ledger.trading import PositionRow
 
 
 def worst_notional(state: RiskState, market: str, *, added: Plan | None = None, deployment: str | None = None) -> Decimal:
@@ -58,16 +60,20 @@ def open_risk(state: RiskState, market: str) -> Decimal:
     0 where the stop is at or past the entry; min(notional, equity) for the part that has no stop.
     """
     held = state.net.get(market)
-    risk = ZERO
-    if held is not None:
-        entry, size = held.cost / held.size, abs(held.size)
-        sign = 1 if held.size > 0 else -1
-        for trigger, covered in sorted(state.stops(market), reverse=sign < 0):
-            part = min(size, covered)
-            risk += max(ZERO, (entry - trigger) * sign) * part
-            size -= part
-        risk += min(size * (state.mark(market) or entry), max(ZERO, state.equity))
+    risk = held_risk(state, held, state.stops(market)) if held is not None else ZERO
     return risk + sum((held.risk for held in state.reservations if held.market == market), ZERO) + _resting_risk(state, market)
+
+
+def held_risk(state: RiskState, held: PositionRow, stops: Sequence[tuple[Decimal, Decimal]]) -> Decimal:
+    """What one position loses at its `stops` (trigger, size), quote units; the loosest covers first."""
+    entry, size = held.cost / held.size, abs(held.size)
+    sign = 1 if held.size > 0 else -1
+    risk = ZERO
+    for trigger, covered in sorted(stops, reverse=sign < 0):
+        part = min(size, covered)
+        risk += max(ZERO, (entry - trigger) * sign) * part
+        size -= part
+    return risk + min(size * (state.mark(held.market) or entry), max(ZERO, state.equity))
 
 
 def _resting_risk(state: RiskState, market: str) -> Decimal:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from decimal import Decimal
 
+from sqlalchemy import Connection
+
 from tradeagent.domain.errors import RefusedError
 from tradeagent.domain.instrument import max_market_value
 from tradeagent.domain.money import ZERO, plain, size_down
@@ -138,9 +140,7 @@ def note_kill(engine: ExecutionEngine) -> None:
         engine.sync(tx)
         if engine.gate.latched() is Rule.HALTED and engine.book.risk.halt != HaltReason.KILL.value:
             engine.book.set_risk(replace(engine.book.risk, halt=HaltReason.KILL.value, halt_ms=now))
-            found = runs.find_deployment(tx, deployment) if deployment is not None else None
-            if found is not None and DeploymentState(found.state).is_live:
-                runs.update_deployment(tx, found.id, state=DeploymentState.HALTED.value)
+            _move_deployment(engine, tx, DeploymentState.HALTED, Actor.MANUAL)
             data = {"state": "halted", "reason": HaltReason.KILL.value, "message": "killed by a person"}
             events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, actor=Actor.MANUAL, data=data)
             notes.open_incident(tx, engine.clock.new_id(), killed_incident(engine.wallet.name, deployment), now)
@@ -163,9 +163,7 @@ def reopen(engine: ExecutionEngine, *, whole: bool) -> None:
         if engine.book.risk.halt == HaltReason.KILL.value:
             engine.book.set_risk(replace(engine.book.risk, halt=None, halt_ms=None))
         engine.book.flush(tx)
-        found = runs.find_deployment(tx, deployment) if deployment is not None else None
-        if found is not None and found.state == DeploymentState.HALTED.value:
-            runs.update_deployment(tx, found.id, state=DeploymentState.RUNNING.value)
+        _move_deployment(engine, tx, DeploymentState.RUNNING, Actor.MANUAL)
         notes.close_incidents(tx, IncidentCode.KILL, now, wallet=engine.wallet.name)
         data = {"state": "cleared", "rebased": []}
         events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, actor=Actor.MANUAL, data=data)
@@ -196,14 +194,22 @@ def clear_halt(engine: ExecutionEngine) -> list[str]:
     with engine.transaction() as tx:
         engine.book.set_risk(replace(risk, halt=None, halt_ms=None, lockout_ms=None))
         engine.book.flush(tx)
-        found = runs.find_deployment(tx, deployment) if deployment is not None else None
-        if found is not None and found.state == DeploymentState.HALTED.value:
-            runs.update_deployment(tx, found.id, state=DeploymentState.RUNNING.value)
+        _move_deployment(engine, tx, DeploymentState.RUNNING, Actor.MANUAL)
         for code in (IncidentCode.HALT_DAILY_LOSS, IncidentCode.HALT_DRAWDOWN, IncidentCode.LOCKOUT):
             notes.close_incidents(tx, code, now, wallet=engine.wallet.name)
         data = {"state": "cleared", "rebased": done}
         events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, actor=Actor.MANUAL, data=data)
     return done
+
+
+def _move_deployment(engine: ExecutionEngine, tx: Connection, to: DeploymentState, actor: Actor) -> None:
+    """Halt the run that has the wallet, or let a halted one go on; one that has ended stays as it ended."""
+    deployment = engine.terms[Actor.SYSTEM].scope.deployment
+    found = runs.find_deployment(tx, deployment) if deployment is not None else None
+    if found is None or found.state == to.value:
+        return
+    if found.state == DeploymentState.HALTED.value or (to is DeploymentState.HALTED and DeploymentState(found.state).is_live):
+        runs.change_state(tx, found, to, engine.clock.now_ms(), actor=actor)
 
 
 def _lock(engine: ExecutionEngine, drawdown: Decimal, cap: Decimal) -> None:
@@ -223,8 +229,7 @@ def _halt(engine: ExecutionEngine, reason: HaltReason, message: str) -> HaltReas
     with engine.transaction() as tx:
         engine.book.set_risk(replace(engine.book.risk, halt=reason.value, halt_ms=now))
         engine.book.flush(tx)
-        if deployment is not None:
-            runs.update_deployment(tx, deployment, state=DeploymentState.HALTED.value)
+        _move_deployment(engine, tx, DeploymentState.HALTED, Actor.SYSTEM)
         data = {"state": "halted", "reason": reason.value, "message": message}
         events.append(tx, EventKind.HALT, now, wallet=engine.wallet.name, deployment=deployment, data=data)
         notes.open_incident(tx, engine.clock.new_id(), notes.Incident(code, Level.CRITICAL, message, engine.wallet.name, deployment), now)

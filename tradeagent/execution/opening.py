@@ -1,24 +1,27 @@
 """Opening the door of a wallet: the right broker for its venue and mode, and the terms of everybody who may use it."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tradeagent.brokers.paper import PaperBroker
 from tradeagent.brokers.refusing import RefusingBroker
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.costs import FeeSchedule
-from tradeagent.domain.errors import RefusedError
+from tradeagent.domain.errors import RefusedError, TradeAgentError
 from tradeagent.domain.instrument import Instrument
-from tradeagent.domain.limits import Limits, Network, resolve_limits
-from tradeagent.domain.names import Actor, LimitKind, Rule
+from tradeagent.domain.limits import Limits, Network, resolve_limits, sharing
+from tradeagent.domain.names import Actor, IncidentCode, Level, LimitKind, Rule
 from tradeagent.execution.engine import Approve, Costs, ExecutionEngine, Setup, Terms
 from tradeagent.execution.entry_times import EntryCalendar
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, Scope
+from tradeagent.ledger import notes
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.market.instruments import instrument, known_markets
 from tradeagent.workspace.config import Config
-from tradeagent.workspace.latch import Gate
+from tradeagent.workspace.disk import ROOM_KEY, Room, RoomWatch
+from tradeagent.workspace.latch import Gate, arm
 from tradeagent.workspace.paths import Workspace
 
 SYSTEM_CONTROLLER = "system"
@@ -55,10 +58,14 @@ class Door:
     engine: ExecutionEngine
     paper: PaperBroker
     calendar: EntryCalendar
+    disk: RoomWatch
 
     def refresh(self) -> None:
-        """Notice a calendar that changed, before the next admission."""
-        self.engine.entry_times = self.calendar.refresh(self.engine.clock.now_ms())
+        """Notice a calendar that changed and a disk that filled, before the next admission."""
+        before, room = self.engine.entry_times.room, self.disk.room()
+        self.engine.entry_times = replace(self.calendar.refresh(self.engine.clock.now_ms()), room=room)
+        if room != before:
+            _tell_room(self.engine, room)
 
     def close(self) -> None:
         self.paper.close()
@@ -125,7 +132,9 @@ def open_door(
     mode = mode or DoorMode()
     paper = open_paper(workspace, config, wallet.name, clock, durable=mode.durable)
     markets = {symbol: MarketState(known) for symbol, known in instruments_of(config).items()}
-    calendar = EntryCalendar(workspace, config)
+    if not mode.dry_run:
+        with suppress(OSError):  # a disk too full to prepare a kill is no reason to stay in the market
+            arm(workspace.kill_dir, wallet.name)
     setup = Setup(
         wallet=wallet,
         token=token,
@@ -136,18 +145,40 @@ def open_door(
         dry_run=mode.dry_run,
         in_thread=mode.in_thread,
         wall=mode.wall,
-        entry_times=calendar.refresh(clock.now_ms()),
     )
     broker = RefusingBroker(paper) if mode.dry_run else paper
     engine = ExecutionEngine(ledger, broker, clock, setup)
     for row in engine.book.rows:  # the last marks, so that what is held can be closed without any feed
         if row.mark is not None and row.market in markets:
             markets[row.market] = MarketState(markets[row.market].instrument, row.mark, row.mark_ms or 0)
-    return Door(engine, paper, calendar)
+    disk = RoomWatch(workspace.state_dir, config.whole(ROOM_KEY), clock.monotonic)
+    door = Door(engine, paper, EntryCalendar(workspace, config), disk)
+    door.refresh()
+    return door
+
+
+def _tell_room(engine: ExecutionEngine, room: Room) -> None:
+    """Keep one incident open while the disk is short. One that cannot be written is told when the room changes again."""
+    wallet, now = engine.wallet.name, engine.clock.now_ms()
+    try:
+        with engine.ledger.reading() as tx:
+            is_told = notes.is_open(tx, IncidentCode.DISK_FULL, wallet)
+        if engine.dry_run or is_told == room.is_short or not (room.is_short or room.is_ample):
+            return
+        with engine.ledger.transaction() as tx:
+            if room.is_short:
+                message = f"less than {room.least_mib} MiB are free on the workspace's disk: entries wait for space, exits go on"
+                notes.open_incident(tx, engine.clock.new_id(), notes.Incident(IncidentCode.DISK_FULL, Level.ERROR, message, wallet), now)
+            else:
+                notes.close_incidents(tx, IncidentCode.DISK_FULL, now, wallet=wallet)
+    except TradeAgentError:
+        return
 
 
 def _terms(config: Config, wallet: WalletRow, tenant: Tenant | None) -> dict[Actor, Terms]:
     by_hand = manual_limits(config, wallet)
+    if tenant is not None:
+        by_hand = sharing(by_hand, tenant.limits)
     deployment = tenant.deployment if tenant else None
     terms: dict[Actor, Terms] = {
         Actor.MANUAL: Terms(Scope(Actor.MANUAL, MANUAL_CONTROLLER, None, deployment), by_hand),

@@ -88,6 +88,7 @@ def expiry_ms(created_ms: int) -> int:
 def order_request(order: OrderRow, proposal: Proposal | None = None, *, at_mark: bool = False) -> OrderRequest:
     """An order row as the broker gets it; the same row gives the same request, so that a retry is the same order."""
     trails = proposal if order.leg == "stop" else None
+    closes = proposal if order.leg == "close" and not OrderType(order.type).is_trigger else None  # a trigger is a stop or a target itself
     return OrderRequest(
         cloid=order.cloid,
         market=order.market,
@@ -100,7 +101,7 @@ def order_request(order: OrderRow, proposal: Proposal | None = None, *, at_mark:
         reduce_only=order.reduce_only,
         parent_cloid=order.parent_cloid,
         at_mark=at_mark,
-        exit_reason=proposal.exit_reason if proposal is not None and order.leg == "close" else None,
+        exit_reason=closes.exit_reason if closes else None,
         expires_ms=expiry_ms(order.created_ms),
         trail=trails.trail if trails else None,
         trail_rate=trails.trail_rate if trails else None,

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from tradeagent.brokers.protocol import SimulatedBroker
 from tradeagent.domain.bars import Bar
-from tradeagent.domain.clock import day_start_ms
+from tradeagent.domain.clock import day_start_ms, iso
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import OrderState
 from tradeagent.execution.engine import ExecutionEngine
@@ -28,6 +28,7 @@ class Playback:
         self._move_clock = move_clock
         self._last_open: dict[str, int] = {}
         self._untraded: set[str] = set()
+        self._gaps: list[tuple[str, int, int]] = []
         engine.before_send = self.open_now
 
     def look(self, now_ms: int) -> None:
@@ -112,7 +113,23 @@ class Playback:
         judge_marks(engine)
         step_all(engine, {market: self._path(bar) for market, bar in bars.items()})
 
+    def stale(self, now_ms: int) -> list[str]:
+        """Why nothing can be decided on a market now, in words that stay the same while its bars stay away."""
+        closes = {market: self._feed.newest_close(market, now_ms) for market in self._feed.markets if not self._is_fresh(market, now_ms)}
+        return [
+            f"{market} has no bars" if close is None else f"no bar of {market} since the one that closed at {iso(close)}"
+            for market, close in closes.items()
+        ]
+
+    def take_gaps(self) -> list[tuple[str, int, int]]:
+        """(market, from, to) of the bars that were missing between those played since this was last asked."""
+        taken, self._gaps = self._gaps, []
+        return taken
+
     def _played(self, bar: Bar) -> None:
+        expected = self._last_open.get(bar.market, bar.open_ms - bar.interval_ms) + bar.interval_ms
+        if bar.open_ms > expected:
+            self._gaps.append((bar.market, expected, bar.open_ms))
         self._last_open[bar.market] = bar.open_ms
         (self._untraded.add if bar.is_outage else self._untraded.discard)(bar.market)
 

@@ -1,5 +1,6 @@
 """Moving stops and targets, and cancelling orders. A new stop rests before the old one goes, so a position is never bare."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -24,6 +25,7 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.caps import shown
 from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.loosening import judge_change, levels_in_place, only_tightens
 from tradeagent.execution.orders import cloid_of, is_held, order_dict, order_request
 from tradeagent.execution.planning import Unshapely, check_numbers
 from tradeagent.execution.state import MANUAL_CONTROLLER, RiskState
@@ -34,51 +36,54 @@ from tradeagent.ledger.trading import OrderRow
 def move_protection(engine: ExecutionEngine, proposal: Proposal, actor: Actor) -> Verdict:
     """Place a new stop and/or target for all the caller holds in a market, then cancel what they replace.
 
-    With `require_stops` a stop only ever tightens. The verdict's order is the new stop, or the target when no stop was stated.
+    With `require_stops` a stop only ever tightens; a looser one passes the caps on risk. The verdict's order is the new stop, or the
+    target when no stop was stated.
     """
     with engine.transaction() as tx:
         state = engine.state(tx, actor)
-        rejection = _refusal(state, proposal)
-        checks = (RuleCheck(rejection.rule, ok=False, value=rejection.value, limit=rejection.limit),) if rejection else ()
+        intent_id = engine.clock.new_id()
+        rejection, checks = _judged(_refusals(state, proposal))
+        placed, replaced = ([], []) if rejection else _change(engine, state, proposal, intent_id)
+        if rejection is None:
+            kept = [order for order in state.orders if order not in replaced]
+            rejection, more = judge_change(state, proposal.market, [*kept, *placed])
+            checks += more
         if engine.dry_run and rejection is None:
             rejection = Rejection(Rule.DRY_RUN, "dry run: this would have been sent")
-        intent_id = engine.clock.new_id()
         if rejection is not None:
-            _record(engine, tx, intent_id, proposal, actor, rejection, [])
-            return Verdict(VerdictKind.REJECTED, intent_id, rejection, checks=checks)
-        placed = _levels(state, proposal, intent_id, engine)
-        live = {order.cloid for order in state.orders}  # the stop of an entry that still waits stays with its entry
-        legs = {new.leg for new in placed}
-        replaced = [o for o in _own_levels(state, proposal.market) if o.leg in legs and o.parent_cloid not in live]
-        _record(engine, tx, intent_id, proposal, actor, None, placed)
+            return _refused(engine, tx, proposal, actor, rejection, checks)
+        _record(engine, tx, intent_id, proposal, actor, checks, placed)
         engine.book.flush(tx)
-    return _send(engine, intent_id, proposal, placed, replaced)
+    return _send(engine, intent_id, proposal, actor, placed, replaced, tuple(checks))
 
 
 def cancel_order(engine: ExecutionEngine, reference: str, actor: Actor) -> Verdict:
-    """Cancel one order by its id or cloid. An agent may not cancel the stop that its limits require."""
+    """Cancel one order by its id or cloid: not a stop that the limits require, nor one without which the risk is above a cap."""
     with engine.transaction() as tx:
         state = engine.state(tx, actor)
         order = next((o for o in state.orders if reference in (o.cloid, str(o.oid))), None)
         proposal = Proposal(order.market if order else "", Side.BUY, state.scope.controller_id, kind=IntentKind.CANCEL, order_id=reference)
-        rejection = _cancel_refusal(state, order, reference)
+        rejection, checks = _judged(_cancel_refusals(state, order, reference))
+        if rejection is None and order is not None and order.reduce_only:
+            rejection, more = judge_change(state, order.market, [other for other in state.orders if other is not order])
+            checks += more
         if engine.dry_run and rejection is None:
             rejection = Rejection(Rule.DRY_RUN, "dry run: this would have been cancelled")
+        if rejection is not None or order is None:
+            return _refused(engine, tx, proposal, actor, rejection or _unknown(reference), checks)
         intent_id = engine.clock.new_id()
-        _record(engine, tx, intent_id, proposal, actor, rejection, [])
-    if rejection is not None or order is None:
-        return Verdict(VerdictKind.REJECTED, intent_id, rejection)
+        _record(engine, tx, intent_id, proposal, actor, checks)
     message = "" if is_held(order) else _cancel(engine, order.cloid)
     with engine.transaction() as tx:
         engine.sync(tx)
         if is_held(order):
             trading.update_order(tx, order.cloid, state=OrderState.CANCELLED.value, reason="canceled")
-        trading.set_intent_state(tx, intent_id, IntentState.VENUE_REJECTED if message else IntentState.EXECUTED, engine.clock.now_ms())
+        _end(engine, tx, intent_id, proposal, actor, IntentState.VENUE_REJECTED if message else IntentState.EXECUTED, message)
         engine.book.flush(tx)
         after = trading.order(tx, order.cloid)
     engine.after_fills()
     kind = VerdictKind.REJECTED if message else VerdictKind.EXECUTED
-    return Verdict(kind, intent_id, message=f"venue: {message}" if message else "", order=order_dict(after) if after else None)
+    return Verdict(kind, intent_id, None, f"venue: {message}" if message else "", tuple(checks), order_dict(after) if after else None)
 
 
 def take_back_entries(engine: ExecutionEngine, market: str, actor: Actor) -> list[Verdict]:
@@ -147,21 +152,43 @@ def _own_levels(state: RiskState, market: str) -> list[OrderRow]:
     ]
 
 
-def _refusal(state: RiskState, proposal: Proposal) -> Rejection | None:
-    market, held = proposal.market, state.inventory(proposal.market)
-    if not state.token_is_current:
-        return Rejection(Rule.LEASE, f"another process owns wallet {state.wallet.name} now")
-    if state.scope.markets is not None and market not in state.scope.markets:
-        return Rejection(Rule.SCOPE, f"{market} is not one of this agent's markets: {', '.join(sorted(state.scope.markets))}")
+def _judged(found: Iterator[tuple[Rule, Rejection | None]]) -> tuple[Rejection | None, list[RuleCheck]]:
+    """Go through rules until one refuses."""
+    checks = []
+    for rule, rejection in found:
+        value, limit = (rejection.value, rejection.limit) if rejection else (None, None)
+        checks.append(RuleCheck(rule, rejection is None, value, limit))
+        if rejection is not None:
+            return rejection, checks
+    return None, checks
+
+
+def _refusals(state: RiskState, proposal: Proposal) -> Iterator[tuple[Rule, Rejection | None]]:
+    market, held, allowed = proposal.market, state.inventory(proposal.market), state.scope.markets
+    yield Rule.LEASE, _not_owner(state)
+    is_foreign = allowed is not None and market not in allowed
+    yield (
+        Rule.SCOPE,
+        Rejection(Rule.SCOPE, f"{market} is not one of this agent's markets: {', '.join(sorted(allowed or ()))}") if is_foreign else None,
+    )
+    yield Rule.SHAPE, _shape_refusal(state, proposal, held)
+    yield Rule.PROTECTION, _stop_refusal(state, proposal, held) or _target_refusal(state, proposal, held)
+
+
+def _not_owner(state: RiskState) -> Rejection | None:
+    return None if state.token_is_current else Rejection(Rule.LEASE, f"another process owns wallet {state.wallet.name} now")
+
+
+def _shape_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Rejection | None:
     if proposal.stop is None and proposal.target is None:
         return Rejection(Rule.SHAPE, "state a stop, a target, or both")
     try:
         check_numbers(proposal)
     except Unshapely as error:
         return error.rejection
-    if market not in state.markets or held == 0:
-        return Rejection(Rule.SHAPE, f"nothing is held in {market}, so there is nothing to protect")
-    return _stop_refusal(state, proposal, held) or _target_refusal(state, proposal, held)
+    if proposal.market not in state.markets or held == 0:
+        return Rejection(Rule.SHAPE, f"nothing is held in {proposal.market}, so there is nothing to protect")
+    return None
 
 
 def _stop_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Rejection | None:
@@ -174,15 +201,16 @@ def _stop_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Reject
         return Rejection(
             Rule.PROTECTION, f"the stop {plain(stop)} must be {side} the mark {plain(mark)}", value=plain(stop), limit=plain(mark)
         )
+    present = [o.trigger for o in levels_in_place(state, proposal.market) if OrderType(o.type).is_stop and o.trigger is not None]
+    tightest = (max if sign > 0 else min)(present, default=None)
+    if tightest is not None and (stop - tightest) * sign > 0:  # less risk than before, wherever the account would be liquidated now
+        return None
     liquidation = state.account.liquidation_price(proposal.market)
     if liquidation is not None and (stop - liquidation) * sign <= 0:
         message = f"the stop {plain(stop)} is at or beyond the liquidation price {shown(liquidation)}"
         return Rejection(Rule.PROTECTION, message, value=plain(stop), limit=shown(liquidation))
-    present = [o.trigger for o in _own_levels(state, proposal.market) if o.leg == "stop" and o.trigger is not None]
-    tightest = (max if sign > 0 else min)(present, default=None)
     if state.limits.flag("require_stops") and tightest is not None and (stop - tightest) * sign < 0:
-        message = f"a stop only tightens: {plain(stop)} is looser than {plain(tightest)}"
-        return Rejection(Rule.PROTECTION, message, "require_stops", plain(tightest), plain(stop))
+        return only_tightens(stop, tightest)
     return None
 
 
@@ -198,14 +226,24 @@ def _target_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Reje
     return Rejection(Rule.PROTECTION, message, value=plain(target), limit=plain(mark))
 
 
-def _cancel_refusal(state: RiskState, order: OrderRow | None, reference: str) -> Rejection | None:
-    if not state.token_is_current:
-        return Rejection(Rule.LEASE, f"another process owns wallet {state.wallet.name} now")
-    own = state.scope.controller_id
+def _cancel_refusals(state: RiskState, order: OrderRow | None, reference: str) -> Iterator[tuple[Rule, Rejection | None]]:
+    yield Rule.LEASE, _not_owner(state)
     if order is None:
-        return Rejection(Rule.SHAPE, f"no open order {reference!r}", value=reference)
-    if state.scope.actor not in (Actor.MANUAL, Actor.SYSTEM) and order.controller_id != own:
-        return Rejection(Rule.SCOPE, f"order {reference} belongs to {order.controller_id!r}, not to {own!r}")
+        yield Rule.SHAPE, _unknown(reference)
+        return
+    yield Rule.SHAPE, None
+    own = state.scope.controller_id
+    is_anothers = state.scope.actor not in (Actor.MANUAL, Actor.SYSTEM) and order.controller_id != own
+    message = f"order {reference} belongs to {order.controller_id!r}, not to {own!r}"
+    yield Rule.SCOPE, Rejection(Rule.SCOPE, message) if is_anothers else None
+    yield Rule.PROTECTION, _required(state, order)
+
+
+def _unknown(reference: str) -> Rejection:
+    return Rejection(Rule.SHAPE, f"no open order {reference!r}", value=reference)
+
+
+def _required(state: RiskState, order: OrderRow) -> Rejection | None:
     waits = any(other.cloid == order.parent_cloid for other in state.orders)
     if state.limits.flag("require_stops") and order.leg == "stop" and (waits or state.inventory(order.market) != 0):
         word = "a waiting entry stays; cancel the entry" if waits else "an open position stays; move it with modify_protection"
@@ -215,6 +253,13 @@ def _cancel_refusal(state: RiskState, order: OrderRow | None, reference: str) ->
 
 def _level(instrument: Instrument, held: Decimal, price: Decimal, *, is_stop: bool) -> Decimal:
     return protective_price(instrument, Direction.LONG if held > 0 else Direction.SHORT, price, is_stop=is_stop)
+
+
+def _change(engine: ExecutionEngine, state: RiskState, proposal: Proposal, intent_id: str) -> tuple[list[OrderRow], list[OrderRow]]:
+    """The levels to place, and those that they replace; the stop of an entry that still waits stays with its entry."""
+    placed = _levels(state, proposal, intent_id, engine)
+    legs, live = {new.leg for new in placed}, {order.cloid for order in state.orders}
+    return placed, [o for o in _own_levels(state, proposal.market) if o.leg in legs and o.parent_cloid not in live]
 
 
 def _levels(state: RiskState, proposal: Proposal, intent_id: str, engine: ExecutionEngine) -> list[OrderRow]:
@@ -257,34 +302,54 @@ def _levels(state: RiskState, proposal: Proposal, intent_id: str, engine: Execut
     ]
 
 
+def _refused(
+    engine: ExecutionEngine, tx: Connection, proposal: Proposal, actor: Actor, rejection: Rejection, checks: Sequence[RuleCheck]
+) -> Verdict:
+    """The verdict on what is not done, kept with its checks; nothing is kept of a dry run."""
+    verdict = Verdict(VerdictKind.REJECTED, engine.clock.new_id(), rejection, checks=tuple(checks))
+    if not engine.dry_run:
+        engine.intents.refuse(tx, verdict.intent_id or "", proposal, actor, verdict)
+    return verdict
+
+
 def _record(
     engine: ExecutionEngine,
     tx: Connection,
     intent_id: str,
     proposal: Proposal,
     actor: Actor,
-    rejection: Rejection | None,
-    placed: list[OrderRow],
+    checks: Sequence[RuleCheck],
+    placed: Sequence[OrderRow] = (),
 ) -> None:
-    if engine.dry_run:
-        return
-    scope, now = engine.terms[actor].scope, engine.clock.now_ms()
     values = {
-        **engine.intents.values(intent_id, proposal, actor),
-        "state": (IntentState.REJECTED if rejection else IntentState.PENDING).value,
-        "detail": rejection.as_dict() if rejection else None,
-        "rule": rejection.rule.value if rejection else None,
+        **engine.intents.values(intent_id, proposal, actor, checks),
+        "state": IntentState.PENDING.value,
         "cloid": placed[0].cloid if placed else None,
     }
     trading.add_intent(tx, values, None, placed)
-    kind = EventKind.PROPOSAL_REJECTED if rejection else EventKind.INTENT_STATE
-    data = (
-        rejection.as_dict() if rejection else {"state": IntentState.PENDING.value, "kind": proposal.kind.value, "market": proposal.market}
-    )
-    events.append(tx, kind, now, wallet=engine.wallet.name, deployment=scope.deployment, actor=actor, subject=intent_id, data=data)
+    _tell(engine, tx, intent_id, proposal, actor, IntentState.PENDING)
 
 
-def _send(engine: ExecutionEngine, intent_id: str, proposal: Proposal, placed: list[OrderRow], replaced: list[OrderRow]) -> Verdict:
+def _end(engine: ExecutionEngine, tx: Connection, intent_id: str, proposal: Proposal, actor: Actor, state: IntentState, why: str) -> None:
+    trading.set_intent_state(tx, intent_id, state, engine.clock.now_ms(), {"message": why} if why else None)
+    _tell(engine, tx, intent_id, proposal, actor, state)
+
+
+def _tell(engine: ExecutionEngine, tx: Connection, intent_id: str, proposal: Proposal, actor: Actor, state: IntentState) -> None:
+    data = {"state": state.value, "kind": proposal.kind.value, "market": proposal.market}
+    wallet, deployment, now = engine.wallet.name, engine.terms[actor].scope.deployment, engine.clock.now_ms()
+    events.append(tx, EventKind.INTENT_STATE, now, wallet=wallet, deployment=deployment, actor=actor, subject=intent_id, data=data)
+
+
+def _send(
+    engine: ExecutionEngine,
+    intent_id: str,
+    proposal: Proposal,
+    actor: Actor,
+    placed: list[OrderRow],
+    replaced: list[OrderRow],
+    checks: tuple[RuleCheck, ...],
+) -> Verdict:
     reports: list[OrderReport] = []
     message, state = "", IntentState.EXECUTED
     try:
@@ -301,9 +366,9 @@ def _send(engine: ExecutionEngine, intent_id: str, proposal: Proposal, placed: l
         state = IntentState.VENUE_REJECTED
     with engine.transaction() as tx:
         engine.sync(tx)
-        trading.set_intent_state(tx, intent_id, state, engine.clock.now_ms(), {"message": message} if message else None)
+        _end(engine, tx, intent_id, proposal, actor, state, message)
         engine.book.flush(tx)
         after = trading.order(tx, placed[0].cloid)
     kinds = {IntentState.EXECUTED: VerdictKind.EXECUTED, IntentState.UNKNOWN: VerdictKind.UNKNOWN}
     kind = kinds.get(state, VerdictKind.REJECTED)
-    return Verdict(kind, intent_id, message=f"venue: {message}" if message else "", order=order_dict(after) if after else None)
+    return Verdict(kind, intent_id, None, f"venue: {message}" if message else "", checks, order_dict(after) if after else None)

@@ -73,9 +73,10 @@ def repair(engine: ExecutionEngine, suspects: dict[str, tuple[Decimal, Decimal]]
     return done + _withdraw_orphans(engine) + replace_stops(engine)
 
 
-def naked(engine: ExecutionEngine, tx: Connection, there: Sequence[BrokerOrder]) -> list[Lack]:
+def naked(engine: ExecutionEngine, tx: Connection, there: Sequence[BrokerOrder], *, everyone: bool = False) -> list[Lack]:
     """The parts of positions whose stop is not really at the venue: right side, size, reduce-only, awake.
 
+    Of those whose limits require a stop, or of `everyone`.
     A part too small for an order of its own counts where it can join a stop of its controller; where there is none, no venue takes one.
     """
     book, found = engine.book, []
@@ -83,7 +84,7 @@ def naked(engine: ExecutionEngine, tx: Connection, there: Sequence[BrokerOrder])
     for market in book.held_markets:
         net = book.net(market).size
         rows = [r for r in book.rows if r.market == market and r.size * net > 0 and r.controller_id not in (NET, UNMANAGED)]
-        needing = [(row.controller_id, abs(row.size)) for row in rows if _must_have_stop(engine, tx, row.controller_id)]
+        needing = [(row.controller_id, abs(row.size)) for row in rows if everyone or _must_have_stop(engine, tx, row.controller_id)]
         guards = [order for order in there if _guards(order, market, net)]
         short = min(abs(net), sum((size for _, size in needing), ZERO)) - sum((o.size - o.filled for o in guards), ZERO)
         for controller_id, size in needing:

@@ -11,16 +11,18 @@ from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import MINUTE_MS, iso
 from tradeagent.domain.limits import Limits
 from tradeagent.domain.money import ZERO, plain
-from tradeagent.domain.names import Actor, DeploymentState, ExecutorType, HaltReason, ReconcilePhase, Rule
-from tradeagent.domain.order import Rejection, RuleCheck
+from tradeagent.domain.names import Actor, DeploymentState, ExecutorType, HaltReason, ReconcilePhase, Rule, VerdictKind
+from tradeagent.domain.order import Rejection, RuleCheck, Verdict
 from tradeagent.execution import caps
 from tradeagent.execution.caps import Cap, shown
 from tradeagent.execution.entry_times import HOURS_KEY, LOCKOUT_KEY, title_of
 from tradeagent.execution.exposure import liquidation_after
+from tradeagent.execution.loosening import judge_stop_order
 from tradeagent.execution.planning import Plan, round_trip_cost
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger.trading import NET
 from tradeagent.ledger.wallets import RiskRow
+from tradeagent.workspace.disk import ROOM_KEY
 
 MAX_MARK_AGE_INTERVALS = 3
 MARK_GRACE_MS = 30_000
@@ -78,9 +80,13 @@ def halted(_plan: Plan, state: RiskState) -> Finding:
 
 
 def paused(_plan: Plan, state: RiskState) -> Finding:
-    if state.deployment_state is not DeploymentState.PAUSED:
+    if state.deployment_state is DeploymentState.PAUSED:
+        return _refuse(Rule.PAUSED, "paused; `resume` reopens entries")
+    room = state.entry_times.room
+    if not room.is_short:
         return PASS
-    return _refuse(Rule.PAUSED, "paused; `resume` reopens entries")
+    message = f"{room.free_mib} MiB are free on the workspace's disk, {ROOM_KEY} is {room.least_mib}: entries wait, exits go on"
+    return _refuse(Rule.PAUSED, message, key=ROOM_KEY, limit=str(room.least_mib), value=str(room.free_mib))
 
 
 def reconciling(plan: Plan, state: RiskState) -> Finding:
@@ -375,4 +381,13 @@ def judge(plan: Plan, state: RiskState) -> tuple[Rejection | None, tuple[RuleChe
         found = check(plan, state)
         checks.append(RuleCheck(rule, found.rejection is None, found.value, found.limit))
         rejection = rejection or found.rejection
+    if plan.proposal.type.is_stop and not plan.is_entry:
+        refused, more = judge_stop_order(plan, state)
+        rejection, checks = rejection or refused, [*checks, *more]
     return rejection, tuple(checks)
+
+
+def unasked(made: Plan, checks: tuple[RuleCheck, ...]) -> Verdict:
+    """The refusal of an entry that would have been asked about, had it passed when it was judged first."""
+    refusal = Rejection(Rule.APPROVAL, "a person must approve this entry and was not asked: propose it again")
+    return Verdict(VerdictKind.REJECTED, rejection=refusal, checks=(*checks, RuleCheck(Rule.APPROVAL, ok=False)), order=made.as_dict())

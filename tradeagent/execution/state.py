@@ -177,15 +177,26 @@ class RiskState:
         venue_max = self.markets[market].instrument.max_leverage
         return max(1, min(venue_max, int(cap))) if cap is not None else venue_max
 
-    def stops(self, market: str) -> list[tuple[Decimal, Decimal]]:
-        """(trigger, size left) of the live stops of a market, without children that still wait for their entry."""
+    def levels(self, market: str) -> list[OrderRow]:
+        """The orders that protect what is held in a market: reduce-only triggers, without children that still wait for their entry."""
         live = {order.cloid for order in self.orders}
         return [
-            (order.trigger, order.size - order.filled)
+            order
             for order in self.orders
             if order.market == market
-            and OrderType(order.type).is_stop
+            and OrderType(order.type).is_trigger
             and order.reduce_only
             and order.trigger is not None
             and order.parent_cloid not in live
         ]
+
+    def levels_of(self, market: str, controller_id: str) -> list[OrderRow]:
+        """What protects one controller's inventory, with NET everybody's: its own levels, and a person's who holds nothing there."""
+        persons = self.row(market, MANUAL_CONTROLLER)
+        owners = (controller_id,) if persons is not None and persons.size else (controller_id, MANUAL_CONTROLLER)
+        return [order for order in self.levels(market) if controller_id == NET or order.controller_id in owners]
+
+    def stops(self, market: str) -> list[tuple[Decimal, Decimal]]:
+        """(trigger, size left) of the live stops of a market."""
+        stops = [order for order in self.levels(market) if OrderType(order.type).is_stop]
+        return [(order.trigger, order.size - order.filled) for order in stops if order.trigger is not None]

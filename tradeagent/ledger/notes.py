@@ -33,8 +33,8 @@ class Incident:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: int) -> None:
-    """Record an incident; an open one of the same code, place and message is not repeated."""
+def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: int) -> bool:
+    """Record an incident; False when an open one of the same code, place and message is there, which is not repeated."""
     code, level, message = incident.code, incident.level, incident.message
     wallet, deployment, details = incident.wallet, incident.deployment, incident.details
     same = select(incidents.c.id).where(
@@ -45,7 +45,7 @@ def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: 
         incidents.c.message == message,
     )
     if tx.execute(same).first() is not None:
-        return
+        return False
     tx.execute(
         insert(incidents).values(
             id=incident_id,
@@ -61,6 +61,7 @@ def open_incident(tx: Connection, incident_id: str, incident: Incident, now_ms: 
     )
     data = {"code": code.value, "level": level.value, "message": message}
     events.append(tx, EventKind.INCIDENT_OPENED, now_ms, wallet=wallet, deployment=deployment, subject=incident_id, data=data)
+    return True
 
 
 def close_incident(tx: Connection, incident_id: str, now_ms: int) -> dict[str, Any]:
@@ -103,6 +104,12 @@ def list_incidents(tx: Connection, *, only_open: bool = False, limit: int = 100)
     if only_open:
         query = query.where(incidents.c.state == "open")
     return [dict(row._mapping) for row in tx.execute(query.order_by(incidents.c.time_ms.desc(), incidents.c.id.desc()).limit(limit))]
+
+
+def is_open(tx: Connection, code: IncidentCode, wallet: str) -> bool:
+    """Whether an incident of this code is open on a wallet."""
+    query = select(incidents.c.id).where(incidents.c.state == "open", incidents.c.code == code.value, incidents.c.wallet == wallet)
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def has_incident(tx: Connection, code: IncidentCode, deployment: str) -> bool:

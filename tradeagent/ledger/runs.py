@@ -8,7 +8,8 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.errors import NotFound
-from tradeagent.domain.names import CommandKind, CommandState
+from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind
+from tradeagent.ledger import events
 from tradeagent.ledger.direct import Read, Write
 from tradeagent.ledger.schema import commands, deployments, directives, leases, ticks
 
@@ -71,6 +72,15 @@ def update_deployment(tx: Connection, deployment: str, **values: Any) -> None:
     _UPDATE_DEPLOYMENT.one(tx, {"the_id": deployment, **values})
 
 
+def change_state(
+    tx: Connection, row: DeploymentRow, state: DeploymentState, now_ms: int, *, actor: Actor = Actor.SYSTEM, **values: Any
+) -> None:
+    """Move a run to a state, with the event that says so; `values` are further columns, of which it tells the texts."""
+    update_deployment(tx, row.id, state=state.value, **values)
+    data = {"state": state.value, **{key: value for key, value in values.items() if isinstance(value, str)}}
+    events.append(tx, EventKind.DEPLOYMENT_STATE, now_ms, wallet=row.wallet, deployment=row.id, actor=actor, data=data)
+
+
 def find_deployment(tx: Connection, deployment: str) -> DeploymentRow | None:
     found = tx.execute(_DEPLOYMENT, {"the_id": deployment}).first()
     return DeploymentRow(**found._mapping) if found else None
@@ -124,8 +134,9 @@ def lease(tx: Connection, wallet: str) -> dict[str, Any] | None:
     return dict(found._mapping) if found else None
 
 
-def beat(tx: Connection, wallet: str, token: int, now_ms: int) -> None:
-    _BEAT.one(tx, {"the_wallet": wallet, "token": token, "heartbeat_ms": now_ms})
+def beat(tx: Connection, wallet: str, token: int, now_ms: int) -> bool:
+    """Say that the owner of a wallet lives; False when it is no longer the owner."""
+    return _BEAT.one(tx, {"the_wallet": wallet, "token": token, "heartbeat_ms": now_ms}) > 0
 
 
 def start_tick(tx: Connection, values: dict[str, Any]) -> None:

@@ -9,11 +9,14 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from tradeagent.domain.errors import BusyError, DataError, Defect, NotFound, TradeAgentError
 from tradeagent.ledger.direct import raw
@@ -133,10 +136,22 @@ def create_ledger(file: Path) -> Ledger:
             raise _unwritable(file, error) from error
         ledger = Ledger(file)
         with ledger.transaction() as tx:
-            metadata.create_all(tx)
+            for statement in _creation():
+                tx.exec_driver_sql(statement)
             tx.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
         return ledger
     return open_ledger(file)
+
+
+@cache
+def _creation() -> tuple[str, ...]:
+    """The statements that make what is missing of the schema; another process may make it at the same moment."""
+    tables = metadata.sorted_tables
+    made: list[ExecutableDDLElement] = [CreateTable(table, if_not_exists=True) for table in tables]
+    made += [
+        CreateIndex(index, if_not_exists=True) for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))
+    ]
+    return tuple(str(statement.compile(dialect=sqlite.dialect())) for statement in made)
 
 
 def open_ledger(file: Path, *, durable: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Ledger:

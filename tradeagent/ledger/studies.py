@@ -13,6 +13,7 @@ from tradeagent.ledger.reference import the_one
 from tradeagent.ledger.research_schema import studies, study_trials
 
 RUNNING, COMPLETE, FAILED = "running", "complete", "failed"
+LAST = "last"
 _ADD = Write(upsert(study_trials).on_conflict_do_nothing())
 
 
@@ -46,8 +47,11 @@ def create(tx: Connection, row: StudyRow) -> None:
 
 
 def get(tx: Connection, study: str, kind: str) -> StudyRow:
-    """A study by its id or an unambiguous end of it. NotFound names it."""
+    """A study by its id, an unambiguous end of it, or `last`, the newest of its kind. NotFound names it."""
     hint = f"`tradeagent {kind} list` shows all of them"
+    newest = listed(tx, kind, 1) if study == LAST else []
+    if newest:
+        return newest[0]
     found = the_one(tx, select(studies).where(studies.c.kind == kind), study, "study", hint, prefix=f"{kind}: ")
     return StudyRow(**found._mapping)
 

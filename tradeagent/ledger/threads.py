@@ -110,7 +110,7 @@ def finish(tx: Connection, thread: str, answer: Mapping[str, Any], state: Messag
     running = _found(tx, thread, MessageState.RUNNING)
     _move(tx, thread, running, state, now_ms)
     seq = _add(tx, thread, ASSISTANT, state, {**answer, "answers": [row.seq for row in running]}, now_ms, now_ms)
-    _say(tx, thread, state, now_ms)
+    _say(tx, thread, state, now_ms, str(answer.get("reason", "")))
     return seq
 
 
@@ -119,7 +119,7 @@ def interrupt_left(tx: Connection, thread: str, now_ms: int) -> list[MessageRow]
     running = _found(tx, thread, MessageState.RUNNING)
     if running:
         _move(tx, thread, running, MessageState.INTERRUPTED, now_ms)
-        _say(tx, thread, MessageState.INTERRUPTED, now_ms)
+        _say(tx, thread, MessageState.INTERRUPTED, now_ms, MessageState.INTERRUPTED.value)
     return running
 
 
@@ -171,8 +171,15 @@ def _move(tx: Connection, thread: str, rows: Sequence[MessageRow], state: Messag
         tx.execute(update(messages).where(messages.c.thread == thread, chosen).values(state=state.value, done_ms=done_ms))
 
 
-def _say(tx: Connection, thread: str, state: MessageState, now_ms: int) -> None:
+def _say(tx: Connection, thread: str, state: MessageState, now_ms: int, reason: str = "") -> None:
+    """A turn of the thread has begun, or has ended for a `reason`."""
     tx.execute(update(threads).where(threads.c.id == thread).values(state=state.value, updated_ms=now_ms))
     row = get(tx, thread)
     data = {"kind": row.kind, "state": state.value, "session": row.session}
     events.append(tx, EventKind.THREAD_STATE, now_ms, deployment=row.deployment, actor=Actor.SYSTEM, subject=thread, data=data)
+    is_begun = state is MessageState.RUNNING
+    turn, kind = (
+        {"kind": row.kind} | ({} if is_begun else {"reason": reason}),
+        EventKind.TURN_STARTED if is_begun else EventKind.TURN_FINISHED,
+    )
+    events.append(tx, kind, now_ms, deployment=row.deployment, actor=Actor.SYSTEM, subject=thread, data=turn)

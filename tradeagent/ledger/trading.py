@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from tradeagent.domain.clock import DAY_MS
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import IntentState, OrderState, Side
 from tradeagent.domain.order import Fill, FundingPayment
@@ -351,6 +352,19 @@ def add_equity_point(tx: Connection, wallet: str, time_ms: int, equity: Decimal,
 def equity_points_of(tx: Connection, wallet: str, since_ms: int = 0, limit: int = 500) -> list[dict[str, Any]]:
     query = select(equity_points).where(equity_points.c.wallet == wallet, equity_points.c.time_ms >= since_ms)
     return [dict(row._mapping) for row in tx.execute(query.order_by(equity_points.c.time_ms.desc()).limit(limit))][::-1]
+
+
+def daily_navs(tx: Connection, wallet: str, since_ms: int) -> list[Decimal]:
+    """The last nav of each UTC day from the first equity point to the last, oldest first; a day without a point repeats the one before."""
+    points = equity_points
+    asked = (points.c.wallet == wallet, points.c.time_ms >= since_ms)
+    last = select(func.max(points.c.time_ms)).where(*asked).group_by(points.c.time_ms - points.c.time_ms % DAY_MS)
+    found = tx.execute(select(points.c.time_ms, points.c.nav).where(*asked, points.c.time_ms.in_(last)))
+    of_day = {time_ms // DAY_MS: nav for time_ms, nav in found}
+    navs: list[Decimal] = []
+    for day in range(min(of_day), max(of_day) + 1) if of_day else ():
+        navs.append(of_day[day] if day in of_day else navs[-1])
+    return navs
 
 
 def add_round_trip(tx: Connection, values: dict[str, Any]) -> None:

@@ -32,11 +32,11 @@ _MAX_BYTES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class CalendarRead:
-    """The events of one file or address. `skipped` rows had no time that can be read, or no title and no kind; `repeating` count once."""
+    """The events of one file or address. `mistakes` says of each entry that was left out why; `repeating` ones count once."""
 
     source: str
     events: tuple[CalendarEvent, ...]
-    skipped: int
+    mistakes: tuple[str, ...]
     repeating: int
 
 
@@ -71,10 +71,19 @@ def parse_calendar(body: bytes, source: str) -> CalendarRead:
         rows, repeating = _from_ics(text, source)
     else:
         rows, repeating = (_from_json(text, source) if start[0] in "[{" else _from_csv(text, source)), 0
-    events = [event for row in rows[:_MAX_EVENTS] if (event := _event(row, source)) is not None]
+    events: list[CalendarEvent] = []
+    mistakes: list[str] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            if number > _MAX_EVENTS:
+                raise _EntryError(f"one calendar is read up to {_MAX_EVENTS:,} entries")
+            events.append(_event(row, source))
+        except _EntryError as error:
+            mistakes.append(f"entry {number}: {error}")
     if not events:
-        raise DataError(f"{source}: none of its {len(rows)} entries has a time and a title", hint=_HINT)
-    return CalendarRead(source, tuple(events), len(rows) - len(events), repeating)
+        why = f": {mistakes[0]}" if mistakes else ""
+        raise DataError(f"{source}: none of its {len(rows)} entries can be taken{why}", hint=_HINT)
+    return CalendarRead(source, tuple(events), tuple(mistakes), repeating)
 
 
 def configured_events(config: Config) -> tuple[CalendarEvent, ...]:
@@ -100,20 +109,30 @@ def _own(words: list[str], part: str) -> CalendarEvent:
     return own_event(words[0], moment, words[0], None, ())
 
 
-def _event(row: Mapping[str, Any], source: str) -> CalendarEvent | None:
-    """One entry, or None when it says no time or nothing else."""
+class _EntryError(Exception):
+    """Why one entry is no event."""
+
+
+def _event(row: Mapping[str, Any], source: str) -> CalendarEvent:
+    """One entry. _EntryError when its time or its importance cannot be read, or when it says nothing else."""
     by_name = {str(name).strip().lower(): value for name, value in row.items()}
     found = {role: next((by_name[n] for n in names if by_name.get(n) not in (None, "")), None) for role, names in _NAMES.items()}
     time, title = _moment(found["time"]), plain_text(found["title"], MAX_TITLE)
     written = str(found["kind"] or "").strip().lower()
     kind = written if written in KINDS else kind_of(f"{title} {written}") or "other"
     importance = importance_of(found["importance"], kind)
-    if time is None or not (title or written):
-        return None
+    if time is None:
+        raise _EntryError("it has no time" if found["time"] is None else f"time: {_cell(found['time'])} is no time")
+    if not (title or written):
+        raise _EntryError("it has no title and no kind")
+    if importance is None:
+        raise _EntryError(f"importance: {_cell(found['importance'])} is not a number from 0 to 1, nor high, medium or low")
     known = _moment(found["known"]) if found["known"] is not None else 0
-    return CalendarEvent(
-        kind, time, title or kind, KINDS[kind] if importance is None else importance, listed(found["symbols"]), source, known or 0
-    )
+    return CalendarEvent(kind, time, title or kind, importance, listed(found["symbols"]), source, known or 0)
+
+
+def _cell(value: object) -> str:
+    return repr(plain_text(value, 40))
 
 
 def _from_ics(text: str, source: str) -> tuple[list[dict[str, Any]], int]:

@@ -27,7 +27,7 @@ from tradeagent.market.series import (
     funding_series,
     round_to_grid,
 )
-from tradeagent.market.tabular import BAR_ROLES, FUNDING_ROLES, Table, read_table
+from tradeagent.market.tabular import BAR_ROLES, FUNDING_ROLES, Said, Table, read_table
 from tradeagent.market.warehouse import Appended, Warehouse
 
 _USUAL_INTERVALS = frozenset(
@@ -66,12 +66,12 @@ class ImportReport:
         return {**asdict(self), "first": iso(self.first), "last": iso(self.last)}
 
 
-def import_bars(warehouse: Warehouse, path: Path, key: SeriesKey, instrument: Instrument | None) -> ImportReport:
-    """Import bars from a CSV or Parquet file into the series `key`.
+def import_bars(warehouse: Warehouse, path: Path, key: SeriesKey, instrument: Instrument | None, said: Said | None = None) -> ImportReport:
+    """Import bars from a CSV or Parquet file into the series `key`. What is not `said` of its columns is detected.
 
     Prices are rounded to the grid of `instrument`; None keeps them as they are. Raises DataError naming file, line and column.
     """
-    table = read_table(path, BAR_ROLES)
+    table = read_table(path, BAR_ROLES, said)
     readable = _readable(table)
     placed = readable & _on_time_grid(table, key.interval_ms, readable)
     prices, off_grid = _prices(table, instrument)
@@ -86,9 +86,9 @@ def import_bars(warehouse: Warehouse, path: Path, key: SeriesKey, instrument: In
     )
 
 
-def import_funding(warehouse: Warehouse, path: Path, venue: str, market: str) -> ImportReport:
+def import_funding(warehouse: Warehouse, path: Path, venue: str, market: str, said: Said | None = None) -> ImportReport:
     """Import funding rates (fraction of notional per payment, positive = longs pay), one row per payment, stamps kept as they are."""
-    table = read_table(path, FUNDING_ROLES)
+    table = read_table(path, FUNDING_ROLES, said)
     readable = _readable(table)
     series = funding_series(venue, market, table.times[readable].astype(np.int64), table.values["funding_rate"][readable])
     appended = warehouse.append_funding(series)

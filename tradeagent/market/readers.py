@@ -67,7 +67,8 @@ class SpanReport:
 
     `funding_hours` (UTC ms) and `funding_rates` (10⁻¹⁰) are the payments after the first open and up to the last close;
     `funding_missing` counts the due ones without a row. `made_from` names the finer interval the bars were made from, None when they
-    are stored as asked. `gaps` are holes between the bars, `missing_bars` the bars in them; `bad_bars` were stored and left out.
+    are stored as asked. `gaps` are holes between the bars, `missing_bars` the bars in them; `bad_bars` were stored and left out, as were
+    the `unclosed` stored bars of the span, which nobody could know yet.
     `zero_volume` counts bars nothing traded in, `backfilled` the unbroken run of them at the start. `off_grid` bars had a price
     rounded. `fingerprint` is equal when and only when market, interval, bars and payments are.
     """
@@ -82,6 +83,7 @@ class SpanReport:
     gaps: int
     missing_bars: int
     bad_bars: int
+    unclosed: int
     zero_volume: int
     backfilled: int
     off_grid: int
@@ -103,14 +105,17 @@ def columns(
     from_ms: int | None = None,
     until_ms: int | None = None,
     instrument: Instrument | None = None,
+    *,
+    as_of_ms: int | None = None,
 ) -> tuple[Bars, SpanReport]:
     """The good bars that open at or after `from_ms` and have closed by `until_ms` (UTC ms, None = all), with funding, and what they are.
 
+    `as_of_ms` is the reader's now: bars of the span that close later are counted as `unclosed` and not shown.
     With an `instrument` prices are on its storage grid and volumes in whole lots (a positive one is at least one), as `BarSeries.grid`
     has them; without it they are as stored. An interval that is not stored is made from the coarsest finer one, from complete buckets.
     DataError with the import command when neither is there.
     """
-    series, made_from, bad_bars = _span(warehouse, key, from_ms, until_ms)
+    series, made_from, counts = _span(warehouse, key, from_ms, until_ms, as_of_ms)
     prices = {name: getattr(series, name) for name in PRICE_COLUMNS}
     volume = series.volume
     off_grid = np.zeros(len(series), np.bool_)
@@ -122,19 +127,24 @@ def columns(
         volume = np.where((volume == 0) & (series.volume > 0), float(instrument.lot), volume)
     paid = funding_of(warehouse, key.venue, key.market)
     bars = _bars(series, prices, volume, paid)
-    return bars, _report(key, bars, paid, made_from, {"bad_bars": bad_bars, "off_grid": int(np.count_nonzero(off_grid))})
+    return bars, _report(key, bars, paid, made_from, {**counts, "off_grid": int(np.count_nonzero(off_grid))})
 
 
-def _span(warehouse: Warehouse, key: SeriesKey, from_ms: int | None, until_ms: int | None) -> tuple[BarSeries, str | None, int]:
-    """Good bars of the span, the interval they were made from, and how many bad ones were left out."""
+def _span(
+    warehouse: Warehouse, key: SeriesKey, from_ms: int | None, until_ms: int | None, as_of_ms: int | None
+) -> tuple[BarSeries, str | None, dict[str, int]]:
+    """Good bars of the span that have closed, the interval they were made from, and how many bad and unclosed ones were left out."""
     source = key if warehouse.has(key) else _finer(warehouse, key)
     stored = warehouse.bars(source, from_ms, None if until_ms is None else until_ms - source.interval_ms + 1)
+    seen = len(stored) if as_of_ms is None else stored.closed_by(as_of_ms)
+    unclosed, stored = len(stored) - seen, stored.rows(0, seen)
     valid = stored.valid
     bad = len(valid) - int(np.count_nonzero(valid))
     good = stored.where(valid) if bad else stored
+    counts = {"bad_bars": bad, "unclosed": unclosed}
     if source == key:
-        return good, None, bad
-    return resample(good, key.interval_ms), interval_text(source.interval_ms), bad
+        return good, None, counts
+    return resample(good, key.interval_ms), interval_text(source.interval_ms), counts
 
 
 def _finer(warehouse: Warehouse, key: SeriesKey) -> SeriesKey:
@@ -177,6 +187,7 @@ def _report(key: SeriesKey, bars: Bars, paid: FundingSeries, made_from: str | No
         gaps=len(holes),
         missing_bars=sum(hole.missing_bars for hole in holes),
         bad_bars=counts["bad_bars"],
+        unclosed=counts["unclosed"],
         zero_volume=int(np.count_nonzero(silent)),
         backfilled=int(np.argmin(silent)) if len(silent) and not silent.all() else len(silent),
         off_grid=counts["off_grid"],

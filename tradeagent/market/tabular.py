@@ -5,12 +5,12 @@ Everything is cast by DuckDB in one query; what cannot be cast becomes NaN and i
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from tradeagent.domain.errors import DataError
+from tradeagent.domain.errors import DataError, InvalidInput, near
 from tradeagent.market.series import Floats
 from tradeagent.market.warehouse import database, explained, glob_safe, sql_text
 
@@ -29,17 +29,34 @@ _UNNAMED = ("column 1", "index", "__index_level_0__")
 _DELIMITERS = ",;\t|"
 _HEADER_LINES = 10
 # Largest median of a numeric time column in s, ms and us; above it is ns. 10¹¹ s is the year 5138, 10¹¹ ms is 1973.
-_UNITS = ((1e11, "s", 1e3), (1e14, "ms", 1.0), (1e17, "us", 1e-3), (float("inf"), "ns", 1e-6))
+_UNITS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
+_SCALES = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+ISO = "iso"
+TIME_UNITS = (*_SCALES, ISO)
+_TIMESTAMP = "timestamp"
 _OLDEST_MS = 631_152_000_000
 _NEWEST_MS = 4_102_444_800_000
 _FIX_HEADER = "give the file a header line like time,open,high,low,close,volume (funding: time,funding_rate)"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person says of a file, before anything is detected: the column of a role, and the unit of the times (one of TIME_UNITS)."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    time_unit: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_unit is not None and self.time_unit not in TIME_UNITS:
+            raise InvalidInput(f"--time-unit: {self.time_unit!r} is not a unit of times", hint=f"one of {', '.join(TIME_UNITS)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A file's rows in their order: `times` in UTC ms (float, NaN where unreadable), `values` by role, NaN where unreadable.
 
-    `columns` names the file's column of each role; `first_line` is the line (CSV) or row (Parquet) number of the first row.
+    `columns` names the file's column of each role; `time_unit` is one of TIME_UNITS, or `timestamp` where the column's type is one;
+    `first_line` is the line (CSV) or row (Parquet) number of the first row.
     """
 
     path: Path
@@ -69,21 +86,33 @@ class _Layout:
     first_line: int
 
 
-def read_table(path: Path, roles: Mapping[str, tuple[str, ...]]) -> Table:
-    """Read `path` and find the time column and one column for each of `roles`; DataError names file, line and column."""
-    layout = _open(path)
-    columns = _match(path, list(layout.types), roles)
+def read_table(path: Path, roles: Mapping[str, tuple[str, ...]], said: Said | None = None) -> Table:
+    """Read `path` and find the time column and one column for each of `roles`, where nothing was `said` of them.
+
+    DataError names file, line and column, InvalidInput what was said and cannot be.
+    """
+    said = said or Said()
+    layout = _open(path, said)
+    columns = _match(path, list(layout.types), roles, said)
     with explained(f"{path} cannot be read", hint="check that the file is complete and has the same columns on every line"):
-        time_sql, unit, scale = _time_expression(path, layout, columns["time"])
+        detected = _time_unit(path, layout, columns["time"])
+        unit = _agreed(path, columns["time"], detected, said)
+        time_sql, scale = _time_expression(columns["time"], unit)
         numbers = [f"coalesce(try_cast({_quoted(columns[role])} AS DOUBLE), 'nan'::DOUBLE) AS role_{role}" for role in roles]
         read = database().execute(f"SELECT {time_sql} AS role_time, {', '.join(numbers)} FROM {layout.source}").fetchnumpy()
     times = np.rint(read["role_time"] * scale)
     times[(times < _OLDEST_MS) | (times > _NEWEST_MS)] = np.nan
     values = {role: np.asarray(read[f"role_{role}"], np.float64) for role in roles}
-    return Table(path, layout.source, columns, unit, layout.first_line, times, values)
+    table = Table(path, layout.source, columns, unit, layout.first_line, times, values)
+    if unit != detected and len(times) and not np.isfinite(times).any():
+        raise InvalidInput(
+            f"--time-unit: {path}: {table.line(0)}, column {columns['time']!r}: {table.cell('time', 0)!r} is no time of our days in {unit}",
+            hint=f"--time-unit {detected}, as it looks, or leave it out",
+        )
+    return table
 
 
-def _open(path: Path) -> _Layout:
+def _open(path: Path, said: Said) -> _Layout:
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
@@ -101,7 +130,7 @@ def _open(path: Path) -> _Layout:
         )
     if head.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
         return _open_parquet(path)
-    return _open_csv(path, head)
+    return _open_csv(path, head, said)
 
 
 def _open_parquet(path: Path) -> _Layout:
@@ -111,16 +140,17 @@ def _open_parquet(path: Path) -> _Layout:
     return _Layout(source, {str(row[0]): str(row[1]) for row in described}, 1)
 
 
-def _open_csv(path: Path, head: bytes) -> _Layout:
+def _open_csv(path: Path, head: bytes, said: Said) -> _Layout:
     try:
         lines = head[: head.rfind(b"\n") + 1 or None].decode("utf-8-sig").splitlines()[:_HEADER_LINES]
     except UnicodeDecodeError:
         raise DataError(f"{path}: is neither Parquet nor UTF-8 text", hint="save it as UTF-8 CSV or as Parquet") from None
+    sought = _KNOWN.union(map(_plain, said.columns.values()))
     best: tuple[int, int, str, list[str]] = (0, 0, ",", [])
     for number, line in enumerate(lines):
         for delimiter in _DELIMITERS:
             names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-            known = len({_plain(name) for name in names} & _KNOWN)
+            known = len({_plain(name) for name in names} & sought)
             if known > best[0]:
                 best = (known, number, delimiter, names)
     known, number, delimiter, names = best
@@ -148,33 +178,62 @@ def _unique(names: list[str]) -> list[str]:
     return result
 
 
-def _match(path: Path, names: list[str], roles: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _match(path: Path, names: list[str], roles: Mapping[str, tuple[str, ...]], said: Said) -> dict[str, str]:
+    wanted = {"time": TIME_NAMES, **roles}
+    for role, name in said.columns.items():
+        if role not in wanted:
+            raise InvalidInput(f"--columns: {role!r} is no column that is read here", hint=near(role, wanted))
+        if name not in names:
+            raise InvalidInput(f"--columns: {path} has no column {name!r} for {role}", hint=near(name, names))
     by_plain: dict[str, str] = {}
     for name in names:
         by_plain.setdefault(_plain(name), name)
     found = {}
-    for role, accepted in {"time": TIME_NAMES, **roles}.items():
+    for role, accepted in wanted.items():
+        if role in said.columns:
+            found[role] = said.columns[role]
+            continue
         name = next((by_plain[alias] for alias in accepted if alias in by_plain), "")
         if not name and role == "time" and names[0] in _UNNAMED:
             name = names[0]
         if not name:
             raise DataError(
                 f"{path}: no column for {role}; the file has {', '.join(names)}",
-                hint=f"name the {role} column {accepted[0]!r}; {_FIX_HEADER}",
+                hint=f"say which it is: --columns {role}=NAME; or {_FIX_HEADER}",
                 details={"file": str(path), "field": role, "columns": names},
             )
         found[role] = name
     return found
 
 
-def _time_expression(path: Path, layout: _Layout, column: str) -> tuple[str, str, float]:
-    """SQL that gives the time column as DOUBLE, the unit's name, and the factor to milliseconds."""
-    quoted = _quoted(column)
-    kind = layout.types[column]
-    if kind.startswith(("TIMESTAMP", "DATE")):
-        return f"coalesce(epoch_ms({quoted})::DOUBLE, 'nan'::DOUBLE)", "timestamp", 1.0
-    number = f"try_cast({quoted} AS DOUBLE)"
-    text = f"epoch_ms(try_cast({quoted}::VARCHAR AS TIMESTAMPTZ))::DOUBLE"
+def _agreed(path: Path, column: str, detected: str, said: Said) -> str:
+    """The unit that was said, else the one that was detected."""
+    if said.time_unit is None:
+        return detected
+    if detected == _TIMESTAMP:
+        raise InvalidInput(f"--time-unit: column {column!r} of {path} holds timestamps, which have no unit", hint="leave --time-unit out")
+    return said.time_unit
+
+
+def _time_expression(column: str, unit: str) -> tuple[str, float]:
+    """SQL that gives the time column as DOUBLE, and the factor to milliseconds."""
+    found = {_TIMESTAMP: f"epoch_ms({_quoted(column)})::DOUBLE", ISO: _as_text(column)}.get(unit, _as_number(column))
+    return f"coalesce({found}, 'nan'::DOUBLE)", _SCALES.get(unit, 1.0)
+
+
+def _as_number(column: str) -> str:
+    return f"try_cast({_quoted(column)} AS DOUBLE)"
+
+
+def _as_text(column: str) -> str:
+    return f"epoch_ms(try_cast({_quoted(column)}::VARCHAR AS TIMESTAMPTZ))::DOUBLE"
+
+
+def _time_unit(path: Path, layout: _Layout, column: str) -> str:
+    """What the times look like."""
+    if layout.types[column].startswith(("TIMESTAMP", "DATE")):
+        return _TIMESTAMP
+    quoted, number, text = _quoted(column), _as_number(column), _as_text(column)
     sample = f"(SELECT {quoted} FROM {layout.source} LIMIT 1000)"
     counted = database().execute(f"SELECT count(*), count({number}), count({text}), median({number}) FROM {sample}").fetchone()
     rows, numbers, texts, median = counted or (0, 0, 0, None)
@@ -185,10 +244,7 @@ def _time_expression(path: Path, layout: _Layout, column: str) -> tuple[str, str
             f"{path}: {column!r} holds no times that can be read, {'line' if layout.first_line > 1 else 'row'} {layout.first_line}",
             hint="write times as Unix s, ms, us or ns, or as ISO text like 2025-07-01T00:00:00Z",
         )
-    if texts > numbers:
-        return f"coalesce({text}, 'nan'::DOUBLE)", "text", 1.0
-    unit, scale = next((unit, scale) for limit, unit, scale in _UNITS if abs(median) < limit)
-    return f"coalesce({number}, 'nan'::DOUBLE)", unit, scale
+    return ISO if texts > numbers else next(unit for limit, unit in _UNITS if abs(median) < limit)
 
 
 def _quoted(name: str) -> str:

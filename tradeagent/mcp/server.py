@@ -22,7 +22,7 @@ from tradeagent.llm.arguments import read_arguments
 from tradeagent.llm.contract import Tool, ToolResult
 from tradeagent.llm.loop import handled
 from tradeagent.runtime import jobs
-from tradeagent.runtime.assembly import Place
+from tradeagent.runtime.place import Place
 from tradeagent.tools.desk import DeskContext
 from tradeagent.tools.registry import tools_in_scope
 

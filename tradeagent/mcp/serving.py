@@ -26,7 +26,7 @@ from tradeagent.domain.errors import BusyError, Defect, Interrupted, InvalidInpu
 from tradeagent.domain.names import TokenScope
 from tradeagent.ledger import tokens
 from tradeagent.mcp.server import Context, Front
-from tradeagent.runtime.assembly import Place
+from tradeagent.runtime.place import Place
 from tradeagent.tools.desk import DeskContext
 
 HOST = "127.0.0.1"

@@ -14,14 +14,13 @@ import numpy as np
 
 from tradeagent.algos.bars import Bars
 from tradeagent.algos.evaluate import Evaluator, require_bars
-from tradeagent.algos.expressions import near
 from tradeagent.algos.params import params_of, with_params
 from tradeagent.algos.signals import Signals
 from tradeagent.algos.spec import AlgoSpec, Param
 from tradeagent.algos.store import StoredAlgo
 from tradeagent.domain.clock import iso
 from tradeagent.domain.costs import FeeSchedule
-from tradeagent.domain.errors import DataError, InvalidInput
+from tradeagent.domain.errors import DataError, InvalidInput, near
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import plain
 from tradeagent.market import SeriesKey, Warehouse
@@ -218,15 +217,16 @@ def params_text(params: Sequence[str], spec: AlgoSpec) -> dict[str, Param]:
     return found
 
 
-def load(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instrument: Instrument) -> Loaded:
-    """Bars, funding and signals of one market. DataError names what is missing and the command that brings it."""
-    return load_all(warehouse, algo, setup, [instrument])[0]
+def load(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instrument: Instrument, as_of_ms: int) -> Loaded:
+    """Bars that have closed by `as_of_ms`, funding and signals of one market. DataError names what is missing and the command that
+    brings it."""
+    return load_all(warehouse, algo, setup, [instrument], as_of_ms)[0]
 
 
-def load_all(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instruments: Sequence[Instrument]) -> tuple[Loaded, ...]:
+def load_all(warehouse: Warehouse, algo: StoredAlgo, setup: Setup, instruments: Sequence[Instrument], as_of_ms: int) -> tuple[Loaded, ...]:
     """The same of every market of the account, on the bars they share."""
     parts = [replace(setup, market=market, others=()) for market in setup.markets]
-    found = read_legs(warehouse, setup.keys, instruments, setup.from_ms, setup.until_ms)
+    found = read_legs(warehouse, setup.keys, instruments, (setup.from_ms, setup.until_ms), as_of_ms)
     loaded = []
     for part, known, read in zip(parts, instruments, found, strict=True):
         spec = spec_for(algo, part)
@@ -279,7 +279,7 @@ def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
 def warm_up(loaded: Loaded) -> None:
     """Have the kernel compiled or read from its cache, so that the pass is measured alone."""
     leg = loaded.leg
-    few = replace(leg, bars=leg.bars.rows(0, 2), signals=Signals(np.zeros(2, np.uint8), 2))
+    few = replace(leg, bars=leg.bars.rows(0, 2), signals=Signals(np.zeros(2, np.uint8), 2, scale=np.ones(2)))
     simulate([few], Terms())
 
 

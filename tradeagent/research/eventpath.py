@@ -7,6 +7,7 @@ every rule, and what it refuses is counted by rule.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -180,6 +181,12 @@ class _Replay:
 
     def left(self, seat: Seat, verdict: Verdict) -> None:
         """The fill will say so."""
+
+    def tightened(self, seat: Seat, verdict: Verdict) -> None:
+        """Remember the level of the new stop; the trip keeps its first one."""
+        order = verdict.order or {}
+        self.levels[cloid_of(verdict)] = int(Decimal(order["trigger"]).scaleb(seat.leg.instrument.price_decimals))
+        self.facts.counts["stops_tightened"] += 1
 
     def accepted(self, seat: Seat, verdict: Verdict, side: int, row: int, limit: int) -> None:
         """Remember the levels that go with an entry, and whether its limit is at the market."""

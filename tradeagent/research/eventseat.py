@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tradeagent.algos import machine
-from tradeagent.algos.levels import NONE, RATE, UNIT, Reaches, carried, reaches_of, scaled, share
+from tradeagent.algos.levels import NONE, RATE, UNIT, Reaches, carried, level_price, reaches_of, scaled, share, tightening
 from tradeagent.algos.spec import SizingKind
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import protective_price
@@ -58,6 +58,11 @@ class Seat:
             distance = Decimal(basis * amount) / UNIT if kind == RATE else Decimal(amount)
             found.append(None if kind == NONE else basis + away * distance)
         return found[0], found[1]
+
+    def stop(self, side: int, basis: int, row: int) -> int:
+        """Where the door would place the stop of an entry at `basis`, in storage units; 0 where it has no value."""
+        reach = self.reaches[side].stop.at(row)
+        return level_price(basis, -side, int(side > 0), reach, self.leg.instrument.price_decimals) if reach[1] >= 0 else 0
 
     def trail(self, side: int, row: int) -> tuple[Decimal | None, Decimal | None]:
         """How the stop of an entry follows the price: a distance in quote units, or a fraction of the price, or neither."""
@@ -122,7 +127,7 @@ def seat_of(leg: Leg) -> Seat:
     spec, known = leg.spec, leg.instrument
     armed = [rule.entry.armed_by if rule is not None else None for rule in (spec.long, spec.short)]
     by = [machine.NEVER if reason is None else EXIT_REASONS.index(reason) for reason in armed]
-    rules = machine.Rules(_MODES[spec.timeout.mode], spec.timeout.bars, by[0], by[1])
+    rules = machine.Rules(_MODES[spec.timeout.mode], spec.timeout.bars, by[0], by[1], tightening(spec, leg.signals))
     reaches = {1: reaches_of(leg.signals.long, known, "exit.long"), -1: reaches_of(leg.signals.short, known, "exit.short")}
     return Seat(leg, leg.signals.codes.tolist(), rules, reaches)
 

@@ -26,22 +26,28 @@ class Read:
 
 
 def read_legs(
-    warehouse: Warehouse, keys: Sequence[SeriesKey], instruments: Sequence[Instrument], from_ms: int | None, until_ms: int | None
+    warehouse: Warehouse, keys: Sequence[SeriesKey], instruments: Sequence[Instrument], span: tuple[int | None, int | None], as_of_ms: int
 ) -> list[Read]:
-    """The bars of each key, all on one clock. DataError names the market without bars in the span, or the spans that do not meet."""
+    """The bars of each key that have closed by `as_of_ms`, all on one clock; `span` is (from, until), UTC ms, None = open.
+
+    DataError names the market without bars in the span, or the spans that do not meet.
+    """
     wanted = list(zip(keys, instruments, strict=True))
-    found = [columns(warehouse, key, from_ms, until_ms, known) for key, known in wanted]
-    for key, (bars, _) in zip(keys, found, strict=True):
+    found = [columns(warehouse, key, *span, known, as_of_ms=as_of_ms) for key, known in wanted]
+    for key, (bars, report) in zip(keys, found, strict=True):
         if not len(bars):
-            raise _no_bars(warehouse, key, from_ms, until_ms)
+            raise _no_bars(warehouse, key, span, report.unclosed)
     if len(found) == 1:
         return [Read(*found[0])]
     lengths = [len(bars) for bars, _ in found]
     shared = _shared([bars for bars, _ in found])
     first, end = int(shared[0]), int(shared[-1]) + keys[0].interval_ms
-    # Read again for the span they share, so that each report speaks of that span alone.
+    # Read again for the span they share, so that each report speaks of that span alone; what is left out at its end is known from before.
     cut = [_cut(*columns(warehouse, key, first, end, known), shared) for key, known in wanted]
-    return [Read(bars, report, length - len(bars)) for (bars, report), length in zip(cut, lengths, strict=True)]
+    return [
+        Read(bars, replace(report, unclosed=whole.unclosed), length - len(bars))
+        for (bars, report), length, (_, whole) in zip(cut, lengths, found, strict=True)
+    ]
 
 
 def _shared(several: Sequence[Bars]) -> Ints:
@@ -75,10 +81,13 @@ def _cut(bars: Bars, report: SpanReport, shared: Ints) -> tuple[Bars, SpanReport
     return left, changed
 
 
-def _no_bars(warehouse: Warehouse, key: SeriesKey, from_ms: int | None, until_ms: int | None) -> DataError:
+def _no_bars(warehouse: Warehouse, key: SeriesKey, wanted: tuple[int | None, int | None], unclosed: int) -> DataError:
     everything = warehouse.bars(key) if warehouse.has(key) else None
-    span = f"from {iso(from_ms) or 'the beginning'} to {iso(until_ms) or 'the end'}"
+    span = f"from {iso(wanted[0]) or 'the beginning'} to {iso(wanted[1]) or 'the end'}"
     name = f"{key.market} {interval_text(key.interval_ms)}"
+    if unclosed:
+        said = f"no bars of {name} {span}: the {unclosed:,} that are stored have not closed yet"
+        return DataError(said, hint="give an earlier span, or check the times of the file they came from: `tradeagent data verify`")
     if everything is None or not len(everything):
         return DataError(f"no bars of {name} {span}", hint="`tradeagent data list` shows what is stored")
     first, last = iso(int(everything.ts[0])), iso(int(everything.ts[-1]) + key.interval_ms)

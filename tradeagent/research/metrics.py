@@ -87,6 +87,13 @@ def sharpe_of(returns: Floats) -> float | None:
     return mean / deviation if deviation > 1e-12 * abs(mean) else None
 
 
+def nav_sharpe(navs: Sequence[float]) -> float | None:
+    """The annualised Sharpe ratio of a nav at the end of each day, None where `sharpe_of` is."""
+    before, after = np.array(navs[:-1]), np.array(navs[1:])
+    ratio = sharpe_of(after / before - 1) if len(after) else None
+    return None if ratio is None else ratio * math.sqrt(periods_per_year(DAY_MS))
+
+
 def r_multiples(trades: Trades) -> Floats:
     """Net PnL over |average entry − first stop| · largest size; NaN without a stop or at zero distance."""
     risk = (np.abs(trades.entry_price - trades.stop) * trades.size).astype(np.float64)

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tradeagent.algos.expressions import Arithmetic, Call, Expression, Negative, Node, Number, formula, near, problem_at
+from tradeagent.algos.expressions import Arithmetic, Call, Expression, Negative, Node, Number, formula, problem_at
 from tradeagent.algos.expressions import Name as NameNode
-from tradeagent.domain.errors import InvalidInput
+from tradeagent.domain.errors import InvalidInput, near
 from tradeagent.research.metrics import METRIC_KEYS, Metrics
 
 NAMED: Mapping[str, str] = {

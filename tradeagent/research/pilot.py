@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from tradeagent.algos import machine
-from tradeagent.algos.levels import level_price
+from tradeagent.algos.levels import is_tighter, level_price
 from tradeagent.domain.names import Actor, Direction, ExitReason, IntentKind, OrderType, Side, VerdictKind
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.protection import cancel_order
+from tradeagent.execution.protection import cancel_order, move_protection
+from tradeagent.ledger import trading
 from tradeagent.research.eventfacts import micro
 from tradeagent.research.eventseat import Seat
 from tradeagent.research.run import Terms
@@ -32,6 +33,7 @@ class Listener(Protocol):
     def passed_over(self, why: str) -> None: ...
     def refused(self, verdict: Verdict) -> None: ...
     def left(self, seat: Seat, verdict: Verdict) -> None: ...
+    def tightened(self, seat: Seat, verdict: Verdict) -> None: ...
     def accepted(self, seat: Seat, verdict: Verdict, side: int, row: int, limit: int) -> None: ...
     def sent(self) -> None: ...
 
@@ -47,7 +49,8 @@ class Pilot:
         self._has_limits = has_limits
 
     def decide(self, seat: Seat, row: int, bar: Closed) -> None:
-        """What the machine wants at the close of `row`, in its order: withdraw, close, enter; else keep the buy-back limit in place."""
+        """What the machine wants at the close of `row`, in its order: withdraw, close, enter; else tighten the stop, or keep the buy-back
+        limit in place."""
         code = seat.codes[row - self._terms.delay_bars]
         if not code and not seat.memory.waits and not seat.buys_back:
             return
@@ -65,11 +68,35 @@ class Pilot:
             self._withdraw(seat)
             seat.limit_at = 0
             self._enter(seat, side, row, bar, 0)
+        elif actions & machine.TIGHTEN:
+            self._tighten(seat, standing.held, row, bar)
         elif standing.held == 0 and standing.entry_waits == 0 and seat.buys_back:
             seat.follow_best(bar.high, bar.low, bar.close, row)
             if machine.may_buy_back(waits, row, memory, seat.rules):
                 self._buy_back(seat, row, bar)
         self._told.sent()
+
+    def _tighten(self, seat: Seat, side: int, row: int, bar: Closed) -> None:
+        """Move the stop to where an entry at this close would have it, when that is tighter than the one that rests."""
+        places = seat.leg.instrument.price_decimals
+        stop = seat.stop(side, bar.close, row - self._terms.delay_bars)
+        if not is_tighter(stop, self._stop_of(seat, side), bar.close, side):
+            return
+        out = Side.SELL if side > 0 else Side.BUY
+        moved = Proposal(seat.symbol, out, self._controller, kind=IntentKind.UPDATE, stop=Decimal(stop).scaleb(-places))
+        verdict = move_protection(self._engine, moved, Actor.ALGO)
+        if verdict.kind is VerdictKind.EXECUTED:
+            self._told.tightened(seat, verdict)
+        else:
+            self._told.refused(verdict)
+
+    def _stop_of(self, seat: Seat, side: int) -> int:
+        """The tightest stop that rests for what is held, in storage units; 0 without one."""
+        with self._engine.ledger.reading() as tx:
+            live = trading.live_orders(tx, self._engine.wallet.name)
+        own = [order for order in live if (order.market, order.controller_id, order.leg) == (seat.symbol, self._controller, "stop")]
+        levels = [int(order.trigger.scaleb(seat.leg.instrument.price_decimals)) for order in own if order.trigger is not None]
+        return (max if side > 0 else min)(levels, default=0)
 
     def _buy_back(self, seat: Seat, row: int, bar: Closed) -> None:
         """Keep the limit that enters the left side again where it belongs after this close."""

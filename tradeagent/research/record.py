@@ -64,7 +64,8 @@ def perform(desk: Desk, algo: StoredAlgo, setup: Setup, *instruments: Instrument
     Raises DataError without bars or with too few, InvalidInput `look_ahead` when a Python algorithm sees the future.
     """
     startup, began = time.process_time(), time.perf_counter()
-    loaded = load_all(desk.warehouse, desk.permitted(algo), setup, instruments)
+    now_ms = desk.clock.now_ms()
+    loaded = load_all(desk.warehouse, desk.permitted(algo), setup, instruments, now_ms)
     read = time.perf_counter()
     warm_up(loaded[0])
     ready = time.perf_counter()
@@ -97,7 +98,7 @@ def perform(desk: Desk, algo: StoredAlgo, setup: Setup, *instruments: Instrument
     document = {key: found[key] for key in ORDER if key in found}
     config = setup.as_config() | {"text": algo.spec.text, "is_python": algo.spec.python is not None, "lineage": algo.lineage}
     bars = loaded[0].leg.bars
-    kept = store.Stored(identity, desk.clock.now_ms(), config, document, bars.time + bars.interval_ms, run.equity, run.trades)
+    kept = store.Stored(identity, now_ms, config, document, bars.time + bars.interval_ms, run.equity, run.trades)
     store.save(desk.results, kept)
     return Finished(document, loaded, run, setup)
 
@@ -188,7 +189,7 @@ def again(desk: Desk, reference: str, instrument_of: Callable[[str, str], Instru
     kept = store.get(desk.results, reference)
     setup = from_config(kept.config)
     instruments = [instrument_of(setup.venue, market) for market in setup.markets]
-    loaded = load_all(desk.warehouse, desk.permitted(_algo_of(kept)), setup, instruments)
+    loaded = load_all(desk.warehouse, desk.permitted(_algo_of(kept)), setup, instruments, desk.clock.now_ms())
     run, _ = run_setup(loaded, setup)
     moved = _moved(kept, loaded, setup, run)
     store.mark(desk.results, kept.id, ", ".join(one.what for one in moved))

@@ -14,6 +14,7 @@ from tradeagent.domain.clock import iso
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import Direction
+from tradeagent.market.readers import SpanReport
 from tradeagent.research.backtest import BPS, Loaded, Setup
 from tradeagent.research.metrics import METRIC_KEYS, Metrics, metrics_of, r_multiples, trades_pnl
 from tradeagent.research.run import EXIT_REASONS, Ints, Leg, Run, Trades
@@ -176,6 +177,7 @@ _WARNINGS: Mapping[str, str] = {
     "zero_volume": "bars after the start have no volume; one with a single price is an outage in which nothing fills",
     "dropped_bars": "bars were left out: not every market of the account has one at that time",
     "missing_bars": "bars are missing; nothing was filled in",
+    "unclosed": "stored bars were left out: they had not closed yet when this ran",
     "bad_bars": "stored bars were left out: a price is missing, or high and low do not hold open and close",
     "off_grid": "bars had a price between two steps of the market, which was rounded",
     "over_capacity_fills": "fills were over 5 % of their bar's volume: real orders would have moved the price",
@@ -201,15 +203,29 @@ def warnings_json(loaded: Sequence[Loaded], setup: Setup, run: Run) -> list[dict
         counts["zero_volume"] += data.zero_volume - data.backfilled
         counts["dropped_bars"] += one.dropped
         counts["missing_bars"] += data.missing_bars
+        counts["unclosed"] += data.unclosed
         counts["bad_bars"] += data.bad_bars
         counts["off_grid"] += data.off_grid
         counts["zero_divisions"] += one.leg.signals.zero_divisions
-    found = [{"code": code, "count": counts[code], "message": message} for code, message in _WARNINGS.items() if counts[code]]
-    return [*unsafe_warnings(loaded[0].evaluator), *found]
+    found = [_warning(code, counts[code]) for code in _WARNINGS if counts[code]]
+    return [*_unsafe(loaded[0].evaluator), *found]
 
 
-def unsafe_warnings(evaluator: Evaluator) -> list[dict[str, Any]]:
-    """One when a Python algorithm ran on a system that could not lock it up, none otherwise."""
+def early_warnings(evaluator: Evaluator, data: SpanReport) -> list[dict[str, Any]]:
+    """Those there are before anything is run: a Python algorithm that this system could not lock up, and bars nobody could know yet."""
+    return [*_unsafe(evaluator), *([_warning("unclosed", data.unclosed)] if data.unclosed else [])]
+
+
+def noted(warning: Mapping[str, Any]) -> str:
+    """A warning as one line of text."""
+    return f"{warning['count']:,} {warning['message']}" if warning["count"] > 1 else str(warning["message"])
+
+
+def _warning(code: str, count: int) -> dict[str, Any]:
+    return {"code": code, "count": count, "message": _WARNINGS[code]}
+
+
+def _unsafe(evaluator: Evaluator) -> list[dict[str, Any]]:
     if not evaluator.unlocked:
         return []
     message = f"Python algorithm ran unlocked, as you allowed: this system lacks {' and '.join(evaluator.unlocked)}"

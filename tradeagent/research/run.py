@@ -102,7 +102,7 @@ class Run:
     """The outcome of one pass. `equity` is marked at each bar's close; `open_trades` are marked at the last close and have no exit.
 
     `turnover` is Σ fill notional, `slippage` Σ size·|fill − reference|; `counts` names what else happened, for the report's warnings:
-    ambiguous, below_minimum, no_margin, outage_waits, over_capacity_fills, funding_missing, liquidations.
+    ambiguous, below_minimum, no_margin, outage_waits, over_capacity_fills, funding_missing, liquidations; and stops_tightened.
     `exposed` counts the bars that closed with a position; `max_leverage` is notional over equity at its highest close, in 10⁻⁶.
     """
 

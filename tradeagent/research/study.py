@@ -147,7 +147,7 @@ def prepare(desk: Desk, question: Question, instrument: Instrument) -> Prepared:
     objective = make_objective(question.objective, question.min_trades, question.max_drawdown_pct)
     space = space_of(algo.spec, question.overrides)
     setup = replace(setup, params={**setup.params, **fixed_params(question.overrides)})
-    loaded = load(desk.warehouse, desk.permitted(algo), setup, instrument)
+    loaded = load(desk.warehouse, desk.permitted(algo), setup, instrument, desk.clock.now_ms())
     search = Search(space, objective, question.sampler, question.n_trials, question.seed, question.folds, question.batch)
     leg = loaded.leg
     job = MarketJob(

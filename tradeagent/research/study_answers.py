@@ -20,7 +20,7 @@ from tradeagent.research.metrics import periods_per_year
 from tradeagent.research.optimise import Request, Trial, TrialState, best_of, search
 from tradeagent.research.plots_of_study import importance
 from tradeagent.research.record import Desk, perform
-from tradeagent.research.result import data_json, unsafe_warnings
+from tradeagent.research.result import data_json, early_warnings, noted
 from tradeagent.research.samplers import SamplerKind, grid_size
 from tradeagent.research.space import plain
 from tradeagent.research.statistics import PBO_TRIALS, Matrix, dsr, expected_maximum, pbo, psr, variance_of
@@ -118,7 +118,7 @@ def cross_validate(desk: Desk, prepared: Prepared, claim: Claimed, place: Place)
         "summary": _summary_json(asdict(summary)),
         "verdict": summary.verdict,
         "honesty": _honesty(desk, prepared, tested),
-        "warnings": unsafe_warnings(prepared.loaded.evaluator),
+        "warnings": early_warnings(prepared.loaded.evaluator, prepared.loaded.data),
         "elapsed_s": time.perf_counter() - began,
     }
     _finish(desk, study, studies.COMPLETE, document)
@@ -196,7 +196,7 @@ def _head(prepared: Prepared, claim: Claimed) -> dict[str, Any]:
 
 def _notes(prepared: Prepared, best: Trial) -> list[str]:
     """What a person would want to know about the best point before using it."""
-    found = [warning["message"] for warning in unsafe_warnings(prepared.loaded.evaluator)]
+    found = [noted(warning) for warning in early_warnings(prepared.loaded.evaluator, prepared.loaded.data)]
     found += [] if (best.metrics["total_return_pct"] or 0) > 0 else ["even the best point lost money"]
     for axis in prepared.search.space.axes:
         if axis.ordered and len(axis.values) > 2 and best.params.get(axis.name) in (axis.values[0], axis.values[-1]):

@@ -9,7 +9,8 @@ from tradeagent.ledger import runs, threads
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.threads import MessageRow
 from tradeagent.llm.contract import TurnEvent
-from tradeagent.runtime.assembly import Place, observed
+from tradeagent.runtime.assembly import observed
+from tradeagent.runtime.place import Place
 from tradeagent.turns.assistant import MAX_ASKED
 from tradeagent.turns.chat import thread_of
 from tradeagent.workspace.claims import live_state

@@ -1,6 +1,6 @@
 """Deploying an agent: the request checked, and the command that runs it, at first and whenever it goes on."""
 
-from decimal import Decimal
+from dataclasses import replace
 
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.names import RunMode
@@ -9,7 +9,8 @@ from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.runtime.assembly import RunRequest, known_to_agents
 from tradeagent.runtime.deploy import DeployRequest
 from tradeagent.runtime.deploying import require_group, require_unheld
-from tradeagent.runtime.ground import Place
+from tradeagent.runtime.ground import pace_of
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.repair import settled_agent
 from tradeagent.runtime.wanted import require_free
 
@@ -25,49 +26,30 @@ def checked_agent(place: Place, request: DeployRequest) -> RunRequest:
         require_free(tx, wallet.name)
     require_group(wallet, request)
     require_unheld(place, wallet.name)
-    return RunRequest(
-        slug=request.name,
-        mode=request.mode,
-        wallet=request.wallet,
-        replay=request.replay,
-        from_ms=request.from_ms,
-        to_ms=request.to_ms,
-        speed=request.speed,
-        max_ticks=request.max_ticks,
-        seed=request.seed,
-        is_deployed=True,
-    )
+    return RunRequest(request.name, request.pace, request.wallet, is_deployed=True)
 
 
 def resumed_request(row: DeploymentRow) -> RunRequest:
     """The run that goes on where a deployed agent's run has ended: on its wallet, from where that is."""
-    source = row.source
-    most = source.get("max_ticks")
-    return RunRequest(
-        slug=row.slug,
-        mode=RunMode(row.mode),
-        wallet=row.wallet,
-        replay=source["replay"],
-        to_ms=source.get("to_ms"),
-        speed=Decimal(source["speed"]),
-        max_ticks=max(1, most - row.ticks) if most else most,
-        seed=source.get("seed", 0),
-        is_deployed=True,
-    )
+    pace = pace_of(row)
+    most = pace.max_ticks
+    left = replace(pace, from_ms=None, max_ticks=max(1, most - row.ticks) if most else most)
+    return RunRequest(row.slug, left, row.wallet, is_deployed=True)
 
 
 def agent_command(request: RunRequest) -> list[str]:
     """The command that runs an agent so."""
+    pace = request.pace
     words = ["deploy" if request.is_deployed else "run", *(["agent"] if request.is_deployed else []), request.slug]
     options = {
-        "--mode": {RunMode.LOOP: "loop", RunMode.RUN_ONCE: "once", RunMode.DRY_RUN: "dry-run"}[request.mode],
+        "--mode": {RunMode.LOOP: "loop", RunMode.RUN_ONCE: "once", RunMode.DRY_RUN: "dry-run"}[pace.mode],
         "--wallet": request.wallet,
         "--cash": request.cash,
-        "--replay": request.replay,
-        "--from": request.from_ms,
-        "--to": request.to_ms,
-        "--speed": f"{request.speed:f}" if request.speed else "max",
-        "--max-ticks": request.max_ticks,
-        "--seed": request.seed,
+        "--replay": pace.replay,
+        "--from": pace.from_ms,
+        "--to": pace.to_ms,
+        "--speed": f"{pace.speed:f}" if pace.speed else "max",
+        "--max-ticks": pace.max_ticks,
+        "--seed": pace.seed,
     }
     return words + [word for name, value in options.items() if value is not None for word in (name, str(value))]

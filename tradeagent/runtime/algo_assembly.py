@@ -19,7 +19,8 @@ from tradeagent.market.feed import WarehouseFeed
 from tradeagent.runtime import lease
 from tradeagent.runtime.algo_launch import Launch, feed_of, launch_of, pinned, spec_of
 from tradeagent.runtime.algo_mind import AlgoMind
-from tradeagent.runtime.ground import Ground, Place, end_of_failed_start, ledger_for, started
+from tradeagent.runtime.ground import Ground, baseline_of, end_of_failed_start, ledger_for, started
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.repair import drop_commands, take_over
 from tradeagent.turns.record import Baseline
 from tradeagent.workspace.latch import arm
@@ -49,11 +50,11 @@ def assembled_algo(place: Place, deployment: str) -> Iterator[AlgoRun]:
             wallet, at = wallets.get(tx, row.wallet), wallets.risk(tx, row.wallet).market_clock_ms
         launch = launch_of(row)
         spec = spec_of(launch, pinned(place, launch))
-        ledger = ledger_for(place, launch.replay, stack)
+        ledger = ledger_for(place, launch.pace.replay, stack)
         feed = feed_of(place, launch)
         start = _start_of(place, launch, feed, at)
-        clock = place.clock if launch.replay is None else SimulatedClock(start if at is None else min(at, start), launch.seed)
-        ground = Ground(place, launch, wallet, feed, clock, start, ledger)
+        clock = place.clock if launch.pace.replay is None else SimulatedClock(start if at is None else min(at, start), launch.pace.seed)
+        ground = Ground(place, launch.pace, wallet, feed, clock, start, ledger)
         asked_ms = place.clock.now_ms()
         held = lease.take(place.workspace, ledger, row.wallet, row.id, place.clock)
         stack.callback(held.release)
@@ -69,26 +70,25 @@ def assembled_algo(place: Place, deployment: str) -> Iterator[AlgoRun]:
             ground = _caught_up(ground, door)
         playback = started(ground, door)
         door.engine.before_send = _stay_closed
-        book = door.engine.book
-        baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
+        baseline = baseline_of(door)
         take_over(door.engine, row, _said_by_the_feed)
         yield AlgoRun(ground, row, door, playback, baseline, AlgoMind(ground, row, launch, spec, door.engine), launch)
 
 
 def _start_of(place: Place, launch: Launch, feed: WarehouseFeed, at: int | None) -> int:
     """The instant of the start. In a replay never before the wallet's own instant `at`: its clock only moves forward."""
-    if launch.replay is None:
+    if launch.pace.replay is None:
         return place.clock.now_ms()
     if launch.begin_ms is not None and at is not None:
         return at
-    if launch.from_ms is not None and at is not None and launch.from_ms < at:
+    if launch.pace.from_ms is not None and at is not None and launch.pace.from_ms < at:
         raise InvalidInput(
             f"--from: the wallet is at {iso(at)} already, and its market clock only moves forward",
             hint="leave --from out to go on, or use another wallet: --wallet NAME",
         )
     first = feed.first_open + feed.interval_ms(launch.market)  # a wallet's clock begins with a price
-    start = max(first, launch.from_ms if launch.from_ms is not None else at or 0)
-    if launch.mode is RunMode.RUN_ONCE and launch.from_ms is None:
+    start = max(first, launch.pace.from_ms if launch.pace.from_ms is not None else at or 0)
+    if launch.pace.mode is RunMode.RUN_ONCE and launch.pace.from_ms is None:
         return min(start + launch.interval_ms, feed.last_close) if at is not None else feed.last_close
     if start >= feed.last_close:
         raise InvalidInput(
@@ -102,7 +102,7 @@ def _begun(ground: Ground, row: DeploymentRow, launch: Launch) -> tuple[Launch, 
     """Say in the ledger that it runs from here on. A pause outlives the process; a process that ended without saying so is an incident."""
     is_first = launch.begin_ms is None
     if is_first:
-        launch = replace(launch, begin_ms=ground.start_ms - (launch.interval_ms if launch.mode is RunMode.RUN_ONCE else 1))
+        launch = replace(launch, begin_ms=ground.start_ms - (launch.interval_ms if launch.pace.mode is RunMode.RUN_ONCE else 1))
     was_cut = row.ended_ms is None and not is_first
     kept = (DeploymentState.PAUSED.value, DeploymentState.HALTED.value)
     now = ground.place.clock.now_ms()

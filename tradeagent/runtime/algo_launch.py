@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tradeagent.domain.errors import InvalidConfig, InvalidInput, RefusedError
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import Limits, resolve_limits
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import LimitKind, Rule, RunMode
+from tradeagent.domain.names import LimitKind, Rule
 from tradeagent.execution.opening import costs_of, instruments_of, network_of
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.wallets import WalletRow
@@ -28,7 +27,8 @@ from tradeagent.research.backtest import Setup, params_text, require_enough, spe
 from tradeagent.research.lookahead import check
 from tradeagent.research.run import Terms
 from tradeagent.runtime.deploy import DeployRequest
-from tradeagent.runtime.ground import Place
+from tradeagent.runtime.ground import Pace, pace_of
+from tradeagent.runtime.place import Place
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.yaml_text import read_yaml
 
@@ -48,13 +48,7 @@ class Launch:
     interval_ms: int
     params: Mapping[str, Param]
     leverage: int | None
-    mode: RunMode
-    replay: str | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
-    speed: Decimal = Decimal(0)
-    max_ticks: int | None = None
-    seed: int = 0
+    pace: Pace
     unsafe_python: bool = False
     origin_ms: int | None = None
     begin_ms: int | None = None
@@ -64,16 +58,16 @@ class Launch:
         return SeriesKey(self.venue, self.market, self.interval_ms)
 
     def as_source(self) -> dict[str, Any]:
-        """JSON for the row of the deployment; `mode` has a column of its own."""
-        shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "mode"}
+        """JSON for the row of the deployment."""
+        shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "pace"}
         params = {name: value if isinstance(value, str | int) else plain(value) for name, value in self.params.items()}
-        return {**shown, "params": params, "speed": str(self.speed), "deployed": True}
+        return {**shown, **self.pace.as_source(), "params": params, "deployed": True}
 
 
 def launch_of(row: DeploymentRow) -> Launch:
     """The launch that a row was made with."""
-    kept = {name: row.source[name] for name in Launch.__dataclass_fields__ if name != "mode"}
-    return Launch(**{**kept, "speed": Decimal(kept["speed"]), "mode": RunMode(row.mode)})
+    kept = {name: row.source[name] for name in Launch.__dataclass_fields__ if name != "pace"}
+    return Launch(**kept, pace=pace_of(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +99,7 @@ def checked(place: Place, request: DeployRequest, wallet: WalletRow) -> Checked:
         interval_ms=interval_ms,
         params=params_text(request.params, stored.spec),
         leverage=request.leverage,
-        mode=request.mode,
-        replay=request.replay,
-        from_ms=request.from_ms,
-        to_ms=request.to_ms,
-        speed=request.speed,
-        max_ticks=request.max_ticks,
-        seed=request.seed,
+        pace=request.pace,
         unsafe_python=request.unsafe_python or place.config.flag("sandbox.allow_unsafe"),
     )
     known = instrument_of(place.config, market)
@@ -123,9 +111,9 @@ def checked(place: Place, request: DeployRequest, wallet: WalletRow) -> Checked:
     require_enough(Warehouse(place.workspace.warehouse_dir), _setup(launch), spec, bars)
     if spec.python is not None:
         check(bars, spec)
-    if launch.replay is None:
+    if launch.pace.replay is None:
         launch = replace(launch, origin_ms=_origin(spec, bars))
-    elif request.from_ms is not None and request.from_ms >= feed.last_close:
+    elif launch.pace.from_ms is not None and launch.pace.from_ms >= feed.last_close:
         raise InvalidInput("--from: no stored bar closes after it", hint="give an earlier --from, or import newer bars")
     return Checked(launch, stored, spec, limits)
 
@@ -155,7 +143,7 @@ def feed_of(place: Place, launch: Launch) -> WarehouseFeed:
             f"--interval: {interval_text(launch.interval_ms)} bars cannot be made of the stored {interval_text(source.interval_ms)} bars",
             hint=f"tradeagent data fetch --market {launch.market} --interval {interval_text(launch.interval_ms)}",
         )
-    return WarehouseFeed(warehouse, [source], instruments_of(place.config), wait=launch.replay is None)
+    return WarehouseFeed(warehouse, [source], instruments_of(place.config), wait=launch.pace.replay is None)
 
 
 def bars_of(place: Place, launch: Launch, known: Instrument, until_ms: int | None = None) -> Bars:
@@ -191,13 +179,13 @@ def _setup(launch: Launch) -> Setup:
 
 
 def _source(warehouse: Warehouse, launch: Launch) -> ReplaySource:
-    if launch.replay is None:
+    if launch.pace.replay is None:
         return finest(warehouse, launch.market, launch.venue)
-    sources = parse_replay(launch.replay)
+    sources = parse_replay(launch.pace.replay)
     found = next((source for source in sources if source.market == launch.market), None)
     if found is None or len(sources) > 1:
         raise InvalidInput(
-            f"--replay: {launch.replay!r} is not the one market that {launch.algo} trades",
+            f"--replay: {launch.pace.replay!r} is not the one market that {launch.algo} trades",
             hint=f"--replay {launch.venue}:{launch.market}:{interval_text(launch.interval_ms)}",
         )
     if found.venue != launch.venue:

@@ -56,6 +56,10 @@ class Step:
         self._judged(verdict)
         self.said.append(f"close {seat.symbol}")
 
+    def tightened(self, seat: Seat, verdict: Verdict) -> None:
+        self._judged(verdict)
+        self.said.append(f"stop of {seat.symbol} to {(verdict.order or {}).get('trigger', '')}")
+
     def accepted(self, seat: Seat, verdict: Verdict, side: int, row: int, limit: int) -> None:
         self._judged(verdict)
         order = verdict.order or {}
@@ -145,7 +149,7 @@ class AlgoMind:
         if seat is not None and close > self._decided_ms:
             self._decide(seat, newest_row(seat.leg, now), step)
             self._decided_ms = close
-        elif self._launch.mode is RunMode.RUN_ONCE:
+        elif self._ground.pace.mode is RunMode.RUN_ONCE:
             step.state, step.rule = TickState.BLOCKED, Rule.FRESHNESS
             step.said.append(
                 f"no {interval_text(self._launch.interval_ms)} bar of {self._launch.market} has closed since {iso(step.bar_ms)}"
@@ -178,7 +182,7 @@ class AlgoMind:
             if step.said:
                 self._tell(tx, step, now)
             runs.update_deployment(tx, self._row.id, ticks=step.number, last_tick_ms=step.bar_ms, next_tick_ms=next_ms, failures=0)
-            runs.beat(tx, self._row.wallet, self._engine.token, now)
+            self._engine.intents.beat(tx)
             self._is_at_stake = bool(self._engine.book.held_markets or trading.live_orders(tx, self._row.wallet))
 
     def _tell(self, tx: Connection, step: Step, now: int) -> None:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from tradeagent.agents.folder import Agent, load_agent
@@ -30,9 +29,10 @@ from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime import lease
 from tradeagent.runtime.agent_mind import AgentMind
 from tradeagent.runtime.approvals import approver, nobody_watches
-from tradeagent.runtime.ground import Ground, Place, end_of_failed_start, ledger_for, started
+from tradeagent.runtime.ground import Ground, Pace, baseline_of, end_of_failed_start, ledger_for, started
 from tradeagent.runtime.outside import outside_of_agent
-from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, settled_agent, take_over
+from tradeagent.runtime.place import Place
+from tradeagent.runtime.repair import adopt_directives, drop_commands, repair, settled_agent, stands_in_for, take_over
 from tradeagent.runtime.sources import feed_for
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 from tradeagent.tools.context import Resources
@@ -51,31 +51,25 @@ __all__ = ["Place", "Run", "RunRequest", "Stage", "assembled", "known_to_agents"
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run as a person asked for it. Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest imported bars.
+    """A run of an agent as a person asked for it.
 
     One that `is_deployed` belongs on its wallet until it is stopped: `tradeagent up` starts it again.
     """
 
     slug: str
-    mode: RunMode
+    pace: Pace
     wallet: str | None = None
     cash: str | None = None
-    replay: str | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
-    speed: Decimal = Decimal(1)
-    max_ticks: int | None = None
-    seed: int = 0
     is_deployed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stage(Ground):
-    """What an agent's run stands on: the ground, what was asked, the checked agent and its model."""
+    """What an agent's run stands on: the ground, the checked agent and its model."""
 
-    request: RunRequest
     agent: Agent
     model: Model
+    is_deployed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +90,19 @@ class Run:
 @contextmanager
 def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
     """Open everything a run needs, and close it again. Errors are the person's, and name what to change."""
+    pace = request.pace
     with ExitStack() as stack:
         folder = place.workspace.agent_dir(request.slug)
         agent = settled_agent(place.ledger, place.clock, folder, known_to_agents(place.config))
         model = open_model(agent.definition.model, _model_settings(place, agent))
-        ledger = ledger_for(place, request.replay, stack)
-        feed = feed_for(Warehouse(place.workspace.warehouse_dir), agent, request.replay, instruments_of(place.config))
+        ledger = ledger_for(place, pace.replay, stack)
+        feed = feed_for(Warehouse(place.workspace.warehouse_dir), agent, pace.replay, instruments_of(place.config))
         wallet = _wallet_for(place, request, ledger)
         at = _wallet_instant(ledger, wallet)
-        start = _start_of(place, request, agent, feed, at)
-        begin = start if at is None or request.mode is RunMode.DRY_RUN else min(at, start)
-        clock = place.clock if request.replay is None else SimulatedClock(begin, request.seed)
-        stage = Stage(place, request, wallet, feed, clock, start, ledger, agent, model)
+        start = _start_of(place, pace, agent, feed, at)
+        begin = start if at is None or pace.mode is RunMode.DRY_RUN else min(at, start)  # a dry run plays no bar on its way
+        clock = place.clock if pace.replay is None else SimulatedClock(begin, pace.seed)
+        stage = Stage(place, pace, wallet, feed, clock, start, ledger, agent, model, request.is_deployed)
         token = 0
         if not stage.is_dry:
             asked_ms = place.clock.now_ms()
@@ -123,11 +118,10 @@ def assembled(place: Place, request: RunRequest) -> Iterator[Run]:
             with ledger.transaction(durable=False) as tx:
                 runs.name_lease(tx, wallet.name, token, row.id)
             arm(place.workspace.kill_dir, wallet.name, KillPolicy(agent.definition.on_kill_switch))
-        door = _door_for(stage, row, token)
+        door = _door_for(stage, stands_in_for(ledger, row) if stage.is_dry else row.id, token)
         stack.callback(door.close)
         playback = started(stage, door)
-        book = door.engine.book
-        baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
+        baseline = baseline_of(door)
         files = _files_of(stage)(session)
         if not stage.is_dry:
             take_over(door.engine, row, files.note)
@@ -145,13 +139,11 @@ def observed(place: Place, row: DeploymentRow) -> Iterator[ChatEngine]:
     feed = feed_for(Warehouse(place.workspace.warehouse_dir), agent, None, instruments_of(place.config))
     with place.ledger.reading() as tx:
         wallet = wallets.get(tx, row.wallet)
-    now, request = place.clock.now_ms(), RunRequest(row.slug, RunMode.DRY_RUN, wallet.name)
-    stage = Stage(place, request, wallet, feed, place.clock, now, place.ledger, agent, model)
-    door = _door_for(stage, row, 0)
+    stage = Stage(place, Pace(RunMode.DRY_RUN), wallet, feed, place.clock, place.clock.now_ms(), place.ledger, agent, model)
+    door = _door_for(stage, row.id, 0)
     try:
         started(stage, door)
-        book = door.engine.book
-        baseline = Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
+        baseline = baseline_of(door)
         ticks = _ticks(stage, row, None, door, _files_of(stage)(None), baseline)
         yield _chats(stage, ticks)
     finally:
@@ -190,35 +182,35 @@ def _wallet_instant(ledger: Ledger, wallet: WalletRow) -> int | None:
         return wallets.risk(tx, wallet.name).market_clock_ms
 
 
-def _start_of(place: Place, request: RunRequest, agent: Agent, feed: WarehouseFeed, at: int | None) -> int:
+def _start_of(place: Place, pace: Pace, agent: Agent, feed: WarehouseFeed, at: int | None) -> int:
     """The instant of the first tick. In a replay never before the wallet's own instant `at`: its clock only moves forward."""
-    if request.replay is None:
+    if pace.replay is None:
         return place.clock.now_ms()
-    start, is_dry = request.from_ms, request.mode is RunMode.DRY_RUN
-    if start is not None and at is not None and start < at and not is_dry:
+    start = pace.from_ms
+    if start is not None and at is not None and start < at:
         raise InvalidInput(
             f"--from: the wallet is at {iso(at)} already, and its market clock only moves forward",
             hint="leave --from out to go on, or use another wallet: --wallet NAME",
         )
     if start is None:
-        start = _default_start(agent, feed, request.mode, at)
+        start = _default_start(agent, feed, pace.mode, at)
     start = max(start, feed.first_open)
-    if start >= feed.last_close and request.mode is RunMode.LOOP:
+    if start >= feed.last_close and pace.mode is RunMode.LOOP:
         raise InvalidInput(
             f"--replay: no bars are left after {iso(start)}, the last one closed at {iso(feed.last_close)}",
-            hint="use another wallet: --wallet NAME" if request.from_ms is None else f"write --from before {iso(feed.last_close)}",
+            hint="use another wallet: --wallet NAME" if pace.from_ms is None else f"write --from before {iso(feed.last_close)}",
         )
-    if request.to_ms is not None and request.to_ms < start:
+    if pace.to_ms is not None and pace.to_ms < start:
         raise InvalidInput(
-            f"--to: {iso(request.to_ms)} is before {iso(start)}, where this replay starts", hint=f"write --to after {iso(start)}"
+            f"--to: {iso(pace.to_ms)} is before {iso(start)}, where this replay starts", hint=f"write --to after {iso(start)}"
         )
     return start
 
 
 def _default_start(agent: Agent, feed: WarehouseFeed, mode: RunMode, at: int | None) -> int:
-    """Without --from: a dry run looks at the newest bars; a wallet goes on where it is, a fresh one begins when the prompt has its bars."""
+    """Without --from a wallet goes on where it is. A fresh one begins when the prompt has its bars; a dry run on it looks at the newest."""
     if mode is RunMode.DRY_RUN:
-        return feed.last_close
+        return feed.last_close if at is None else at
     step = agent.definition.interval_ms or parse_duration("1m")
     if at is not None:
         return at if mode is RunMode.LOOP else min(at + step, feed.last_close)
@@ -229,12 +221,12 @@ def _default_start(agent: Agent, feed: WarehouseFeed, mode: RunMode, at: int | N
 
 def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
     """Number the run, freeze its configuration, and record it."""
-    agent, request, place = stage.agent, stage.request, stage.place
+    agent, pace, place = stage.agent, stage.pace, stage.place
     durable = not stage.is_replay
     with stage.ledger.transaction() as tx:
         version = notes.save_version(tx, agent.slug, agent.payload, agent.payload_hash, "used by a run", place.clock.now_ms())
         equity = wallets.risk(tx, stage.wallet.name).last_equity
-    session = create_session(agent.folder, _frozen(stage, version), durable=durable) if request.mode is RunMode.LOOP else None
+    session = create_session(agent.folder, _frozen(stage, version), durable=durable) if pace.mode is RunMode.LOOP else None
     number = session.number if session else reserve_experiment(agent.folder, durable=durable)
     row = DeploymentRow(
         id=session.agent_id if session else experiment_id(agent.slug, number),
@@ -242,20 +234,13 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
         slug=agent.slug,
         wallet=stage.wallet.name,
         version=version,
-        mode=request.mode.value,
+        mode=pace.mode.value,
         state=DeploymentState.RUNNING.value,
         number=number,
         model=agent.definition.model,
         markets=list(agent.definition.markets),
         limits=limits_out(agent.limits),
-        source={
-            "replay": request.replay,
-            "speed": str(request.speed),
-            "to_ms": request.to_ms,
-            "max_ticks": request.max_ticks,
-            "seed": request.seed,
-            "deployed": request.is_deployed,
-        },
+        source=pace.as_source() | {"deployed": stage.is_deployed},
         equity_start=equity,
         ticks=0,
         failures=0,
@@ -282,14 +267,14 @@ def _files_of(stage: Stage) -> Callable[[Session | None], AgentFiles]:
 
     def files(session: Session | None) -> AgentFiles:
         keep, durable = stage.place.config.whole("snapshots.keep"), not stage.is_replay
-        return AgentFiles(stage.agent, session, mode=stage.request.mode, keep=keep, durable=durable, agent_wrote=agent_wrote)
+        return AgentFiles(stage.agent, session, mode=stage.pace.mode, keep=keep, durable=durable, agent_wrote=agent_wrote)
 
     return files
 
 
 def _frozen(stage: Stage, version: int) -> Mapping[str, Any]:
     """What session_N/config.yml keeps."""
-    definition, request = stage.agent.definition, stage.request
+    definition, pace = stage.agent.definition, stage.pace
     return {
         "agent": stage.agent.slug,
         "version": version,
@@ -298,21 +283,21 @@ def _frozen(stage: Stage, version: int) -> Mapping[str, Any]:
         "schedule": definition.tick_interval or definition.cron,
         "wallet": stage.wallet.name,
         "network": stage.wallet.network,
-        "replay": request.replay,
-        "seed": request.seed,
+        "replay": pace.replay,
+        "seed": pace.seed,
         "configs": {key: str(value) for key, value in stage.agent.configs.items()},
         "limits": stage.agent.limits.as_dict(),
     }
 
 
-def _door_for(stage: Stage, row: DeploymentRow, token: int) -> Door:
+def _door_for(stage: Stage, holder: str, token: int) -> Door:
     agent, place = stage.agent, stage.place
     approve = None
     if agent.definition.approval == "copilot":
-        watched = not stage.is_replay or stage.request.speed > 0
-        approve = approver(stage.ledger, place.clock, stage.wallet.name, row.id) if watched else nobody_watches
+        watched = not stage.is_replay or stage.pace.speed > 0
+        approve = approver(stage.ledger, place.clock, stage.wallet.name, holder) if watched else nobody_watches
     markets = frozenset(agent.definition.markets)
-    tenant = Tenant(row.id, agent.slug, markets, agent.limits, agent.definition.budget.max_cost_per_day_usd, approve)
+    tenant = Tenant(holder, agent.slug, markets, agent.limits, agent.definition.budget.max_cost_per_day_usd, approve)
     mode = DoorMode(dry_run=stage.is_dry, durable=not stage.is_replay, in_thread=not stage.is_replay, wall=place.clock)
     return open_door(place.workspace, place.config, stage.ledger, stage.wallet, stage.clock, token=token, tenant=tenant, mode=mode)
 
@@ -330,21 +315,19 @@ def turn_limits(agent: Agent, config: Config) -> TurnLimits:
 
 
 def _ticks(stage: Stage, row: DeploymentRow, session: Session | None, door: Door, files: AgentFiles, baseline: Baseline) -> TickEngine:
-    agent, config, request = stage.agent, stage.place.config, stage.request
+    agent, config, pace = stage.agent, stage.place.config, stage.pace
     setup = TickSetup(
         agent=agent,
         deployment=row.id,
-        mode=request.mode,
+        mode=pace.mode,
         model=stage.model,
         engine=door.engine,
         ledger=stage.ledger,
         clock=stage.clock,
         files=files,
-        transcript=Transcript(
-            stage.place.workspace.threads_dir / f"{row.id}.md", stage.clock, live=not stage.is_replay or request.speed > 0
-        ),
+        transcript=Transcript(stage.place.workspace.threads_dir / f"{row.id}.md", stage.clock, live=not stage.is_replay or pace.speed > 0),
         limits=turn_limits(agent, config),
-        header=Header(row.id, request.mode, agent.definition.model, agent.agent_hash, agent.config_hash, session is not None, row.number),
+        header=Header(row.id, pace.mode, agent.definition.model, agent.agent_hash, agent.config_hash, session is not None, row.number),
         baseline=baseline,
         resources=_resources(stage),
         portfolio_strategy=config.text("portfolio_strategy") or "",

@@ -18,9 +18,9 @@ from tradeagent.market.stored_feed import StoredFeed
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.record import Desk
 from tradeagent.research.store import FILE_NAME
-from tradeagent.runtime.assembly import Place
 from tradeagent.runtime.jobs import at_work
 from tradeagent.runtime.outside import outside_of_assistant
+from tradeagent.runtime.place import Place
 from tradeagent.tools.desk import DeskContext
 from tradeagent.turns.assistant import AssistantSetup, assistant_turn, recover
 

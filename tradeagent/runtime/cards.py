@@ -16,7 +16,7 @@ from tradeagent.domain.errors import BusyError, RefusedError, TradeAgentError
 from tradeagent.domain.names import CardKind, CardState, CommandKind, Rule
 from tradeagent.ledger import cards, jobs, runs
 from tradeagent.ledger.cards import CardRow
-from tradeagent.runtime.assembly import Place
+from tradeagent.runtime.place import Place
 from tradeagent.tools.known import known_to_agents
 from tradeagent.workspace.claims import is_held
 
@@ -163,10 +163,10 @@ def _deploy(place: Place, action: Mapping[str, Any]) -> dict[str, Any]:
     return deploy(place, DeployRequest(**{**given, "params": tuple(action.get("params", ()))}))
 
 
-def _stop(place: Place, deployment: str, *, unwind: bool) -> dict[str, Any]:
-    from tradeagent.runtime.control import Desk, command
+def _stop(place: Place, deployment: str, *, unwind: bool, keep: bool = False) -> dict[str, Any]:
+    from tradeagent.runtime.control import command
 
-    return command(Desk(place.workspace, place.config, place.ledger, place.clock), deployment, CommandKind.STOP, {"unwind": unwind})
+    return command(place, deployment, CommandKind.STOP, {"unwind": unwind, "keep": keep})
 
 
 def _restart(place: Place, bench: Bench, row: CardRow) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _restart(place: Place, bench: Bench, row: CardRow) -> dict[str, Any]:
     done: dict[str, Any] = {}
     if not is_over(bench, before):
         _finish(bench, row, CardState.COMMITTED, {UNDER_WAY: "stop"})
-        done = {"stopped": _stop(place, deployment, unwind=False)}
+        done = {"stopped": _stop(place, deployment, unwind=False, keep=True)}
         asyncio.run(_until_free(place, before.wallet))
     _finish(bench, row, CardState.COMMITTED, {**done, UNDER_WAY: "deploy"})
     return {**done, "deployed": _deploy(place, row.action["deploy"])}

@@ -1,10 +1,9 @@
 """Commands of people: a row that the runner of the wallet executes, or done here when nobody runs it. No tool imports this room."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError, VenueError
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, ExitReason, Rule, VerdictKind
@@ -19,127 +18,143 @@ from tradeagent.execution.repairs import naked
 from tradeagent.execution.state import belongs_to
 from tradeagent.ledger import events, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
-from tradeagent.ledger.store import Ledger
 from tradeagent.runtime.lease import is_held
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.proposals import proposal_in
 from tradeagent.runtime.status import live_state
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import owned_door
-from tradeagent.workspace.config import Config
-from tradeagent.workspace.paths import Workspace
 
 ACK_TIMEOUT_S = 10.0
+LEFT_BEHIND = (DeploymentState.INTERRUPTED, DeploymentState.HALTED)
 POLL_S = 0.02
+ON_WALLETS = frozenset({CommandKind.CLEAR_HALT, CommandKind.FLATTEN, CommandKind.RECONCILE})
+"""Commands that a wallet may be named for, since its halt, its positions and its books are there without any run."""
 _ERRORS: dict[int, type[TradeAgentError]] = {error.exit_code: error for error in (Defect, InvalidInput, RefusedError, NotFound, VenueError)}
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Where a command is given: one workspace with its ledger."""
+class Addressed:
+    """What a command is for: a wallet and the run on it, if there is one; and whether its runner can be asked."""
 
-    workspace: Workspace
-    config: Config
-    ledger: Ledger
-    clock: Clock
-
-
-def command(desk: Desk, name: str, kind: CommandKind, payload: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give a command to a deployment and wait for its result: `{deployment, command, state, …}`."""
-    deployment, is_running = _addressed(desk, name)
-    if kind is CommandKind.DIRECTIVE:
-        return _directive(desk, deployment, (payload or {}).get("text", ""))
-    if is_running:
-        return send(desk, deployment.wallet, deployment.id, kind, payload or {})
-    return _without_runner(desk, deployment, kind, payload or {})
+    wallet: str
+    run: DeploymentRow | None
+    is_running: bool
 
 
-def _addressed(desk: Desk, name: str) -> tuple[DeploymentRow, bool]:
-    """The run that is meant: by id, or the run of this agent that is alive, else its newest; and whether its runner can be asked."""
-    with desk.ledger.reading() as tx:
+def command(place: Place, name: str, kind: CommandKind, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give a command to a deployment, or one of `ON_WALLETS` to a wallet, and wait for its result.
+
+    The result is `{deployment, wallet, command, state, …}`; NotFound when nothing has that name.
+    """
+    target = _addressed(place, name, kind)
+    if target.run is not None and kind is CommandKind.DIRECTIVE:
+        return _directive(place, target.run, (payload or {}).get("text", ""))
+    if target.run is not None and target.is_running:
+        return send(place, target.wallet, target.run.id, kind, payload or {})
+    return _without_runner(place, target, kind, payload or {})
+
+
+def _addressed(place: Place, name: str, kind: CommandKind) -> Addressed:
+    """What is meant: a run by its id, the run of this agent that is alive, else its newest; else the wallet, with what was left on it."""
+    with place.ledger.reading() as tx:
         named = runs.find_deployment(tx, name)
-        rows = [named] if named else runs.all_deployments(tx, slug=name) or [runs.get_deployment(tx, name)]
+        rows = [named] if named else runs.all_deployments(tx, slug=name)
+        is_wallet = not rows and kind in ON_WALLETS and wallets.find(tx, name) is not None
+        if is_wallet:
+            rows = runs.all_deployments(tx, wallet=name)
+        elif not rows:
+            rows = [runs.get_deployment(tx, name)]
         owners = {row.wallet: runs.lease(tx, row.wallet) for row in rows}
     owned = [row for row in rows if (lease := owners[row.wallet]) is not None and lease["deployment"] == row.id]
-    alive = next((row for row in owned if is_held(desk.workspace, row.wallet)), None)
-    return (alive, True) if alive else (rows[0], False)
+    alive = next((row for row in owned if is_held(place.workspace, row.wallet)), None)
+    if alive is not None:
+        return Addressed(alive.wallet, alive, is_running=True)
+    if is_wallet:
+        return Addressed(name, next((row for row in rows[:1] if live_state(place.workspace, row) in LEFT_BEHIND), None), is_running=False)
+    return Addressed(rows[0].wallet, rows[0], is_running=False)
 
 
-def send(desk: Desk, wallet: str, deployment: str | None, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
+def send(place: Place, wallet: str, deployment: str | None, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
     """Queue a command for the runner that owns the wallet, and wait until it is done. BusyError when nobody answers."""
-    command_id, now = desk.clock.new_id(), desk.clock.now_ms()
-    with desk.ledger.transaction() as tx:
+    command_id, now = place.clock.new_id(), place.clock.now_ms()
+    with place.ledger.transaction() as tx:
         runs.add_command(tx, command_id, wallet, deployment, kind, payload, now)
         data = {"kind": kind.value, "state": CommandState.QUEUED.value}
         events.append(
             tx, EventKind.COMMAND_STATE, now, wallet=wallet, deployment=deployment, actor=Actor.MANUAL, subject=command_id, data=data
         )
-    row = asyncio.run(_outcome(desk, command_id))
+    row = asyncio.run(_outcome(place, command_id))
     result = dict(row["result"] or {})
     if row["state"] == CommandState.FAILED.value:
         error = _ERRORS.get(result.get("exit_code", 0), BusyError)
         raise error(result.get("message", "the command failed"), hint=result.get("hint", ""), code=result.get("code"))
-    return {"deployment": deployment, "command": kind.value, "state": row["state"], "latency_ms": (row["acked_ms"] or now) - now, **result}
+    latency_ms = (row["acked_ms"] or now) - now
+    return {"deployment": deployment, "wallet": wallet, "command": kind.value, "state": row["state"], "latency_ms": latency_ms, **result}
 
 
-async def _outcome(desk: Desk, command_id: str) -> dict[str, Any]:
-    deadline = desk.clock.monotonic() + ACK_TIMEOUT_S
+async def _outcome(place: Place, command_id: str) -> dict[str, Any]:
+    deadline = place.clock.monotonic() + ACK_TIMEOUT_S
     while True:
-        with desk.ledger.reading() as tx:
+        with place.ledger.reading() as tx:
             row = runs.command(tx, command_id)
         if row["state"] in (CommandState.DONE.value, CommandState.FAILED.value):
             return row
-        if desk.clock.monotonic() > deadline:
+        if place.clock.monotonic() > deadline:
             raise BusyError(
                 f"the runner did not answer within {ACK_TIMEOUT_S:g} s; the command stays queued", hint="`tradeagent status` shows it"
             )
-        await desk.clock.sleep(POLL_S)
+        await place.clock.sleep(POLL_S)
 
 
-def _directive(desk: Desk, deployment: DeploymentRow, text: str) -> dict[str, Any]:
+def _directive(place: Place, deployment: DeploymentRow, text: str) -> dict[str, Any]:
     if deployment.kind == Actor.ALGO.value:
         raise InvalidInput(f"directive: {deployment.id} runs an algo, which reads no words", hint="directives are for agents")
     clean = " ".join(text.split())
     if not clean:
         raise InvalidInput("directive: the text is empty", hint='tradeagent directive AGENT "stay flat over the weekend"')
-    with desk.ledger.transaction() as tx:
-        runs.add_directive(tx, desk.clock.new_id(), deployment.id, clean[:2000], desk.clock.now_ms())
+    with place.ledger.transaction() as tx:
+        runs.add_directive(tx, place.clock.new_id(), deployment.id, clean[:2000], place.clock.now_ms())
     return {"deployment": deployment.id, "command": CommandKind.DIRECTIVE.value, "state": CommandState.QUEUED.value, "text": clean}
 
 
-def _without_runner(desk: Desk, deployment: DeploymentRow, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
-    """Nobody owns the wallet: settle what the command means for a run that is not there."""
-    state = live_state(desk.workspace, deployment)
-    if kind in (CommandKind.PAUSE, CommandKind.RESUME, CommandKind.SNAPSHOT):
-        is_algo = deployment.kind == Actor.ALGO.value
-        command = f"deploy resume {deployment.id}" if is_algo else f"run {deployment.slug} --mode loop"
-        hint = f"start it with `tradeagent {command}`"
-        raise InvalidInput(f"{deployment.id} is not running ({state.value})", hint=hint, details={"state": state.value})
-    result: dict[str, Any] = {}
-    with desk.ledger.reading() as tx:
-        wallet = wallets.get(tx, deployment.wallet)
-    with owned_door(desk.workspace, desk.config, desk.ledger, desk.clock, wallet, tenant_of(deployment)) as door:
+def _without_runner(place: Place, target: Addressed, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
+    """Nobody owns the wallet: settle what the command means for a run that is not there, or for the wallet alone."""
+    run = target.run
+    if run is not None and kind in (CommandKind.PAUSE, CommandKind.RESUME, CommandKind.SNAPSHOT):
+        state = live_state(place.workspace, run).value
+        command = f"deploy resume {run.id}" if run.kind == Actor.ALGO.value else f"run {run.slug} --mode loop"
+        raise InvalidInput(f"{run.id} is not running ({state})", hint=f"start it with `tradeagent {command}`", details={"state": state})
+    with place.ledger.reading() as tx:
+        wallet = wallets.get(tx, target.wallet)
+    ended = live_state(place.workspace, run) if run else None
+    name = run.id if run else None
+    with owned_door(place.workspace, place.config, place.ledger, place.clock, wallet, tenant_of(run) if run else None) as door:
         if kind is CommandKind.RECONCILE:  # opening the door was that
-            with desk.ledger.reading() as tx:
-                done = events.last_reconciliation(tx, deployment.wallet)
-            return {"deployment": deployment.id, "command": kind.value, "state": CommandState.DONE.value, **done}
-        if kind is CommandKind.CLEAR_HALT:
-            result["rebased"] = clear_halt(door.engine)
-        elif kind is CommandKind.FLATTEN or payload.get("unwind"):
-            result |= _flattened(door.engine)
-        elif kind is CommandKind.STOP:
-            result["cancelled"] = _stopped(door.engine, deployment.id)
-    ended = DeploymentState.STOPPED if state in (DeploymentState.INTERRUPTED, DeploymentState.HALTED) else state
+            with place.ledger.reading() as tx:
+                result = events.last_reconciliation(tx, target.wallet)
+        else:
+            result = execute_row(door.engine, {"kind": kind.value, "payload": payload, "deployment": name})
+    answer = {"deployment": name, "wallet": target.wallet, "command": kind.value, "state": CommandState.DONE.value}
+    if run is None or ended is None or kind is CommandKind.RECONCILE:
+        return answer | result
+    return answer | {"deployment_state": _settled(place, run, ended, kind).value} | result
+
+
+def _settled(place: Place, run: DeploymentRow, ended: DeploymentState, kind: CommandKind) -> DeploymentState:
+    """A run without a process has ended with this command, if it had not before."""
+    ended = DeploymentState.STOPPED if ended in LEFT_BEHIND else ended
     values: dict[str, Any] = {"state": ended.value}
     if kind in (CommandKind.STOP, CommandKind.FLATTEN):  # nobody starts it again
-        values |= {"stopped_because": StopReason.COMMAND.value, "ended_ms": deployment.ended_ms or desk.clock.now_ms()}
-    with desk.ledger.transaction() as tx:
-        runs.update_deployment(tx, deployment.id, **values)
-    return {"deployment": deployment.id, "command": kind.value, "state": CommandState.DONE.value, "deployment_state": ended.value, **result}
+        values |= {"stopped_because": StopReason.COMMAND.value, "ended_ms": run.ended_ms or place.clock.now_ms()}
+    with place.ledger.transaction() as tx:
+        runs.update_deployment(tx, run.id, **values)
+    return ended
 
 
-def submit(desk: Desk, wallet: str, deployment: str | None, proposal: Proposal) -> dict[str, Any]:
+def submit(place: Place, wallet: str, deployment: str | None, proposal: Proposal) -> dict[str, Any]:
     """A person's order, close or cancel on a running wallet: its runner puts it through the door."""
-    answer = send(desk, wallet, deployment, CommandKind.SUBMIT, {"proposal": proposal_dict(proposal)})
+    answer = send(place, wallet, deployment, CommandKind.SUBMIT, {"proposal": proposal_dict(proposal)})
     return dict(answer["verdict"])
 
 
@@ -147,12 +162,12 @@ def execute_proposal(engine: ExecutionEngine, proposal: Proposal) -> Verdict:
     """A person's proposal at the door of its wallet."""
     if proposal.order_id is not None:
         return cancel_order(engine, proposal.order_id, Actor.MANUAL)
-    if proposal.whole_position:
+    if proposal.whole_position and proposal.market in engine.markets:
         taken_back = take_back_entries(engine, proposal.market, Actor.MANUAL)
         if proposal.market in engine.book.held_markets:
             return close_market(engine, proposal.market, Actor.MANUAL, ExitReason.MANUAL)
         return taken_back[-1] if taken_back else Verdict(VerdictKind.NOOP, message=f"nothing is held in {proposal.market}")
-    return engine.submit_now(proposal, Actor.MANUAL)
+    return engine.submit_now(replace(proposal, exit_reason=ExitReason.MANUAL), Actor.MANUAL)
 
 
 def execute_row(engine: ExecutionEngine, row: dict[str, Any]) -> dict[str, Any]:
@@ -168,19 +183,20 @@ def execute_row(engine: ExecutionEngine, row: dict[str, Any]) -> dict[str, Any]:
     if kind is CommandKind.FLATTEN or row["payload"].get("unwind"):
         return _flattened(engine)
     if kind is CommandKind.STOP:
-        return {"cancelled": _stopped(engine, row["deployment"])}
+        return {"cancelled": _stopped(engine, row["deployment"], keep=bool(row["payload"].get("keep")))}
     return reconcile(engine).as_dict() if kind is CommandKind.RECONCILE else {}
 
 
-def _stopped(engine: ExecutionEngine, deployment: str) -> int:
-    """Cancel the entries of a run; how many. RefusedError PROTECTION while a position of its lacks the stop that it must have."""
+def _stopped(engine: ExecutionEngine, deployment: str, *, keep: bool) -> int:
+    """Cancel the entries of a run; how many. RefusedError PROTECTION while a position of its has no stop, unless that is to be kept."""
     with engine.ledger.reading() as tx:
-        bare = [one for one in naked(engine, tx, engine.broker.open_orders()) if belongs_to(one.controller_id, deployment)]
+        lacks = [] if keep else naked(engine, tx, engine.broker.open_orders(), everyone=True)
+    bare = [one for one in lacks if belongs_to(one.controller_id, deployment)]
     if bare:
         what = ", ".join(f"{one.market} {plain(one.size)}" for one in bare)
         raise RefusedError(
-            f"stop {deployment}: no stop rests for {what}, and its limits require one",
-            hint=f"`tradeagent stop {deployment} --unwind` closes what it holds; or place a stop first",
+            f"stop {deployment}: no stop rests for {what}",
+            hint=f"`tradeagent stop {deployment} --unwind` closes what it holds, --keep leaves it without; or place a stop first",
             code=Rule.PROTECTION.value,
             details={"markets": sorted({one.market for one in bare})},
         )

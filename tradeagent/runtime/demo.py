@@ -1,15 +1,15 @@
 """The demo's world: an example agent, a seeded synthetic market labelled as such, a paper wallet, time running fast."""
 
-from decimal import Decimal
 from pathlib import Path
 
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.clock import SystemClock
-from tradeagent.domain.names import RunMode
 from tradeagent.ledger.store import open_ledger
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
 from tradeagent.market.warehouse import Warehouse
-from tradeagent.runtime.assembly import Place, RunRequest
+from tradeagent.runtime.assembly import RunRequest
+from tradeagent.runtime.ground import Pace
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.workspace import init_workspace
 from tradeagent.workspace.config import load_config
 from tradeagent.workspace.paths import Workspace
@@ -32,4 +32,4 @@ def demo_place(folder: Path, seed: int) -> Place:
 
 def demo_request(ticks: int, seed: int) -> RunRequest:
     """The demo's run: as many ticks as asked for, without waiting."""
-    return RunRequest(slug=DEMO_AGENT, mode=RunMode.LOOP, replay=DEMO_SOURCE, speed=Decimal(0), max_ticks=ticks, seed=seed)
+    return RunRequest(DEMO_AGENT, Pace(replay=DEMO_SOURCE, max_ticks=ticks, seed=seed))

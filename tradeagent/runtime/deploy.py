@@ -1,11 +1,10 @@
 """Deploying: a checked agent or algo on a free wallet, driven by a process of its own that outlives whoever asked."""
 
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tradeagent.domain.names import RunMode
-from tradeagent.runtime.ground import Place
+from tradeagent.runtime.ground import Pace
+from tradeagent.runtime.place import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +12,6 @@ class DeployRequest:
     """What to run where. `name` is an agent's folder, or an algo as NAME, NAME@VERSION or a built-in.
 
     Only algos have `market` and `interval` (empty: the algo's own), `params` (NAME=VALUE), `leverage` and `limits` (a kind or a file).
-    Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest stored bars by the wall clock.
     """
 
     kind: Literal["agent", "algo"]
@@ -25,13 +23,7 @@ class DeployRequest:
     params: tuple[str, ...] = ()
     leverage: int | None = None
     limits: str = "algo"
-    mode: RunMode = RunMode.LOOP
-    replay: str | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
-    speed: Decimal = Decimal(0)
-    max_ticks: int | None = None
-    seed: int = 0
+    pace: Pace = field(default_factory=Pace)
     unsafe_python: bool = False
 
 

@@ -18,7 +18,7 @@ from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.runtime import lease
 from tradeagent.runtime.deploy import DeployRequest
-from tradeagent.runtime.ground import Place
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wanted import require_free
 
@@ -56,7 +56,7 @@ def recorded(place: Place, request: DeployRequest) -> DeploymentRow:
             slug=found.stored.name,
             wallet=wallet.name,
             version=found.stored.version or 0,
-            mode=launch.mode.value,
+            mode=launch.pace.mode.value,
             state=DeploymentState.PROVISIONING.value,
             number=number,
             model="",

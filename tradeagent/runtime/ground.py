@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tradeagent.domain.clock import Clock, SimulatedClock
 from tradeagent.domain.names import DeploymentState, ReconcilePhase, RunMode
@@ -15,36 +15,34 @@ from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger, open_ledger
 from tradeagent.ledger.wallets import REPLAY, WALL, WalletRow
 from tradeagent.market.feed import WarehouseFeed
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.schedule import NextMark
 from tradeagent.runtime.stops import StopReason
-from tradeagent.turns.record import TickState
-from tradeagent.workspace.config import Config
-from tradeagent.workspace.paths import Workspace
+from tradeagent.turns.record import Baseline, TickState
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The workspace a run happens in."""
-
-    workspace: Workspace
-    config: Config
-    ledger: Ledger
-    clock: Clock
-
-
-class Pace(Protocol):
+class Pace:
     """How a run was asked to go. Times UTC ms; `speed` 0 = without waiting; `replay` None = the newest stored bars."""
 
-    @property
-    def mode(self) -> RunMode: ...
-    @property
-    def replay(self) -> str | None: ...
-    @property
-    def to_ms(self) -> int | None: ...
-    @property
-    def speed(self) -> Decimal: ...
-    @property
-    def max_ticks(self) -> int | None: ...
+    mode: RunMode = RunMode.LOOP
+    replay: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    speed: Decimal = Decimal(0)
+    max_ticks: int | None = None
+    seed: int = 0
+
+    def as_source(self) -> dict[str, Any]:
+        """JSON for the row of a deployment; `mode` has a column of its own."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "mode"} | {"speed": str(self.speed)}
+
+
+def pace_of(row: DeploymentRow) -> Pace:
+    """The pace that a row was made with."""
+    source = row.source
+    kept = {name: source[name] for name in Pace.__dataclass_fields__ if name in source}
+    return Pace(**kept | {"mode": RunMode(row.mode), "speed": Decimal(source["speed"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Ground:
     """The place, the wallet, the feed, the clock that the run lives by, the instant of its first tick, and its ledger connection."""
 
     place: Place
-    request: Pace
+    pace: Pace
     wallet: WalletRow
     feed: WarehouseFeed
     clock: Clock
@@ -61,11 +59,11 @@ class Ground:
 
     @property
     def is_replay(self) -> bool:
-        return self.request.replay is not None
+        return self.pace.replay is not None
 
     @property
     def is_dry(self) -> bool:
-        return self.request.mode is RunMode.DRY_RUN
+        return self.pace.mode is RunMode.DRY_RUN
 
 
 class Record(Protocol):
@@ -156,6 +154,12 @@ def started(ground: Ground, door: Door) -> Playback:
         playback.advance(ground.start_ms)
         ground.clock.advance_to(ground.start_ms)
     return playback
+
+
+def baseline_of(door: Door) -> Baseline:
+    """The wallet's totals as they are now."""
+    book = door.engine.book
+    return Baseline(book.equity(), book.risk.flows, book.risk.realised, book.risk.fees, book.risk.funding)
 
 
 def _stand_still(_now_ms: int) -> None:

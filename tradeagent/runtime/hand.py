@@ -15,8 +15,9 @@ from tradeagent.market.feed import WarehouseFeed
 from tradeagent.market.replay import ReplaySource, parse_replay
 from tradeagent.market.stored_feed import finest
 from tradeagent.market.warehouse import Warehouse
-from tradeagent.runtime.control import Desk, execute_proposal, submit
+from tradeagent.runtime.control import execute_proposal, submit
 from tradeagent.runtime.lease import is_held
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.wallets import owned_door
 
 
@@ -28,21 +29,21 @@ class Moment:
     at_ms: int
 
 
-def submit_by_hand(desk: Desk, wallet_name: str, proposal: Proposal, moment: Moment | None) -> dict[str, Any]:
+def submit_by_hand(place: Place, wallet_name: str, proposal: Proposal, moment: Moment | None) -> dict[str, Any]:
     """The verdict of a person's order, close or cancel, as JSON. BusyError when a replay is asked for on a running wallet."""
-    with desk.ledger.reading() as tx:
+    with place.ledger.reading() as tx:
         wallet = wallets.get(tx, wallet_name)
         risk = wallets.risk(tx, wallet_name)
-    if is_held(desk.workspace, wallet_name):
+    if is_held(place.workspace, wallet_name):
         if moment is not None:
             raise BusyError(f"wallet {wallet_name!r} is running: its market clock is the runner's", hint="stop it first, or leave --at out")
-        with desk.ledger.reading() as tx:
+        with place.ledger.reading() as tx:
             held = runs.lease(tx, wallet_name)
-        return submit(desk, wallet_name, held["deployment"] if held else None, proposal)
-    clock, target_ms = _clock(desk, risk, moment)
-    sources = parse_replay(moment.replay) if moment else _sources(desk, wallet_name, proposal)
-    with owned_door(desk.workspace, desk.config, desk.ledger, clock, wallet) as door:
-        tape = begin(desk, door, clock, sources)
+        return submit(place, wallet_name, held["deployment"] if held else None, proposal)
+    clock, target_ms = _clock(place, risk, moment)
+    sources = parse_replay(moment.replay) if moment else _sources(place, wallet_name, proposal)
+    with owned_door(place.workspace, place.config, place.ledger, clock, wallet) as door:
+        tape = begin(place, door, clock, sources)
         if tape is not None:
             tape.play(target_ms)
         verdict = execute_proposal(door.engine, proposal)
@@ -51,14 +52,14 @@ def submit_by_hand(desk: Desk, wallet_name: str, proposal: Proposal, moment: Mom
     return verdict.as_dict()
 
 
-def _clock(desk: Desk, risk: RiskRow, moment: Moment | None) -> tuple[Clock, int]:
+def _clock(place: Place, risk: RiskRow, moment: Moment | None) -> tuple[Clock, int]:
     """The clock to judge by, standing where the wallet is, and the instant to move it to."""
     at = risk.market_clock_ms
     if moment is not None:
         return clock_for(risk, moment.at_ms, "--at"), moment.at_ms
     if risk.clock_source == REPLAY and at is not None:
         return SimulatedClock(at), at
-    return desk.clock, desk.clock.now_ms()
+    return place.clock, place.clock.now_ms()
 
 
 def clock_for(risk: RiskRow, at_ms: int, field: str) -> SimulatedClock:
@@ -71,10 +72,10 @@ def clock_for(risk: RiskRow, at_ms: int, field: str) -> SimulatedClock:
     return SimulatedClock(at if at is not None else at_ms)
 
 
-def _sources(desk: Desk, wallet: str, proposal: Proposal) -> tuple[ReplaySource, ...]:
+def _sources(place: Place, wallet: str, proposal: Proposal) -> tuple[ReplaySource, ...]:
     """Imported bars of what the order is about and of what is held, so that marks and stops are current."""
-    warehouse = Warehouse(desk.workspace.warehouse_dir)
-    with desk.ledger.reading() as tx:
+    warehouse = Warehouse(place.workspace.warehouse_dir)
+    with place.ledger.reading() as tx:
         held = [row.market for row in positions_of(tx, wallet) if row.controller_id == NET and row.size]
     return tuple(finest(warehouse, market) for market in dict.fromkeys([proposal.market, *held]) if market)
 
@@ -95,13 +96,13 @@ class Tape:
             self.door.engine.book.settle_clock(target_ms)
 
 
-def begin(desk: Desk, door: Door, clock: Clock, sources: tuple[ReplaySource, ...]) -> Tape | None:
+def begin(place: Place, door: Door, clock: Clock, sources: tuple[ReplaySource, ...]) -> Tape | None:
     """Bars of the sources whose markets are known, from where the wallet is; None when there are none."""
-    known = instruments_of(desk.config)
+    known = instruments_of(place.config)
     usable = [found for found in sources if found.market in known]
     if not usable:
         return None
-    feed = WarehouseFeed(Warehouse(desk.workspace.warehouse_dir), usable, known, wait=True)
+    feed = WarehouseFeed(Warehouse(place.workspace.warehouse_dir), usable, known, wait=True)
     feed.refresh()
     playback = Playback(door.engine, door.paper, feed, clock.advance_to if isinstance(clock, SimulatedClock) else _stay)
     playback.start(clock.now_ms(), REPLAY if isinstance(clock, SimulatedClock) else WALL)

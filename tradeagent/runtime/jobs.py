@@ -24,7 +24,7 @@ from tradeagent.domain.names import JobState
 from tradeagent.ledger import jobs
 from tradeagent.ledger.jobs import JobRow
 from tradeagent.ledger.store import Ledger
-from tradeagent.runtime.assembly import Place
+from tradeagent.runtime.place import Place
 from tradeagent.workspace.claims import boot_id
 from tradeagent.workspace.locks import file_lock
 from tradeagent.workspace.paths import Workspace
@@ -176,8 +176,11 @@ def _run(place: Place, row: JobRow) -> None:
         output.seek(0)
         text = output.read()
         result = _document(text) or _no_document(process.returncode, errors)
+        progress = _progress(errors)
     state = JobState.DONE if process.returncode == 0 else JobState.FAILED
     with place.ledger.transaction() as tx:
+        if progress is not None:
+            jobs.tell(tx, row.id, progress)
         jobs.finish(tx, row, state, result, place.clock.now_ms())
 
 

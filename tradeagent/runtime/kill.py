@@ -12,9 +12,10 @@ from tradeagent.execution.halts import killed_incident, note_kill, reopen
 from tradeagent.execution.kill import Wiped, wipe_paper
 from tradeagent.ledger import notes, runs, wallets
 from tradeagent.ledger.store import Ledger, open_ledger
-from tradeagent.runtime.control import Desk, send
+from tradeagent.runtime.control import send
 from tradeagent.runtime.latching import Latching, Target, paper_wallets
 from tradeagent.runtime.lease import is_held
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.wallets import owned_door
 from tradeagent.workspace import latch
 from tradeagent.workspace.config import Config, load_config
@@ -46,27 +47,27 @@ def wipe(workspace: Workspace, clock: Clock, target: Target, latched: Latching) 
     }
 
 
-def clear(desk: Desk, target: Target) -> dict[str, Any]:
+def clear(place: Place, target: Target) -> dict[str, Any]:
     """Undo a kill: each wallet is reconciled first, and an unclean one keeps its latch (RefusedError)."""
-    folder = desk.workspace.kill_dir
+    folder = place.workspace.kill_dir
     was_latched = latch.is_latched(folder, target.wallet)
-    names = [target.wallet] if target.wallet else paper_wallets(desk.workspace)
+    names = [target.wallet] if target.wallet else paper_wallets(place.workspace)
     for name in names:
-        if is_held(desk.workspace, name):
-            send(desk, name, target.deployment, CommandKind.CLEAR_HALT, {"kill": True})
+        if is_held(place.workspace, name):
+            send(place, name, target.deployment, CommandKind.CLEAR_HALT, {"kill": True})
             continue
-        with desk.ledger.reading() as tx:
+        with place.ledger.reading() as tx:
             wallet = wallets.find(tx, name)
         if wallet is not None:
-            with owned_door(desk.workspace, desk.config, desk.ledger, desk.clock, wallet) as door:
+            with owned_door(place.workspace, place.config, place.ledger, place.clock, wallet) as door:
                 reopen(door.engine, whole=target.wallet is not None)
     latch.clear_latch(folder, target.wallet)
-    with desk.ledger.transaction() as tx:
+    with place.ledger.transaction() as tx:
         if target.wallet is None:
             notes.put_setting(tx, notes.KILL_SWITCH, False)
-            notes.close_incidents(tx, IncidentCode.KILL, desk.clock.now_ms(), wallet=None)
+            notes.close_incidents(tx, IncidentCode.KILL, place.clock.now_ms(), wallet=None)
         for row in runs.all_deployments(tx):
-            if target.wallet == row.wallet and row.state == DeploymentState.HALTED.value and not is_held(desk.workspace, row.wallet):
+            if target.wallet == row.wallet and row.state == DeploymentState.HALTED.value and not is_held(place.workspace, row.wallet):
                 runs.update_deployment(tx, row.id, state=DeploymentState.STOPPED.value)
     return {
         "deployment": target.deployment,

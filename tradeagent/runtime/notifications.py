@@ -245,7 +245,7 @@ class Notifier:
 def notifier_of(ground: Ground) -> Notifier | None:
     """Who tells people about this run; nobody when no channel is configured, in a dry run, and in a replay that nobody watches."""
     channels = channel_settings(ground.place.config)
-    watched = not ground.is_replay or ground.request.speed > 0
+    watched = not ground.is_replay or ground.pace.speed > 0
     if not channels or ground.is_dry or not watched:
         return None
     return Notifier(ground.ledger, ground.place.clock, ground.wallet.name, channels)

@@ -6,7 +6,7 @@ from functools import partial
 
 from tradeagent.agents.folder import Agent, list_agents, load_agent
 from tradeagent.domain.errors import NotFound, UserError
-from tradeagent.runtime.ground import Place
+from tradeagent.runtime.place import Place
 from tradeagent.tools.known import known_to_agents
 from tradeagent.tools.mcp_servers import ServerSpec, servers_of, servers_of_agent
 from tradeagent.tools.mcp_tools import Outside

@@ -21,7 +21,7 @@ from tradeagent.domain.names import Actor, CommandState, DeploymentState, EventK
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.executors.desk import adopt
 from tradeagent.execution.state import MANUAL_CONTROLLER, belongs_to
-from tradeagent.ledger import events, notes, runs
+from tradeagent.ledger import events, executors, notes, runs, trading
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.trading import NET
@@ -174,12 +174,21 @@ def _finish_tick(ledger: Ledger, tick: dict[str, Any], files: AgentFiles, clock:
 def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:
     now = clock.now_ms()
     with ledger.transaction() as tx:
-        runs.update_deployment(tx, row.id, state=DeploymentState.INTERRUPTED.value, ended_ms=now, stopped_because="interrupted")
-        data = {"state": DeploymentState.INTERRUPTED.value}
-        events.append(tx, EventKind.DEPLOYMENT_STATE, now, wallet=row.wallet, deployment=row.id, data=data)
+        runs.change_state(tx, row, DeploymentState.INTERRUPTED, now, ended_ms=now, stopped_because="interrupted")
         message = f"{row.id} ended without saying so; its orders and positions were taken over"
         incident = notes.Incident(IncidentCode.INTERRUPTED, Level.WARNING, message, row.wallet, row.id)
         notes.open_incident(tx, clock.new_id(), incident, now)
+
+
+def stands_in_for(ledger: Ledger, row: DeploymentRow) -> str:
+    """The run whose inventory a dry run sees and is judged by, since it takes none over: the newest one of its agent that left some on
+    the wallet, or itself."""
+    with ledger.reading() as tx:
+        holding = {one.controller_id.partition("/")[0] for one in trading.positions_of(tx, row.wallet) if one.size}
+        holding |= {order.controller_id.partition("/")[0] for order in trading.live_orders(tx, row.wallet)}
+        holding |= {one.deployment for one in executors.live(tx, row.wallet)}
+        known = [one.id for one in runs.all_deployments(tx, wallet=row.wallet, slug=row.slug) if one.kind == row.kind]
+    return next((name for name in known if name in holding), row.id)
 
 
 def take_over(engine: ExecutionEngine, deployment: DeploymentRow, tell: Callable[[str, int, str], None]) -> None:

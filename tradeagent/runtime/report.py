@@ -95,7 +95,7 @@ def exit_code(run: Runnable[R], tally: Tally[R], why: StopReason) -> int:
     """0, or 3 when the only tick of an experiment was blocked, 1 when it failed, 130 after Ctrl-C."""
     if why is StopReason.INTERRUPTED:
         return 130
-    if run.stage.request.mode is not RunMode.LOOP:
+    if run.stage.pace.mode is not RunMode.LOOP:
         if tally.last is None:
             return 1
         if tally.last.state is TickState.BLOCKED:

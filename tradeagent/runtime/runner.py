@@ -6,14 +6,13 @@ Several runners share a process; each owns one wallet. Commands are obeyed while
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
 from tradeagent.domain.clock import SimulatedClock
-from tradeagent.domain.errors import Defect, RefusedError, TradeAgentError
+from tradeagent.domain.errors import BusyError, Defect, RefusedError, TradeAgentError
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import (
-    Actor,
     CommandKind,
     CommandState,
     DeploymentState,
@@ -32,6 +31,7 @@ from tradeagent.execution.reconcile import reconcile
 from tradeagent.ledger import events, notes, runs
 from tradeagent.runtime.checks import keep_consistent
 from tradeagent.runtime.control import execute_row, failure
+from tradeagent.runtime.feed_watch import FeedWatch
 from tradeagent.runtime.ground import R, Runnable
 from tradeagent.runtime.notifications import notifier_of
 from tradeagent.runtime.schedule import NextMark
@@ -82,6 +82,8 @@ class Runner(Generic[R]):
         self._wake = asyncio.Event()
         self._why: StopReason | None = None
         self._defect = ""
+        self._was_busy = False
+        self._watch = FeedWatch(run.door.engine, run.playback, run.row.id)
         self.tally: Tally[R] = Tally(ticks=run.row.ticks)
 
     def interrupt(self) -> None:
@@ -98,7 +100,7 @@ class Runner(Generic[R]):
         for task in beside:
             task.add_done_callback(self._died)
         try:
-            if self._stage.request.mode is RunMode.LOOP:
+            if self._stage.pace.mode is RunMode.LOOP:
                 await self._loop()
             else:
                 await self._one_tick(self.tally.ticks + 1, None)
@@ -128,12 +130,12 @@ class Runner(Generic[R]):
     @property
     def _is_experiment(self) -> bool:
         """Whether a person waits for this one tick."""
-        return self._stage.request.mode is not RunMode.LOOP
+        return self._stage.pace.mode is not RunMode.LOOP
 
     async def _loop(self) -> None:
         first = self._mind.first_mark(self._stage.clock.now_ms())
         after: NextMark = self._mind.marks(first)
-        asked = self._stage.request.max_ticks
+        asked = self._stage.pace.max_ticks
         most = asked if asked is not None else self._mind.max_ticks
         mark = first
         if most and self.tally.ticks >= most:
@@ -164,16 +166,16 @@ class Runner(Generic[R]):
         return skipped
 
     def _is_past_the_end(self, mark: int) -> bool:
-        until = self._stage.request.to_ms
+        until = self._stage.pace.to_ms
         return (until is not None and mark > until) or (self._stage.is_replay and mark > self._stage.feed.last_close)
 
     async def _reach(self, mark: int) -> None:
         """Wait for a mark in the run's own time: the wall clock, or market time at the replay's speed."""
-        clock, request = self._stage.clock, self._stage.request
+        clock, speed = self._stage.clock, self._stage.pace.speed
         if isinstance(clock, SimulatedClock):
             ahead = mark - clock.now_ms()
-            if request.speed > 0 and ahead > 0:
-                await self._wait(ahead / 1000 / float(request.speed))
+            if speed > 0 and ahead > 0:
+                await self._wait(ahead / 1000 / float(speed))
             else:
                 await asyncio.sleep(0)
             clock.advance_to(mark)
@@ -208,7 +210,7 @@ class Runner(Generic[R]):
             await self._run.door.engine.alone(self._advance)
             record = await self._mind.tick(number, self._mind.interval_ms, next_mark)
         except TradeAgentError as error:
-            await self._failed(number, error.message)
+            await self._failed(number, error.message, is_busy=isinstance(error, BusyError))
             if self._is_experiment:
                 raise
             return
@@ -218,6 +220,9 @@ class Runner(Generic[R]):
                 raise
             return
         self.tally.count(record)
+        if self._was_busy:
+            self._was_busy = False
+            await self._run.door.engine.alone(self._close_busy)
         if record.number % PRUNE_EVERY == 0:
             await self._run.door.engine.alone(lambda: self._mind.prune(record.number))
         if self._on_tick is not None:
@@ -230,25 +235,32 @@ class Runner(Generic[R]):
         self._run.door.refresh()
         if not self._stage.is_dry:
             self._run.playback.advance(self._stage.clock.now_ms())
+            self._watch.look(self._stage.clock.now_ms())
             step_all(self._run.door.engine)
             if self._stage.is_replay and self._run.door.engine.is_unresolved:
                 reconcile(self._run.door.engine, routine=True)
 
-    async def _failed(self, number: int, message: str) -> None:
+    def _close_busy(self) -> None:
+        with self._stage.ledger.transaction(durable=False) as tx:
+            notes.close_incidents(tx, IncidentCode.LEDGER_BUSY, self._stage.clock.now_ms(), wallet=self._stage.wallet.name)
+
+    async def _failed(self, number: int, message: str, *, is_busy: bool = False) -> None:
         """A tick that raised: an incident and a journal line; five in a row pause the deployment."""
         self.tally.failures_in_row += 1
         self.tally.error = message
         stage, row, now = self._stage, self._run.row, self._stage.clock.now_ms()
-        paused = self.tally.failures_in_row >= MAX_FAILURES and stage.request.mode is RunMode.LOOP
+        paused = self.tally.failures_in_row >= MAX_FAILURES and stage.pace.mode is RunMode.LOOP
         if stage.is_dry:
             return
         with stage.ledger.transaction() as tx:
             incident = notes.Incident(IncidentCode.TICK_FAILED, Level.ERROR, f"tick {number}: {message}", stage.wallet.name, row.id)
             notes.open_incident(tx, stage.clock.new_id(), incident, now)
-            values: dict[str, Any] = {"failures": self.tally.failures_in_row, "ticks": number}
+            if is_busy:
+                busy = replace(incident, code=IncidentCode.LEDGER_BUSY, message=message)
+                self._was_busy = notes.open_incident(tx, stage.clock.new_id(), busy, now) or self._was_busy
+            runs.update_deployment(tx, row.id, failures=self.tally.failures_in_row, ticks=number)
             if paused:
-                values["state"] = DeploymentState.PAUSED.value
-            runs.update_deployment(tx, row.id, **values)
+                runs.change_state(tx, row, DeploymentState.PAUSED, now)
         self._mind.note("error", now, f"tick {number} failed", message)
         if paused:
             self._mind.note("paused", now, f"{MAX_FAILURES} ticks in a row failed", "resume when the cause is gone")
@@ -345,9 +357,7 @@ class Runner(Generic[R]):
     def _set_state(self, state: DeploymentState, **values: Any) -> None:
         row, now = self._run.row, self._stage.clock.now_ms()
         with self._stage.ledger.transaction() as tx:
-            runs.update_deployment(tx, row.id, state=state.value, **values)
-            data = {"state": state.value, **{key: value for key, value in values.items() if isinstance(value, str)}}
-            events.append(tx, EventKind.DEPLOYMENT_STATE, now, wallet=row.wallet, deployment=row.id, actor=Actor.SYSTEM, data=data)
+            runs.change_state(tx, row, state, now, **values)
 
     def _set_command(self, row: dict[str, Any], state: CommandState, **values: Any) -> None:
         now = self._stage.place.clock.now_ms()

@@ -11,8 +11,9 @@ from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.ledger import wallets
 from tradeagent.market.replay import parse_replay, require_stored
 from tradeagent.market.warehouse import Warehouse
-from tradeagent.runtime.control import Desk, execute_proposal
+from tradeagent.runtime.control import execute_proposal
 from tradeagent.runtime.hand import begin, clock_for
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.wallets import owned_door
 
 
@@ -29,21 +30,21 @@ class Step:
         return self.proposal.kind is IntentKind.CANCEL
 
 
-def play_script(desk: Desk, wallet_name: str, replay: str, steps: Sequence[Step], to_ms: int | None) -> list[dict[str, Any]]:
+def play_script(place: Place, wallet_name: str, replay: str, steps: Sequence[Step], to_ms: int | None) -> list[dict[str, Any]]:
     """The verdict of every step in its turn; then the bars up to `to_ms`. A refused step does not end the script.
 
     `steps` are in the order of time. BusyError while a runner owns the wallet, InvalidInput when the wallet's clock is beyond the first.
     """
     sources = parse_replay(replay)
     for source in sources:
-        require_stored(Warehouse(desk.workspace.warehouse_dir), source)
-    with desk.ledger.reading() as tx:
+        require_stored(Warehouse(place.workspace.warehouse_dir), source)
+    with place.ledger.reading() as tx:
         wallet, risk = wallets.get(tx, wallet_name), wallets.risk(tx, wallet_name)
     clock = clock_for(risk, steps[0].at_ms, "at")
     rows: list[dict[str, Any]] = []
     orders: dict[str, str] = {}
-    with owned_door(desk.workspace, desk.config, desk.ledger, clock, wallet) as door:
-        tape = begin(desk, door, clock, sources)
+    with owned_door(place.workspace, place.config, place.ledger, clock, wallet) as door:
+        tape = begin(place, door, clock, sources)
         for step in steps:
             if tape is not None:
                 tape.play(step.at_ms)

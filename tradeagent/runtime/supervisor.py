@@ -16,7 +16,7 @@ from tradeagent.domain.names import Actor, IncidentCode, Level
 from tradeagent.ledger import notes, runs
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.runtime.deploying import log_of, spawn
-from tradeagent.runtime.ground import Place
+from tradeagent.runtime.place import Place
 from tradeagent.runtime.wanted import is_wanted, wanted, wanted_on
 from tradeagent.workspace.claims import is_held, live_state
 from tradeagent.workspace.locks import file_lock

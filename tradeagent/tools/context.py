@@ -73,6 +73,13 @@ class Resources:
     routines: "Routines | None" = None
     events: EventStore | None = None
     is_dry: bool = False
+    failed: set[str] = field(default_factory=set)
+
+    def take_failed(self) -> list[str]:
+        """What could not be read for a prompt and is not yet told."""
+        taken = sorted(self.failed)
+        self.failed.clear()
+        return taken
 
     def take_broken(self) -> list[str]:
         """What was found wrong with routines and is not yet told."""

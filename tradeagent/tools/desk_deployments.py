@@ -12,7 +12,7 @@ from tradeagent.llm.contract import Tool, ToolResult
 from tradeagent.llm.untrusted import untrusted
 from tradeagent.tools.desk import DeskContext
 from tradeagent.tools.market import Arguments
-from tradeagent.tools.sight import run_seen, runs_seen
+from tradeagent.tools.sight import run_name, run_seen, runs_seen, sees_agents
 from tradeagent.workspace.claims import live_state
 
 _TOLD = (
@@ -53,7 +53,7 @@ async def show_deployments(arguments: Deployments, context: DeskContext) -> Tool
             {
                 "deployment": row.id,
                 "kind": row.kind,
-                "runs": f"{row.slug}@{row.version}",
+                "runs": run_name(row),
                 "wallet": row.wallet,
                 "markets": row.markets,
                 "mode": row.mode,
@@ -65,7 +65,10 @@ async def show_deployments(arguments: Deployments, context: DeskContext) -> Tool
                 "stopped_because": row.stopped_because,
             }
         )
-    return ToolResult({"deployments": rows[: arguments.count], "of": len(rows)})
+    told: dict[str, Any] = {"deployments": rows[: arguments.count], "of": len(rows)}
+    if not sees_agents(context.mode):
+        told["note"] = f"mode {context.mode} shows runs of algorithms only; coach and ops show agents too"
+    return ToolResult(told)
 
 
 async def get_decisions(arguments: Decisions, context: DeskContext) -> ToolResult:

@@ -1,6 +1,6 @@
 """Tools of family portfolio as the desk sees them: every wallet that its mode may see, from the ledger and the last marks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from tradeagent.domain.names import HaltReason
 from tradeagent.execution.caps import shown
 from tradeagent.execution.exposure import free_margin
 from tradeagent.execution.reading import read_state, tenant_of
-from tradeagent.execution.state import RiskState
+from tradeagent.execution.state import RiskState, belongs_to
 from tradeagent.ledger import notes, trading
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.trading import NET
@@ -22,7 +22,7 @@ from tradeagent.llm.contract import Tool, ToolResult
 from tradeagent.tools.desk import DeskContext
 from tradeagent.tools.market import Arguments
 from tradeagent.tools.portfolio import account_figures, order_row, position_row, trip_row
-from tradeagent.tools.sight import ALGO_GROUP, is_hidden, owners_seen, run_seen, runs_seen, sees_agents, wallet_seen, wallets_seen
+from tradeagent.tools.sight import ALGO_GROUP, is_hidden, owners_seen, run_name, run_seen, runs_seen, sees_agents, wallet_seen, wallets_seen
 from tradeagent.workspace.claims import live_state
 from tradeagent.workspace.latch import is_latched
 
@@ -121,27 +121,62 @@ def _distance(state: RiskState, market: str) -> dict[str, Any]:
 
 
 async def get_algo_wallets_overview(arguments: OfWallet, context: DeskContext) -> ToolResult:
-    rows = []
+    rows: list[dict[str, Any]] = []
     with context.ledger.reading() as tx:
         owners, runs = owners_seen(tx, context), runs_seen(tx, context)
         for wallet in _asked(tx, context, arguments.wallet):
-            if wallet.kind != ALGO_GROUP:
-                continue
-            state, newest = _read(tx, context, wallet, runs)
-            trips = _trips_of(tx, owners, wallet.name, None)
-            won = sum(trip["pnl"] > 0 for trip in trips)
-            rows.append(
-                _head(context, state, newest)
-                | {
-                    "algo": None if newest is None else f"{newest.slug}@{newest.version}",
-                    "markets": [] if newest is None else newest.markets,
-                    "closed_trades": len(trips),
-                    "net_pnl_usdc": plain(sum((trip["pnl"] for trip in trips), ZERO)),
-                    "win_rate_pct": f"{Decimal(100 * won) / len(trips):.1f}" if trips else None,
-                }
-            )
-    hint = {} if rows else {"note": "no wallet of group algo yet; `tradeagent wallet new NAME --group algo --cash 10000` makes one"}
-    return ToolResult({"algo_wallets": rows, **hint})
+            if wallet.kind == ALGO_GROUP:
+                state, newest = _read(tx, context, wallet, runs)
+                rows.append(_algo_row(tx, context, state, newest, _trips_of(tx, owners, wallet.name, None)))
+    summary: dict[str, Any] = {"wallets": len(rows), "vacant": sum(row["vacant"] for row in rows)}
+    if not rows:
+        summary["message"] = "no wallet of group algo yet; `tradeagent wallet new --group algo --cash 10000 NAME` makes one"
+    return ToolResult({"algo_wallets": rows, "summary": summary})
+
+
+def _algo_row(
+    tx: Connection, context: DeskContext, state: RiskState, newest: DeploymentRow | None, trips: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One wallet of algos, USDC: what is in it, what earned it, and the run that has it now with what that one came to."""
+    head = _head(context, state, newest)
+    running = newest if head["running"] else None
+    return {
+        **head,
+        "total": shown(state.risk.cash),
+        "free": head["free_margin_usdc"],
+        "used": head["margin_used_usdc"],
+        "equity": head["equity_usdc"],
+        "unrealised": shown(state.equity - state.risk.cash),
+        "vacant": running is None,
+        "run": running.id if running else None,
+        "metrics": _live_metrics(tx, state, running) if running else None,
+        "algo": None if newest is None else run_name(newest),
+        "markets": [] if newest is None else newest.markets,
+        "closed_trades": len(trips),
+        "net_pnl_usdc": plain(sum((trip["pnl"] for trip in trips), ZERO)),
+        "win_rate_pct": _win_rate(trips),
+    }
+
+
+def _live_metrics(tx: Connection, state: RiskState, run: DeploymentRow) -> dict[str, Any]:
+    """What a run has come to since it began: closed trades and what is open. The Sharpe ratio is that of a backtest, of daily returns."""
+    from tradeagent.research.metrics import nav_sharpe
+
+    trips = trading.round_trips_of(tx, deployment=run.id, limit=_SCANNED_TRIPS)
+    held = [row for row in state.positions if row.size and belongs_to(row.controller_id, run.id)]
+    unrealised = sum((row.size * mark - row.cost for row in held if (mark := state.mark(row.market)) is not None), ZERO)
+    sharpe = nav_sharpe([float(nav) for nav in trading.daily_navs(tx, run.wallet, run.source.get("begin_ms") or 0)])
+    return {
+        "pnl_usdc": shown(sum((trip["pnl"] for trip in trips), unrealised)),
+        "sharpe": None if sharpe is None else f"{sharpe:.2f}",
+        "drawdown_pct": shown(state.drawdown_pct),
+        "win_rate_pct": _win_rate(trips),
+        "closed_trades": len(trips),
+    }
+
+
+def _win_rate(trips: Sequence[Mapping[str, Any]]) -> str | None:
+    return f"{Decimal(100 * sum(trip['pnl'] > 0 for trip in trips)) / len(trips):.1f}" if trips else None
 
 
 def _trips_of(tx: Connection, owners: frozenset[str] | None, wallet: str | None, deployment: str | None) -> list[dict[str, Any]]:
@@ -197,7 +232,7 @@ DESK_PORTFOLIO_TOOLS = (
     ),
     Tool(
         "get_algo_wallets_overview",
-        "Algo wallets: what runs on each, equity, trades and PnL.",
+        "Algo wallets: free, used, equity; vacant, or its run with PnL, Sharpe, drawdown and win rate.",
         OfWallet,
         "portfolio",
         "read",

@@ -92,11 +92,8 @@ def _study(context: DeskContext, reference: str, kinds: Sequence[Kind] = ("optim
     found: list[StudyRow] = []
     with context.ledger.reading() as tx:
         for kind in kinds:
-            if reference == "last":
-                found += studies.listed(tx, kind, 1)
-            else:
-                with suppress(NotFound):
-                    found.append(studies.get(tx, reference, kind))
+            with suppress(NotFound):
+                found.append(studies.get(tx, reference, kind))
     if not found:
         raise NotFound(f"study: there is no {reference!r} of kind {' or '.join(kinds)}", hint="optimize or rolling_cv_backtest makes one")
     return max(found, key=lambda row: (row.time_ms, row.id))

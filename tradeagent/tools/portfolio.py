@@ -34,11 +34,11 @@ def _state(context: AgentContext) -> RiskState:
 def account_figures(state: RiskState) -> dict[str, Any]:
     """Equity, margin, the day and drawdown of one wallet, USDC and percent."""
     return {
-        "equity_usdc": plain(state.equity),
-        "cash_usdc": plain(state.risk.cash),
+        "equity_usdc": shown(state.equity),
+        "cash_usdc": shown(state.risk.cash),
         "free_margin_usdc": shown(free_margin(state)),
         "maintenance_margin_usdc": shown(state.account.maintenance),
-        "day_pnl_usdc": plain(state.day_pnl),
+        "day_pnl_usdc": shown(state.day_pnl),
         "drawdown_pct": shown(state.drawdown_pct),
     }
 
@@ -63,7 +63,7 @@ def position_row(state: RiskState, row: PositionRow) -> dict[str, Any]:
         "size_base": plain(row.size),
         "entry_usdc": shown(row.cost / row.size),
         "mark_usdc": None if mark is None else plain(mark),
-        "unrealised_usdc": None if mark is None else plain(row.size * mark - row.cost),
+        "unrealised_usdc": None if mark is None else shown(row.size * mark - row.cost),
         "stops": [plain(trigger) for trigger, _ in state.stops(row.market)],
         "liquidation_usdc": shown(liquidation) if liquidation else "unreachable",
     }
@@ -90,7 +90,7 @@ def trip_row(trip: Mapping[str, Any]) -> dict[str, Any]:
         "closed": iso(trip["closed_ms"]),
         "entry_usdc": shown(trip["entry_price"]),
         "exit_usdc": shown(trip["exit_price"]),
-        "net_pnl_usdc": plain(trip["pnl"]),
+        "net_pnl_usdc": shown(trip["pnl"]),
         "r": None if trip["r_multiple"] is None else f"{trip['r_multiple']:.2f}",
         "exit_reason": trip["exit_reason"],
     }

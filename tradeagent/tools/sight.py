@@ -59,6 +59,11 @@ def run_seen(tx: Connection, context: DeskContext, name: str) -> DeploymentRow:
     return found
 
 
+def run_name(row: DeploymentRow) -> str:
+    """`sma_cross@3`, the version that runs; a built-in algorithm has no version."""
+    return f"{row.slug}@{row.version}" if row.version else row.slug
+
+
 def owners_seen(tx: Connection, context: DeskContext) -> frozenset[str] | None:
     """Whose positions, orders and trades may be seen: ids of runs; None for everybody's."""
     return None if sees_agents(context.mode) else frozenset(row.id for row in runs_seen(tx, context))

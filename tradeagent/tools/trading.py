@@ -62,10 +62,10 @@ class CancelOrder(Arguments):
 
 
 def _answer(verdict: Verdict, context: AgentContext) -> ToolResult:
-    """A verdict as the model sees it: what was refused and what would pass, or what happened."""
+    """A verdict as the model sees it: what was refused and what would pass, or what happened; of a flip, what it closed first."""
     context.notes.verdicts.append(verdict)
     full = verdict.as_dict()
-    content = {key: full[key] for key in ("verdict", "rule", "detail", "order", "fills") if full[key] not in (None, [])}
+    content = {key: full[key] for key in ("verdict", "rule", "detail", "order", "closed", "fills") if full.get(key) not in (None, [])}
     failed = [check.rule.value for check in verdict.checks if not check.ok]
     if len(failed) > 1:
         content["also_failing"] = failed[1:]

@@ -14,12 +14,13 @@ from tradeagent.workspace.paths import Workspace
 def give(workspace: Workspace, config: Config, clock: Clock, deployment: str, kind: CommandKind, payload: dict[str, Any]) -> dict[str, Any]:
     """Give a command and wait for its result, as the command line does. Blocking; TradeAgentError says what to do instead."""
     from tradeagent.ledger.store import open_ledger
-    from tradeagent.runtime.control import Desk, command
+    from tradeagent.runtime.control import command
+    from tradeagent.runtime.place import Place
 
     workspace.require_writable()
     ledger = open_ledger(workspace.ledger_file)
     try:
-        return command(Desk(workspace, config, ledger, clock), deployment, kind, payload)
+        return command(Place(workspace, config, ledger, clock), deployment, kind, payload)
     finally:
         ledger.close()
 

@@ -35,6 +35,7 @@ from tradeagent.tools.mcp_tools import Ask, Outside
 from tradeagent.tools.registry import FIND, desk_tools
 from tradeagent.turns.assistant_prompt import assistant_prompt
 from tradeagent.turns.history import bounded, with_preface
+from tradeagent.turns.incidents import TurnIncidents
 
 SLUG = TURN_KIND = "assistant"
 MAX_ASKED = 32_000
@@ -205,6 +206,8 @@ class _Turn:
         answer = {"text": "" if ended is None else ended.text, "reason": reason, "tool_calls": self._calls}
         with setup.desk.ledger.transaction(durable=False) as tx:
             threads.finish(tx, setup.thread, answer, state, now)
+            incidents = TurnIncidents(setup.desk.clock, None, None)
+            incidents.of_talk(tx, "the assistant", reason, "" if ended is None else ended.detail, now)
             for defect in self._defects:
                 told = f"something failed in a turn of the assistant: {defect[-300:]}"
-                notes.open_incident(tx, setup.desk.clock.new_id(), notes.Incident(IncidentCode.TICK_FAILED, Level.ERROR, told), now)
+                incidents.add(tx, IncidentCode.TICK_FAILED, Level.ERROR, told, now)

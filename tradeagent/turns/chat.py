@@ -22,9 +22,11 @@ from tradeagent.tools.mcp_tools import joined
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.executors import live_lines
 from tradeagent.turns.history import bounded
+from tradeagent.turns.incidents import TurnIncidents
 from tradeagent.turns.inputs import HistoryReader, Occasion, prompt_inputs, with_resources
 from tradeagent.turns.prompt import Prompt, build_prompt
 from tradeagent.turns.prompt_inputs import TurnKind
+from tradeagent.turns.record import answered
 from tradeagent.turns.tick import TickEngine, TickSetup, entries_barred
 from tradeagent.workspace.transcript import Transcript
 
@@ -153,8 +155,11 @@ class ChatEngine:
         answer = {"text": "" if ended is None else ended.text, "reason": reason, "detail": "" if ended is None else ended.detail}
         with self.setup.ledger.transaction(durable=False) as tx:
             threads.finish(tx, thread, {**answer, "tool_calls": turn.calls}, state, self._now())
+            incidents = TurnIncidents(self.setup.clock, self.setup.engine.wallet.name, self.setup.deployment)
+            incidents.of_talk(tx, f"the chat with {self.setup.deployment}", reason, answer["detail"], self._now())
+        verdict = answered(turn.notes.verdicts)
         for decision in turn.notes.decisions:
-            self.setup.files.note("chat", self.setup.clock.now_ms(), decision.action, decision.reasoning)
+            self.setup.files.note("chat", self.setup.clock.now_ms(), decision.action, decision.reasoning, verdict)
         for text in turn.notes.notes:
             self.setup.files.note("note", self.setup.clock.now_ms(), text)
 

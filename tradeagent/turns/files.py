@@ -10,7 +10,7 @@ from pathlib import Path
 from tradeagent.agents.canvas import CanvasFile
 from tradeagent.agents.folder import Agent
 from tradeagent.agents.journal import Journal
-from tradeagent.agents.journal_lines import DecisionLine, SnapshotLine, Summary, TickLine
+from tradeagent.agents.journal_lines import DecisionLine, SnapshotLine, Summary, TickLine, with_verdict
 from tradeagent.agents.journal_text import JournalUpdate
 from tradeagent.agents.learnings import Learnings, LearningSection
 from tradeagent.agents.sessions import Session, write_experiment
@@ -93,31 +93,30 @@ class AgentFiles:
         if self._journal:
             self._journal.record(JournalUpdate(summary=_summary(record, state)))
 
-    def note(self, mark: str, now_ms: int, text: str, reason: str = "") -> None:
-        """A journal line about an event between ticks: an error, a command, a directive."""
+    def note(self, mark: str, now_ms: int, text: str, reason: str = "", verdict: str = "") -> None:
+        """A journal line about an event between ticks: an error, a command, a directive, what was decided in a chat."""
         if self._journal:
-            self._journal.record(JournalUpdate(decisions=(DecisionLine(mark, minute_text(now_ms), text, reason),)))
+            self._journal.record(JournalUpdate(decisions=(DecisionLine(mark, minute_text(now_ms), text, reason, verdict=verdict),)))
 
     def _remember(self, record: TickRecord) -> None:
         if record.state is TickState.BLOCKED or not record.decisions:
             return
         last = record.decisions[-1]
-        verdict = "; ".join(f"{call['name']} {call['status']}" for call in record.calls if call["name"] not in ("journal_action",))
-        line = p.DecisionLine(record.number, record.started_ms, last.action, last.reasoning, verdict or "no proposal")
+        line = p.DecisionLine(record.number, record.started_ms, last.action, last.reasoning, record.answered or "no proposal")
         self._decisions = (*self._decisions, line)[-3:]
 
 
 def _journal_update(record: TickRecord) -> JournalUpdate:
     minute, figures = minute_text(record.started_ms), record.figures
-    blocked = record.state is TickState.BLOCKED
-    text = f"blocked: {record.rule}" if blocked else record.action
+    blocked, text = record.state is TickState.BLOCKED, _told(record)
     decisions: list[DecisionLine] = [DecisionLine("directive", minute, text) for text in record.directives]
     if blocked:
         decisions.append(DecisionLine("tick_blocked", minute, f"{record.rule}: {record.action}"))
     elif record.state in (TickState.TIMEOUT, TickState.FAILED):
         decisions.append(DecisionLine("error", minute, f"{record.reason}: {record.detail}".rstrip(": ")))
     else:
-        decisions += [_decision_line(record.number, minute, decision) for decision in record.decisions]
+        verdicts = (*[""] * (len(record.decisions) - 1), record.answered)
+        decisions += [_decision_line(record.number, minute, *line) for line in zip(record.decisions, verdicts, strict=False)]
         decisions += [DecisionLine("note", minute, text) for text in record.notes]
     return JournalUpdate(
         summary=_summary(record, RUNNING),
@@ -129,11 +128,13 @@ def _journal_update(record: TickRecord) -> JournalUpdate:
 
 
 def _summary(record: TickRecord, state: str) -> Summary:
-    figures, text = record.figures, f"blocked: {record.rule}" if record.state is TickState.BLOCKED else record.action
-    return Summary(
-        record.number, minute_text(record.started_ms), state, figures.pnl, figures.realised, figures.open, figures.exposure, text
-    )
+    figures, minute = record.figures, minute_text(record.started_ms)
+    return Summary(record.number, minute, state, figures.pnl, figures.realised, figures.open, figures.exposure, _told(record))
 
 
-def _decision_line(number: int, minute: str, decision: Decision) -> DecisionLine:
-    return DecisionLine(f"#{number}", minute, decision.action, decision.reasoning, decision.risk_note or "none")
+def _told(record: TickRecord) -> str:
+    return f"blocked: {record.rule}" if record.state is TickState.BLOCKED else with_verdict(record.action, record.answered)
+
+
+def _decision_line(number: int, minute: str, decision: Decision, verdict: str) -> DecisionLine:
+    return DecisionLine(f"#{number}", minute, decision.action, decision.reasoning, decision.risk_note or "none", verdict)

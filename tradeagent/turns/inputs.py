@@ -147,6 +147,7 @@ def _outside(origin: str, resources: Resources, read: Callable[[EventStore], Ite
     try:
         return () if resources.events is None else tuple(read(resources.events))
     except TradeAgentError as error:
+        resources.failed.add(f"{origin}: {error.message}")
         return (p.OutsideText(origin, f"unknown: {error.message}"),)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from tradeagent.domain.clock import to_datetime
-from tradeagent.domain.money import plain
+from tradeagent.execution.caps import shown
 from tradeagent.llm.untrusted import one_line, quoted
 
 CHARACTERS_PER_TOKEN = 4
@@ -18,13 +18,13 @@ Value = str | int | Decimal | bool | None
 
 
 def value_text(value: Value, missing: str = "unknown") -> str:
-    """`0.5`, `yes`, `none`: numbers plain, None as `missing`."""
+    """`0.5`, `yes`, `none`: numbers plain and with at most six decimals, None as `missing`."""
     if value is None:
         return missing
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
-        return plain(value)
+        return shown(value)
     return quoted(one_line(value)) if isinstance(value, str) else str(value)
 
 
@@ -37,7 +37,8 @@ def signed(value: Decimal | None) -> str:
     """`+0.15`, `-2`, `unknown`."""
     if value is None:
         return "unknown"
-    return f"+{plain(value)}" if value > 0 else plain(value)
+    text = shown(value)
+    return f"+{text}" if value > 0 and text != "0" else text
 
 
 @lru_cache(maxsize=1024)

@@ -44,7 +44,7 @@ class Figures:
 @dataclass(frozen=True, slots=True)
 class TickRecord:
     """One tick, complete. `rule` is what blocked it; `reason` how the turn ended; `calls` are its tool calls
-    for the event feed, `verdicts` the door's answers as (kind, rule)."""
+    for the event feed, `verdicts` the door's answers as (kind, rule) and `answered` the same in words."""
 
     tick_id: str
     number: int
@@ -63,6 +63,7 @@ class TickRecord:
     directives: tuple[str, ...] = ()
     calls: tuple[Mapping[str, Any], ...] = ()
     verdicts: tuple[tuple[str, str | None], ...] = ()
+    answered: str = ""
     defects: tuple[str, ...] = ()
     executors: tuple[ExecutorLine, ...] = ()
     snapshot: SnapshotRecord | None = None
@@ -74,6 +75,7 @@ class TickRecord:
             "state": self.state.value,
             "rule": self.rule,
             "action": self.action,
+            "verdict": self.answered or None,
             "reason": self.reason,
             "pnl": plain(self.figures.pnl),
             "open": self.figures.open,
@@ -145,7 +147,7 @@ def turn_record(
         action=decisions[-1].action,
         reason=turn.reason,
         detail=turn.detail,
-        actions=sum(1 for verdict in written.verdicts if verdict.kind is VerdictKind.EXECUTED),
+        actions=sum(verdict.kind is VerdictKind.EXECUTED or verdict.closed is not None for verdict in written.verdicts),
         figures=base.figures,
         decisions=decisions,
         learnings=tuple(written.learnings),
@@ -154,6 +156,7 @@ def turn_record(
         directives=base.directives,
         calls=calls,
         verdicts=tuple((verdict.kind.value, verdict.rule.value if verdict.rule else None) for verdict in written.verdicts),
+        answered=answered(written.verdicts),
         defects=tuple(turn.defects),
         snapshot=_snapshot(header, base, state, prompt, turn, ms, decisions[-1].action),
     )
@@ -214,15 +217,26 @@ def _verdict_text(result: Mapping[str, Any]) -> str:
 
 
 def _decision_of(verdicts: Sequence[Verdict], turn: TurnResult) -> Decision:
-    """The decision of a model that wrote none: what its proposals came to."""
+    """The decision of a model that wrote none: what it proposed."""
+    reasoning = turn.text.strip().split("\n")[0][:300]
     if not verdicts:
-        return Decision("no action" if turn.reason == "stop" else f"no action ({turn.reason})", turn.text.strip().split("\n")[0][:300])
-    words = []
-    for verdict in verdicts:
-        order = verdict.order or {}
-        what = f"{order.get('side', '')} {order.get('size', '')} {order.get('market', '')}".strip()
-        words.append(f"{what} {verdict.kind.value}" + (f" ({verdict.rule})" if verdict.rule else ""))
-    return Decision("; ".join(words), turn.text.strip().split("\n")[0][:300])
+        return Decision("no action" if turn.reason == "stop" else f"no action ({turn.reason})", reasoning)
+    orders = [verdict.order or {} for verdict in verdicts]
+    words = [" ".join(str(order[key]) for key in ("side", "size", "market") if order.get(key)) for order in orders]
+    return Decision("; ".join(filter(None, words)) or "proposed", reasoning)
+
+
+def answered(verdicts: Sequence[Verdict]) -> str:
+    """What the door answered, in words; empty when it was not asked."""
+    return ", ".join(map(_in_words, verdicts))
+
+
+def _in_words(verdict: Verdict) -> str:
+    """`executed`, or `rejected SINGLE_ORDER (max_ok 0.00118)`; of a flip, what it closed before."""
+    told = f"{verdict.kind.value} {verdict.rule}" if verdict.rule else verdict.kind.value
+    if verdict.rejection is not None and verdict.rejection.max_ok is not None:
+        told += f" (max_ok {verdict.rejection.max_ok})"
+    return told if verdict.closed is None else f"closed {verdict.closed['size']} {verdict.closed['market']}, then {told}"
 
 
 def figures_of(state: RiskState, baseline: "Baseline", volume: Decimal) -> Figures:

@@ -7,7 +7,7 @@ from typing import Any
 from tradeagent.domain.clock import iso
 from tradeagent.domain.costs import break_even_price
 from tradeagent.domain.money import ZERO, plain
-from tradeagent.domain.names import Direction
+from tradeagent.domain.names import Direction, OrderType
 from tradeagent.execution.caps import shown
 from tradeagent.execution.exposure import free_margin, total_worst_notional
 from tradeagent.execution.orders import order_dict
@@ -148,12 +148,12 @@ def runtime_snapshot(state: RiskState) -> RuntimeSnapshot:
 
 
 def active_trade(state: RiskState, row: PositionRow) -> ActiveTrade:
-    """A position row with its protection; a controller's own stops for its inventory, all of a market's for the net."""
+    """A position row with what protects it, as `RiskState.levels_of` knows it."""
     mark = state.mark(row.market)
     entry = row.cost / row.size
-    levels = [o for o in state.orders if o.market == row.market and o.reduce_only and row.controller_id in (NET, o.controller_id)]
-    stop = _nearest([o.trigger for o in levels if o.leg == "stop"], entry)
-    target = _nearest([o.trigger for o in levels if o.leg == "target"], entry)
+    levels = state.levels_of(row.market, row.controller_id)
+    stop = _nearest([o.trigger for o in levels if OrderType(o.type).is_stop], entry)
+    target = _nearest([o.trigger for o in levels if OrderType(o.type).is_target], entry)
     trip = _trip_of(state, row)
     first_stop = Decimal(trip["first_stop"]) if trip.get("first_stop") else None
     unrealised = None if mark is None else row.size * mark - row.cost

@@ -30,6 +30,7 @@ from tradeagent.tools.mcp_tools import Outside, joined
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.executors import journal_lines, live_lines
 from tradeagent.turns.files import AgentFiles, Written
+from tradeagent.turns.incidents import TurnIncidents
 from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs, with_resources
 from tradeagent.turns.prompt import Prompt, build_prompt
 from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
@@ -107,6 +108,7 @@ class TickEngine:
         self._seen_fees = Decimal(-1)
         self._told_ms = 0
         self._history = HistoryReader(setup.deployment)
+        self._incidents = TurnIncidents(setup.clock, setup.engine.wallet.name, setup.deployment)
 
     @property
     def setup(self) -> TickSetup:
@@ -119,7 +121,7 @@ class TickEngine:
         tick_id = self._s.clock.new_id()
         with timings.step("risk"):
             state, directives, history = await self._s.engine.alone(lambda: self._begin(tick_id, number, started))
-            block = blocked(state, self._s.agent.definition.markets)
+            block = self._blocked(state)
         base = TickRecord(tick_id, number, started, TickState.BLOCKED, block.message if block else "", block.rule.value if block else None)
         self._s.transcript.add(f"\n\n## tick {number} · {minute_text(started)} UTC\n\n")
         if block is not None:
@@ -166,10 +168,19 @@ class TickEngine:
         with self._s.ledger.transaction(durable=False) as tx:
             values = {"id": tick_id, "deployment": self._s.deployment, "number": number, "state": TickState.RUNNING.value, "action": ""}
             runs.start_tick(tx, {**values, "started_ms": started, "market_ms": self._s.engine.book.risk.market_clock_ms or started})
-            events.append(
-                tx, EventKind.TICK_STARTED, started, wallet=self._s.engine.wallet.name, deployment=self._s.deployment, data={"tick": number}
-            )
-            return self._read(tx, started)
+            found = self._read(tx, started)
+            begun = [self._event(EventKind.TICK_STARTED, started, {"tick": number})]
+            if self._blocked(found[0]) is None:
+                begun.append(self._event(EventKind.TURN_STARTED, started, {"kind": "tick", "tick": number}))
+            events.append_all(tx, begun)
+            return found
+
+    def _blocked(self, state: RiskState) -> Block | None:
+        return blocked(state, self._s.agent.definition.markets)
+
+    def _event(self, kind: EventKind, now: int, data: dict[str, Any], actor: Actor = Actor.SYSTEM, subject: str = "") -> dict[str, Any]:
+        wallet = self._s.engine.wallet.name
+        return events.event(kind, now, wallet=wallet, deployment=self._s.deployment, actor=actor, subject=subject, data=data)
 
     def _read(self, tx: Connection, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
         engine, directives = self._s.engine, runs.waiting_directives(tx, self._s.deployment)
@@ -190,7 +201,7 @@ class TickEngine:
         written = TurnNotes()
         context = AgentContext(
             actor=Actor.AGENT,
-            deployment=self._s.deployment,
+            deployment=self._s.engine.terms[Actor.AGENT].scope.controller_id,  # a dry run acts in the name of who holds
             slug=self._s.agent.slug,
             markets=definition.markets,
             clock=self._s.clock,
@@ -252,30 +263,23 @@ class TickEngine:
             record=record.to_bytes(),
         )
         runs.update_deployment(tx, deployment, ticks=record.number, last_tick_ms=record.started_ms, next_tick_ms=next_ms, failures=0)
-        runs.beat(tx, engine.wallet.name, engine.token, now)
+        engine.intents.beat(tx)
         runs.deliver_directives(tx, list(told.directives), record.number)
         suggestions.tell(tx, told.answers, now)
         self._write_usage(tx, record)
         events.append_all(tx, self._events(record, now))
-        self._write_incidents(tx, record, now)
+        self._incidents.of_tick(tx, record, self._s.resources, now)
 
     def _events(self, record: TickRecord, now: int) -> list[dict[str, Any]]:
-        """What the feed says about a tick: its tool calls, and its end."""
-        wallet, deployment = self._s.engine.wallet.name, self._s.deployment
-        rows = [
-            events.event(
-                EventKind.TOOL_CALLED,
-                now,
-                wallet=wallet,
-                deployment=deployment,
-                actor=Actor.AGENT,
-                subject=call["name"],
-                data={"tick": record.number, "status": call["status"], "duration_ms": call["duration_ms"]},
-            )
-            for call in record.calls
-        ]
-        kind = EventKind.TICK_BLOCKED if record.state is TickState.BLOCKED else EventKind.TICK_FINISHED
-        return [*rows, events.event(kind, now, wallet=wallet, deployment=deployment, data=record.headline())]
+        """What the feed says about a tick: its tool calls, the end of its turn, and its own."""
+        rows = []
+        for call in record.calls:
+            told = {"tick": record.number, "status": call["status"], "duration_ms": call["duration_ms"]}
+            rows.append(self._event(EventKind.TOOL_CALLED, now, told, Actor.AGENT, call["name"]))
+        if record.state is TickState.BLOCKED:
+            return [*rows, self._event(EventKind.TICK_BLOCKED, now, record.headline())]
+        ended = {"kind": "tick", "tick": record.number, "reason": record.reason}
+        return [*rows, self._event(EventKind.TURN_FINISHED, now, ended), self._event(EventKind.TICK_FINISHED, now, record.headline())]
 
     def _write_usage(self, tx: Connection, record: TickRecord) -> None:
         if record.state is TickState.BLOCKED:
@@ -285,23 +289,6 @@ class TickEngine:
             counted = {"tokens_in": used.tokens_in, "tokens_out": used.tokens_out, "cost_usd": used.cost_usd}
             notes.add_usage(tx, {"time_ms": self._s.engine.wall.now_ms(), **values, **counted})
 
-    def _write_incidents(self, tx: Connection, record: TickRecord, now: int) -> None:
-        codes = {
-            "deadline": IncidentCode.TICK_TIMEOUT,
-            "first_token_timeout": IncidentCode.TICK_TIMEOUT,
-            "idle_timeout": IncidentCode.TICK_TIMEOUT,
-            "model_error": IncidentCode.MODEL_FAILED,
-            "budget": IncidentCode.BUDGET_EXHAUSTED,
-        }
-        code = codes.get(record.reason)
-        if code is not None:
-            message = f"tick {record.number}: {record.reason}" + (f": {record.detail}" if record.detail else "")
-            self._add_incident(tx, code, Level.WARNING, message, now)
-        for message in self._s.resources.take_broken():
-            self._add_incident(tx, IncidentCode.ROUTINE_BROKEN, Level.WARNING, message, now)
-        for defect in record.defects:
-            self._add_incident(tx, IncidentCode.TICK_FAILED, Level.ERROR, f"a tool failed in tick {record.number}: {defect[-300:]}", now)
-
     def _note_files(self, written: Written) -> None:
         """Provenance of learned lines, and an incident for each conflict with a person's edit."""
         now = self._s.clock.now_ms()
@@ -309,11 +296,7 @@ class TickEngine:
             for line in written.learned:
                 notes.remember_line(tx, self._s.agent.slug, line, self._s.deployment, now)
             for message in written.conflicts:
-                self._add_incident(tx, IncidentCode.EDIT_CONFLICT, Level.WARNING, message, now)
-
-    def _add_incident(self, tx: Connection, code: IncidentCode, level: Level, message: str, now: int) -> None:
-        incident = notes.Incident(code, level, message, self._s.engine.wallet.name, self._s.deployment)
-        notes.open_incident(tx, self._s.clock.new_id(), incident, now)
+                self._incidents.add(tx, IncidentCode.EDIT_CONFLICT, Level.WARNING, message, now)
 
 
 def blocked(state: RiskState, markets: Sequence[str]) -> Block | None:

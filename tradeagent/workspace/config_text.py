@@ -1,19 +1,22 @@
 """Texts made from the table of settings (example file, reference), and edits of config.yml that keep its comments."""
 
 import io
+import re
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tradeagent.domain.errors import BusyError
+from tradeagent.domain.errors import BusyError, InvalidConfig, UnknownKey
 from tradeagent.domain.money import plain
-from tradeagent.workspace.config import resolve_config, shown
+from tradeagent.workspace.config import load_config, resolve_config, shown
 from tradeagent.workspace.files import content_hash, read_settled, try_replace
 from tradeagent.workspace.settings import SETTINGS, Setting, Value, limit_names, parse_setting, setting_of, split_key, unknown_key
 from tradeagent.workspace.yaml_text import read_yaml
 
 EXAMPLE_NAMES = {"<id>": "openai/my-model", "<symbol>": "BTC", "<limit>": "max_leverage", "<name>": "my_source"}
 EXAMPLE_NAMES |= {"<server>": "time", "<variable>": "TZ", "<header>": "Authorization"}
+_PLAIN_TEXTS = ("assistant.model", "memory.embedding_model", "web.allowed_hosts", "mcp_servers.<server>.tools")
 HEADER = """\
 # Settings of a TradeAgent workspace, all at their defaults. Made by `tradeagent config`, from the table of settings.
 # Precedence: command line flags > environment (TRADEAGENT_PAPER__CASH) > config.yml > defaults.
@@ -45,6 +48,25 @@ def set_value(file: Path, key: str, text: str) -> Value:
     return value
 
 
+def written_value(file: Path, key: str) -> Value:
+    """What config.yml says of one setting now, or its default; None where it cannot be read. UnknownKey when there is no such setting."""
+    path = split_key(key)
+    try:
+        return load_config(file, {}).values.get(path)
+    except (InvalidConfig, UnknownKey):
+        return None
+
+
+def recorded(value: Value, path: tuple[str, ...]) -> str:
+    """A value as the event feed keeps it: of an address its host, of a free text its length, since either may hold a key."""
+    setting = setting_of(path)
+    if value is None or setting is None or setting.kind not in ("text", "url") or setting.key in _PLAIN_TEXTS:
+        return shown(value, path)
+    host = re.match(r"([a-z0-9+]+://)(?:[^/@]*@)?([^/?#]*)", str(value))
+    return f"{host[1]}{host[2]}" if host and setting.kind == "url" else f"({len(str(value))} characters)"
+
+
+@cache
 def render_example() -> str:
     """The documented `config.example.yml`: fixed keys at their defaults, the rest as comments; it loads as it is."""
     lines = [HEADER.rstrip()]

@@ -105,15 +105,18 @@ class Gate:
             self._descriptor = -1
 
 
-def arm(folder: Path, wallet: str, policy: KillPolicy) -> None:
-    """Make what `set_latch` renames and `make_room` deletes, and note what kill does with this wallet (agents.md `on_kill_switch`)."""
+def arm(folder: Path, wallet: str, policy: KillPolicy | None = None) -> None:
+    """Make what `set_latch` renames and `make_room` deletes, and note what kill does with this wallet (agents.md `on_kill_switch`).
+
+    Without a policy the one that was noted stays. Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _keep_reserve(folder / RESERVE)
     for latch in (_latch(folder, wallet), _latch(folder, None)):
         if not latch.exists():
             _armed(latch).touch()
     policy_file = folder / f"{_stem(wallet)}.policy"
-    if policy_of(folder, wallet) != policy:
+    if policy is not None and policy_of(folder, wallet) != policy:
         write_atomic(policy_file, policy.value, durable=True)
 
 
@@ -135,8 +138,8 @@ def make_room(folder: Path) -> bool:
 
 
 def _keep_reserve(reserve: Path) -> None:
-    """Space that nobody else can take; where there is none left already, there is nothing to keep."""
-    if reserve.exists():
+    """Space that nobody else can take; where next to none is left, or it was just given up, there is nothing to keep."""
+    if reserve.exists() or shutil.disk_usage(reserve.parent).free < 2 * RESERVE_BYTES:
         return
     descriptor = os.open(reserve, os.O_WRONLY | os.O_CREAT, 0o644)
     try:

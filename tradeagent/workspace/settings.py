@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from tradeagent.domain.errors import InvalidConfig, InvalidInput, UnknownKey
@@ -187,6 +188,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Minutes before and after a high-impact event of the calendar in which no entry is placed; 0 = off",
         _whole(0, MAX_NEWS_LOCKOUT_MIN),
     ),
+    Setting("trading.min_free_disk_mib", "int", 200, "MiB of free disk that an entry needs, and no exit; 0 = off", _whole(0, 10**6)),
     Setting("models.<id>.base_url", "url", None, "Address of the model's server", _web_address, "http://localhost:8000/v1"),
     Setting(
         "models.<id>.api_key",
@@ -336,7 +338,8 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def setting_of(path: Sequence[str]) -> Setting | None:
+@lru_cache(maxsize=1024)
+def setting_of(path: tuple[str, ...]) -> Setting | None:
     """The row a key path belongs to; `<…>` matches any one segment."""
     for setting in SETTINGS:
         names = setting.segments

@@ -113,6 +113,18 @@ class Web:
         """The answer to a JSON body; `before_attempt` is called each time the wire is used, for rate budgets."""
         return self._ask("POST", url, json.dumps(body).encode(), {"Content-Type": "application/json"}, before_attempt)
 
+    def probe(self, url: str) -> tuple[int, int | None]:
+        """Whoever answers at `url`: the status of the first answer, whatever it is, and its Date (UTC ms)."""
+        import httpx
+
+        try:
+            with self._client(url).stream("GET", url) as response:
+                return response.status_code, _server_ms(response)
+        except httpx.TimeoutException:
+            self._give_up(f"{_host(url)}: was silent for {self._patience.silence_s:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._give_up(f"{_host(url)}: the connection failed ({type(error).__name__})")
+
     def close(self) -> None:
         for client in self._clients.values():
             client.close()

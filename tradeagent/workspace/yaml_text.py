@@ -6,8 +6,10 @@ documents, duplicate keys and tabs are refused. Scalars follow the core schema: 
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,30 +55,50 @@ def read_yaml(text: str, file: Path, *, first_line: int = 1) -> YamlDocument:
 
     Raises InvalidConfig with file, line and, for a wrong key, its name; the message never repeats a value.
     """
-    reader = _Reader(file, first_line)
+    try:
+        values, lines = _parsed(text, first_line)
+    except _MistakeError as mistake:
+        details = {"file": str(file), "line": mistake.line} | ({"field": mistake.key} if mistake.key else {})
+        raise InvalidConfig(f"{file}:{mistake.line}: {mistake.problem}", hint=mistake.hint, details=details) from None
+    return YamlDocument(file, deepcopy(values), lines)
+
+
+@dataclass(eq=False)
+class _MistakeError(Exception):
+    """What is wrong on a line of the file, whichever that is."""
+
+    line: int
+    problem: str
+    hint: str
+    key: str | None
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str, first_line: int) -> tuple[dict[str, Any], Mapping[KeyPath, int]]:
+    """Values and lines of a text. They are kept: every tick and command reads files that seldom changed since the last one."""
+    reader = _Reader(first_line)
     if len(text) > MAX_CHARACTERS:
         reader.fail(1, f"the file has over {MAX_CHARACTERS // 1024} KiB", "keep long texts in files of their own")
     for number, line in enumerate(text.split("\n"), 1):
         if "\t" in line[: len(line) - len(line.lstrip())]:
             reader.fail(number, "a tab in the indentation", "indent with spaces")
-    return reader.document(text)
+    return reader.values(text), reader.lines
 
 
 @dataclass(slots=True)
 class _Reader:
     """Walks the parser's events and builds values; `lines` grows as keys are met."""
 
-    file: Path
     first_line: int
     lines: dict[KeyPath, int] = field(default_factory=dict)
 
-    def document(self, text: str) -> YamlDocument:
+    def values(self, text: str) -> dict[str, Any]:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
         from ruamel.yaml.reader import ReaderError
 
         try:
-            values = self._root(iter(YAML(typ="rt", pure=True).parse(text)))
+            return self._root(iter(YAML(typ="safe", pure=True).parse(text)))
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self.fail(mark.line + 1 if mark else 1, str(error.problem or error.context), "check colons, quotes and brackets near this line")
@@ -85,7 +107,6 @@ class _Reader:
             self.fail(line, "a control character that YAML forbids", "delete it or write it as an escape in double quotes")
         except YAMLError as error:
             self.fail(1, str(error).split("\n")[0], "check the YAML")
-        return YamlDocument(self.file, values, self.lines)
 
     def _root(self, events: Iterator[Any]) -> dict[str, Any]:
         next(events)
@@ -158,6 +179,4 @@ class _Reader:
 
     def fail(self, line: int, problem: str, hint: str, key: str | None = None) -> NoReturn:
         """`line` counts from the start of the parsed text."""
-        at = line + self.first_line - 1
-        details = {"file": str(self.file), "line": at} | ({"field": key} if key else {})
-        raise InvalidConfig(f"{self.file}:{at}: {problem}", hint=hint, details=details)
+        raise _MistakeError(line + self.first_line - 1, problem, hint, key)

@@ -1,14 +1,13 @@
 """What an indicator may be told: its parameters, checked against their defaults, and the column it reads."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import numpy as np
 
 from tradeagent.algos.bars import Bars, Floats
 from tradeagent.algos.spec import Param
-from tradeagent.domain.errors import InvalidInput, UnknownKey
+from tradeagent.domain.errors import InvalidInput, UnknownKey, near
 
 SOURCES = ("close", "open", "high", "low", "volume", "funding", "hl2", "hlc3", "ohlc4")
 CHOICES: Mapping[str, tuple[str, ...]] = {"source": SOURCES, "ma": ("rma", "sma", "ema")}
@@ -40,13 +39,6 @@ def settled(kind: str, defaults: Mapping[str, Param], given: Mapping[str, Param]
             raise UnknownKey(f"indicator {kind} has no parameter {name!r}", hint=near(name, defaults))
         values[name] = _checked(f"{kind}.{name}", name, defaults[name], value)
     return Settings(values)
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is known."""
-    options = sorted(known)
-    found = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(options)}"
 
 
 def _checked(field: str, name: str, default: Param, value: Param) -> Param:

@@ -10,12 +10,12 @@ from tradeagent.algos.bars import Bars, Floats
 from tradeagent.algos.indicators.hot import HOT
 from tradeagent.algos.indicators.indicator import Family, Indicator
 from tradeagent.algos.indicators.momentum import MOMENTUM
-from tradeagent.algos.indicators.params import near, settled
+from tradeagent.algos.indicators.params import settled
 from tradeagent.algos.indicators.trend import TREND
 from tradeagent.algos.indicators.volatility import VOLATILITY
 from tradeagent.algos.indicators.volume import VOLUME
 from tradeagent.algos.spec import Param
-from tradeagent.domain.errors import UnknownKey
+from tradeagent.domain.errors import UnknownKey, near
 
 INDICATORS: Mapping[str, Indicator] = MappingProxyType({one.kind: one for one in (*HOT, *TREND, *MOMENTUM, *VOLATILITY, *VOLUME)})
 

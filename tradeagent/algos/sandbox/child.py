@@ -14,6 +14,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 _ALLOWED = ("collections", "functools", "itertools", "math", "numpy", "statistics")
@@ -53,14 +54,17 @@ def _namespace() -> dict[str, object]:
     return {"__name__": "algorithm", "__builtins__": given}
 
 
-def _signals_of(source: str) -> Callable[..., object]:
+def _compiled(source: str, file: str) -> types.CodeType:
     try:
-        code = compile(source, _FILE, "exec", dont_inherit=True)
+        return compile(source, file, "exec", dont_inherit=True)
     except SyntaxError as error:
         raise Wrong("source", f"{error.msg}", error.lineno) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise Wrong("source", f"{error}") from None
-    space = _namespace()
+
+
+def _signals_of(source: str) -> Callable[..., object]:
+    code, space = _compiled(source, _FILE), _namespace()
     exec(code, space)
     signals = space.get("signals")
     if not callable(signals):
@@ -93,16 +97,6 @@ def _line_of(error: BaseException) -> int | None:
     return found
 
 
-def _described(error: BaseException) -> dict[str, object]:
-    line = _line_of(error)
-    if isinstance(error, Wrong):
-        return {"kind": error.kind, "message": str(error)[:_LONGEST], "line": error.line or line}
-    if isinstance(error, MemoryError):
-        return {"kind": "memory", "message": "", "line": line}
-    kind = "denied" if isinstance(error, PermissionError) else "raised"
-    return {"kind": kind, "message": f"{type(error).__name__}: {error}"[:_LONGEST], "line": line}
-
-
 class Desk:
     """Bars and source as they came last, and the pipe to answer on."""
 
@@ -116,13 +110,33 @@ class Desk:
     def serve(self) -> None:
         while head := self._requests.read(_HEAD.size):
             letter, length = _HEAD.unpack(head)
-            body = self._requests.read(length)
-            if letter == b"B":
-                self._take(body)
-            elif letter == b"C":
-                self._source = body.decode()
-            else:
-                self._run(json.loads(body))
+            self.heed(letter, self._requests.read(length))
+
+    def heed(self, letter: bytes, body: bytes) -> None:
+        if letter == b"B":
+            self._take(body)
+        elif letter == b"C":
+            self._source = body.decode()
+        else:
+            self.answer(partial(self._ran, json.loads(body)))
+
+    def answer(self, work: Callable[[], bytes]) -> None:
+        try:
+            answer = work()
+        except BaseException as error:  # noqa: BLE001 -- the boundary of a process: whatever the code raised is what is reported
+            self.say(b"!", json.dumps(self.described(error)).encode())
+        else:
+            self.say(b"=", answer)
+
+    def described(self, error: BaseException) -> dict[str, object]:
+        """What went wrong, and in which line."""
+        line = _line_of(error)
+        if isinstance(error, Wrong):
+            return {"kind": error.kind, "message": str(error)[:_LONGEST], "line": error.line or line}
+        if isinstance(error, MemoryError):
+            return {"kind": "memory", "message": "", "line": line}
+        kind = "denied" if isinstance(error, PermissionError) else "raised"
+        return {"kind": kind, "message": f"{type(error).__name__}: {error}"[:_LONGEST], "line": line}
 
     def say(self, letter: bytes, body: bytes) -> None:
         view = memoryview(_HEAD.pack(letter, len(body)) + body)
@@ -141,13 +155,8 @@ class Desk:
             at += 8 * self._rows
         self._bars = columns
 
-    def _run(self, params: dict[str, object]) -> None:
-        try:
-            answer = _answer_of(_signals_of(self._source)(dict(self._bars), **params), self._rows)
-        except BaseException as error:  # noqa: BLE001 -- the boundary of a process: whatever the code raised is what is reported
-            self.say(b"!", json.dumps(_described(error)).encode())
-        else:
-            self.say(b"=", answer)
+    def _ran(self, params: dict[str, object]) -> bytes:
+        return _answer_of(_signals_of(self._source)(dict(self._bars), **params), self._rows)
 
 
 def _prepare(packages: str) -> list[str]:

@@ -11,7 +11,7 @@ import runpy
 import sys
 import traceback
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -61,12 +61,7 @@ def _import(name: str, *rest: object) -> types.ModuleType:
 
 def _module(source: str) -> types.ModuleType:
     """The routine as a module of its own, so that pydantic finds the names its annotations use."""
-    try:
-        code = compile(source, _FILE, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise _Wrong("source", f"{error.msg}", error.lineno) from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise _Wrong("source", f"{error}") from None
+    code = _CHILD["_compiled"](source, _FILE)
     module = types.ModuleType("routine")
     given = _CHILD["_namespace"]()["__builtins__"]
     given["__import__"] = _import
@@ -150,14 +145,6 @@ def _plain(value: Any) -> Any:
     return float(value) if type(value).__name__ == "Decimal" else value
 
 
-def _described(error: BaseException) -> dict[str, object]:
-    """What went wrong, and through which lines of the routine."""
-    frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename == _FILE][-_FRAMES:]
-    told = _CHILD["_described"](error)
-    line = told["line"] or (frames[-1].lineno if frames else None)
-    return {**told, "line": line, "trace": [f"line {at.lineno} in {at.name}" for at in frames]}
-
-
 def _context(body: bytes) -> tuple[dict[str, Any], Context]:
     """The values of the configuration, and the rest of a request."""
     import numpy as np
@@ -177,17 +164,20 @@ def _context(body: bytes) -> tuple[dict[str, Any], Context]:
 class Desk(_Desk):  # type: ignore[misc]  # A class of a file that is run, not imported.
     """Answers for one routine."""
 
-    def serve(self) -> None:
-        head_form = _CHILD["_HEAD"]
-        while head := self._requests.read(head_form.size):
-            letter, length = head_form.unpack(head)
-            body = self._requests.read(length)
-            if letter == b"C":
-                self._source = body.decode()
-            elif letter == b"D":
-                self._answer(self._schema)
-            else:
-                self._answer(partial(self._ran, body))
+    def heed(self, letter: bytes, body: bytes) -> None:
+        if letter == b"C":
+            self._source = body.decode()
+        elif letter == b"D":
+            self.answer(self._schema)
+        else:
+            self.answer(partial(self._ran, body))
+
+    def described(self, error: BaseException) -> dict[str, object]:
+        """What went wrong, and through which lines of the routine."""
+        frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename == _FILE][-_FRAMES:]
+        told = super().described(error)
+        line = told["line"] or (frames[-1].lineno if frames else None)
+        return {**told, "line": line, "trace": [f"line {at.lineno} in {at.name}" for at in frames]}
 
     def _schema(self) -> bytes:
         schema = _config_class(_module(self._source)).model_json_schema()
@@ -197,14 +187,6 @@ class Desk(_Desk):  # type: ignore[misc]  # A class of a file that is run, not i
         values, context = _context(body)
         module = _module(self._source)
         return _answer_of(_awaited(module, _configured(module, values), context))
-
-    def _answer(self, work: Callable[[], bytes]) -> None:
-        try:
-            answer = work()
-        except BaseException as error:  # noqa: BLE001 -- the boundary of a process: whatever the code raised is what is reported
-            self.say(b"!", json.dumps(_described(error)).encode())
-        else:
-            self.say(b"=", answer)
 
 
 def _prepare(packages: str) -> list[str]:

@@ -16,7 +16,7 @@ from tradeagent.execution.executors.records import announce, controller_of, rese
 from tradeagent.execution.executors.specs import Spec
 from tradeagent.execution.executors.types import MACHINES
 from tradeagent.execution.planning import Plan, Unshapely
-from tradeagent.execution.rules import judge
+from tradeagent.execution.rules import judge, unasked
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger import events, executors, trading
 from tradeagent.ledger.executors import ExecutorRow
@@ -40,21 +40,23 @@ async def create(engine: ExecutionEngine, wanted: Order, actor: Actor) -> tuple[
     In copilot mode a person is asked about the whole, once; its child orders ask nobody.
     """
     approve = engine.terms[actor].approve
+    approved = False
     if approve is not None and not engine.dry_run:
         made = await engine.alone(lambda: _preview(engine, wanted, actor))
         why_not = await approve(made.as_dict()) if made is not None and made.is_entry else ""
         if why_not:
             return await engine.alone(lambda: _declined(engine, wanted, actor, why_not)), None
-    return await engine.alone(lambda: create_now(engine, wanted, actor))
+        approved = made is not None
+    return await engine.alone(lambda: create_now(engine, wanted, actor, approved=approved))
 
 
-def create_now(engine: ExecutionEngine, wanted: Order, actor: Actor) -> tuple[Verdict, ExecutorRow | None]:
-    """`create` for a caller without an event loop; the caller owns the lease and is alone."""
+def create_now(engine: ExecutionEngine, wanted: Order, actor: Actor, *, approved: bool = False) -> tuple[Verdict, ExecutorRow | None]:
+    """`create` for a caller without an event loop; the caller owns the lease and is alone. `approved`: a person has said yes."""
     if engine.dry_run:
         with engine.ledger.reading() as tx:
-            return _judged(engine, tx, wanted, actor)[0], None
+            return _judged(engine, tx, wanted, actor, approved)[0], None
     with engine.transaction() as tx:
-        verdict, made, design = _judged(engine, tx, wanted, actor)
+        verdict, made, design = _judged(engine, tx, wanted, actor, approved)
         executor_id = engine.clock.new_id()
         if made is None or design is None:
             return _refused(engine, tx, executor_id, wanted, actor, verdict), None
@@ -69,7 +71,9 @@ def create_now(engine: ExecutionEngine, wanted: Order, actor: Actor) -> tuple[Ve
     return Verdict(VerdictKind.EXECUTED, reservation_of(row), checks=verdict.checks, order=made.as_dict()), drive(engine, row)
 
 
-def _judged(engine: ExecutionEngine, tx: Connection, wanted: Order, actor: Actor) -> tuple[Verdict, Plan | None, Design | None]:
+def _judged(
+    engine: ExecutionEngine, tx: Connection, wanted: Order, actor: Actor, approved: bool
+) -> tuple[Verdict, Plan | None, Design | None]:
     """The verdict on the whole, and what would be done when every rule passed and it may be sent."""
     state = engine.state(tx, actor)
     try:
@@ -83,6 +87,8 @@ def _judged(engine: ExecutionEngine, tx: Connection, wanted: Order, actor: Actor
         rejection = Rejection(Rule.DRY_RUN, "dry run: this would have been started")
     if rejection is not None:
         return Verdict(VerdictKind.REJECTED, rejection=rejection, checks=checks, order=made.as_dict()), None, None
+    if made.is_entry and not approved and engine.terms[actor].approve is not None:
+        return unasked(made, checks), None, None
     return Verdict(VerdictKind.EXECUTED, checks=checks), made, design
 
 
@@ -155,7 +161,7 @@ def _proposal(state: RiskState, wanted: Order, design: Design) -> Proposal:
 
 def _preview(engine: ExecutionEngine, wanted: Order, actor: Actor) -> Plan | None:
     with engine.ledger.reading() as tx:
-        return _judged(engine, tx, wanted, actor)[1]
+        return _judged(engine, tx, wanted, actor, approved=True)[1]
 
 
 def _declined(engine: ExecutionEngine, wanted: Order, actor: Actor, why_not: str) -> Verdict:

@@ -134,7 +134,7 @@ def stop(talk: Talk) -> Script:
     found = [row for row in rows if row["deployment"] in talk.question or row["runs"].partition("@")[0] in talk.question]
     chosen = found or (rows if len(rows) == 1 else [])
     if not chosen:
-        return "Nothing runs." if not rows else f"Which one? {', '.join(row['deployment'] for row in rows)}."
+        return words.nothing_runs(listed.result) if not rows else f"Which one? {', '.join(row['deployment'] for row in rows)}."
     call = "stop_algo_run" if chosen[0]["kind"] == "algo" else "prepare_action"
     named = {"deployment": chosen[0]["deployment"]}
     answer = yield Call(call, named if call == "stop_algo_run" else {"kind": "stop", **named})

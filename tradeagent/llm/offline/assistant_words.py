@@ -180,7 +180,10 @@ def _params(params: Mapping[str, Any]) -> str:
 
 
 def deployments(result: Result) -> str:
-    rows = result["deployments"]
+    """Runs with their state, and which of them the mode leaves out."""
+    rows, unseen = result["deployments"], result.get("note")
+    if not rows and unseen:
+        return f"No run of an algorithm yet: {unseen} (`/mode ops`, or `tradeagent chat --mode ops`)."
     if not rows:
         return "Nothing runs and nothing ran yet. `tradeagent run AGENT` starts an agent; ask me to deploy an algorithm."
     shown = [
@@ -191,13 +194,18 @@ def deployments(result: Result) -> str:
         for row in rows
     ]
     live = sum(row["state"] in ("running", "paused", "halted") for row in rows)
-    return "\n".join([f"{live} of {result['of']} runs are live.", *shown])
+    return "\n".join([f"{live} of {result['of']} runs are live.", *shown, *([f"({unseen})"] if unseen else [])])
+
+
+def nothing_runs(result: Result) -> str:
+    return f"Nothing runs: {result['note']}." if "note" in result else "Nothing runs."
 
 
 def accounts(result: Result) -> str:
     rows = result.get("wallets", result.get("algo_wallets", []))
     if not rows:
-        return str(result.get("note", "There is no wallet that this mode shows yet. `tradeagent wallet new NAME` makes one."))
+        told = result.get("summary", {}).get("message")
+        return str(told or "There is no wallet that this mode shows yet. `tradeagent wallet new NAME` makes one.")
     return "\n".join(
         f"- {row['wallet']} ({row['group']}, {row['network']}): equity {number(row['equity_usdc'], 'USDC')}, today "
         f"{number(row['day_pnl_usdc'], 'USDC', signed=True)}, drawdown {number(row['drawdown_pct'], '%')}, free margin "

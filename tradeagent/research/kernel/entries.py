@@ -6,8 +6,8 @@ The twin of execution/planning.py, execution/rules.py (without the user's limits
 import numpy as np
 
 from tradeagent.algos import levels, machine
-from tradeagent.algos.levels import FIXED, NONE, carried, level_price, share
-from tradeagent.algos.machine import CLOSE, ENTER_LONG, ENTER_SHORT, WITHDRAW, Memory, Rules, Standing, decide, may_buy_back
+from tradeagent.algos.levels import FIXED, NONE, UNKNOWN, carried, is_tighter, level_price, share, units_of
+from tradeagent.algos.machine import CLOSE, ENTER_LONG, ENTER_SHORT, TIGHTEN, WITHDRAW, Memory, Rules, Standing, decide, may_buy_back
 from tradeagent.domain.names import ExitReason
 from tradeagent.research.kernel import fields as f
 from tradeagent.research.kernel.fields import Table, argument
@@ -19,12 +19,10 @@ from tradeagent.research.run import EXIT_REASONS
 SIGNALLED = argument(EXIT_REASONS.index(ExitReason.SIGNAL))
 FLIPPED = argument(EXIT_REASONS.index(ExitReason.FLIP))
 BY_QUOTE, BY_EQUITY, BY_RISK, BY_SCALE, BY_LOTS = 0, 1, 2, 3, 4
-FARTHEST = 1e15
 LIMIT_ORDERS_ARE_LARGER = 10
 FAR_BEYOND = 1.01
-UNKNOWN = -1
 
-understood(levels.tick_of, levels.level_price, levels.trail_level, levels.share, levels.carried)
+understood(levels.tick_of, levels.level_price, levels.trail_level, levels.is_tighter, levels.share, levels.carried, levels.units_of)
 understood(machine.is_blocked, machine.still_waits, machine.may_enter, machine.may_buy_back)
 understood(machine._taken_back, machine._while_open, machine.decide)
 
@@ -37,7 +35,8 @@ def decide_leg(m: Table, tape: Tape, leg: int, code: int) -> None:
     side = 0 if held == 0 else 1 if held > 0 else -1
     waiting = m[leg + f.ENTRY_SIDE] if m[leg + f.ENTRY_IS_BUY_BACK] == 0 else 0
     memory = Memory(m[leg + f.EXIT_ROW], m[leg + f.EXIT_SIDE], m[leg + f.EXIT_REASON], m[leg + f.WAITS])
-    rules = Rules(m[leg + f.TIMEOUT_MODE], m[leg + f.TIMEOUT_BARS], m[leg + f.ARMED_LONG], m[leg + f.ARMED_SHORT])
+    armed_long, armed_short = m[leg + f.ARMED_LONG], m[leg + f.ARMED_SHORT]
+    rules = Rules(m[leg + f.TIMEOUT_MODE], m[leg + f.TIMEOUT_BARS], armed_long, armed_short, m[leg + f.TIGHTENS])
     actions, waits, ambiguous = decide(code, row, Standing(side, m[leg + f.CLOSE_WAITS], waiting), memory, rules)
     m[leg + f.WAITS] = waits
     m[f.AMBIGUOUS] += ambiguous
@@ -55,6 +54,8 @@ def decide_leg(m: Table, tape: Tape, leg: int, code: int) -> None:
         _withdraw(m, leg)
         m[leg + f.BUY_BACK_AT] = 0
         _enter(m, tape, leg, entering, f.AT_MARKET)
+    elif actions & TIGHTEN != 0:
+        _tighten(m, tape, leg, side)
     elif side == 0 and m[leg + f.EXIT_SIDE] != 0 and waiting == 0:
         _buy_back(m, tape, leg, may_buy_back(waits, row, memory, rules))
 
@@ -69,6 +70,20 @@ def _next(m: Table) -> int:
 def _withdraw(m: Table, leg: int) -> None:
     m[leg + f.ENTRY_SIDE] = 0
     m[leg + f.ENTRY_RESTS] = 0
+
+
+@native
+def _tighten(m: Table, tape: Tape, leg: int, side: int) -> None:
+    """Move the stop to where an entry at this close would have it, when that is tighter and the venue takes so large an order."""
+    reach = _reach(m, tape, leg, side, f.STOP_REACH)
+    stop = level_price(m[leg + f.CLOSE], -side, int(side > 0), reach, m[leg + f.DECIMALS])
+    if reach[1] == UNKNOWN or not is_tighter(stop, m[leg + f.STOP], m[leg + f.CLOSE], side):
+        return
+    if abs(m[leg + f.SIZE]) * stop > m[leg + f.MOST_NOTIONAL]:
+        m[f.REFUSED] += 1
+        return
+    m[leg + f.STOP] = stop
+    m[f.TIGHTENED] += 1
 
 
 @native
@@ -105,7 +120,7 @@ def _reach(m: Table, tape: Tape, leg: int, side: int, which: int) -> tuple[int, 
     column = FIRST_FACTOR + which // f.LEVEL_COLUMNS + (0 if side > 0 else LEVELS_A_SIDE)
     row = m[f.ROW] - m[f.DELAY]
     value = tape.series[index * tape.rows + row] * tape.factors[(leg // f.WIDTH - 1) * FACTORS + column] if row >= 0 else np.nan
-    return FIXED, int(np.rint(value)) if abs(value) < FARTHEST else UNKNOWN
+    return FIXED, units_of(value, which == f.BUY_BACK_REACH)
 
 
 @native

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradeagent.algos.bars import Bars, Floats, Ints
-from tradeagent.algos.levels import Reach, Reaches, reaches_of, scaled
+from tradeagent.algos.levels import Reach, Reaches, reaches_of, scaled, tightening
 from tradeagent.algos.machine import COOLDOWN_ONLY, NEVER, REGULAR, STRICT
 from tradeagent.algos.spec import AlgoSpec, SideRules, SizingKind, TimeoutMode
 from tradeagent.domain.errors import InvalidConfig, InvalidInput
@@ -140,6 +140,7 @@ def _fill_leg(memory: Ints, factors: Floats, leg: Leg, terms: Terms, shelf: Shel
     factors[HIGHEST_RATE] = 0.5 / min(tier.max_leverage for tier in known.tiers)
     _fill_sizing(memory, leg, terms, shelf)
     _fill_rules(memory, spec)
+    memory[f.TIGHTENS] = tightening(spec, leg.signals)
     for side, start, level, rules in (
         ("long", f.LONG_LEVELS, leg.signals.long, spec.long),
         ("short", f.SHORT_LEVELS, leg.signals.short, spec.short),

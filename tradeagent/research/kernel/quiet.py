@@ -60,7 +60,8 @@ def _held_until(tape: Tape, m: Table, equity: Ints, row: int, last: int) -> tupl
 
     Codes are looked for no farther than AHEAD, so that bars which a wide bound has played one by one do not search the whole tape each.
     """
-    mask, delay = AGAINST_LONG if m[f.ONLY + f.SIZE] > 0 else AGAINST_SHORT, m[f.DELAY]
+    delay, again = m[f.DELAY], m[f.ONLY + f.TIGHTENS]
+    mask = AGAINST_LONG | again & FIRE_LONG if m[f.ONLY + f.SIZE] > 0 else AGAINST_SHORT | again & FIRE_SHORT
     at = row
     while at < last:
         ahead = min(last, at + AHEAD)

@@ -25,6 +25,7 @@ COUNTS = {
     "outage_waits": f.OUTAGE_WAITS,
     "over_capacity_fills": f.OVER_CAPACITY,
     "liquidations": f.LIQUIDATIONS,
+    "stops_tightened": f.TIGHTENED,
 }
 
 

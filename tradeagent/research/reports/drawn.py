@@ -77,9 +77,10 @@ class Drawn:
 
 
 def drawn_of(warehouse: Warehouse, kept: Stored, instruments: Sequence[Instrument]) -> Drawn:
-    """A stored backtest with its bars read again. DataError when they are gone or are not the bars it ran on."""
+    """A stored backtest with its bars read again, as of when it ran. DataError when they are gone or are not the bars it ran on."""
     setup = from_config(kept.config)
-    bars = [read.bars for read in read_legs(warehouse, setup.keys, instruments, setup.from_ms, setup.until_ms)]
+    span = (setup.from_ms, setup.until_ms)
+    bars = [read.bars for read in read_legs(warehouse, setup.keys, instruments, span, kept.created_ms)]
     if not np.array_equal(bars[0].time + setup.interval_ms, kept.closes):
         hint = f"`tradeagent backtest run --again {kept.id}` says what moved; run the backtest anew to draw it"
         raise DataError(f"the stored bars of {setup.name} are no longer those of backtest {kept.id}", hint=hint)

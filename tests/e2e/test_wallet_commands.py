@@ -1,0 +1,82 @@
+"""A wallet that only a person trades is cleared, flattened and reconciled by its own name; `stop` leaves nothing bare unless told to."""
+
+from typing import Any
+
+import pytest
+from minds import Scripted, run_with
+from product import BTC, Product
+
+from tradeagent.cli.complete import deployments_and_wallets
+from tradeagent.ledger import runs
+from tradeagent.ledger.store import open_ledger
+from tradeagent.workspace.paths import Workspace
+
+pytestmark = pytest.mark.slow
+BUY = ("order", "place", "--wallet", "w", "--market", "BTC", "--side", "buy", "--quote", "900", "--replay", BTC, "--at")
+RUN = ("btc_momentum", "--replay", BTC, "--max-ticks", "1")
+NO_STOPS = ("max_drawdown_pct: 10", "max_drawdown_pct: 10\n  max_market_risk_pct: 100\n  require_stops: false")
+ENTER = [("propose_order", {"market": "BTC", "side": "buy", "quote": "40", "reason": "test"})]
+
+
+def _halt(product: Product) -> Any:
+    return product.ask("wallet", "show", "w")["halt"]
+
+
+def test_a_halt_of_a_wallet_traded_by_hand_is_cleared_by_its_name(product: Product) -> None:
+    product.ask("wallet", "new", "w", "--cash", "10000", "--limit", "max_daily_loss_quote=0.01")
+    product.ask(*BUY, "2025-03-20T12:00Z")
+    refused = product.here(*BUY, "2025-03-20T12:30Z", "--json")
+    assert (refused.code, refused.error["code"], _halt(product)) == (3, "HALTED", "daily_loss")
+    assert "`tradeagent clear-halt w`" in refused.error["hint"]
+    needs_a_word = product.here("clear-halt", "w", "--json")
+    assert (needs_a_word.code, needs_a_word.error["hint"]) == (2, "add --yes")
+    cleared = product.ask("clear-halt", "w", "--yes")
+    assert (cleared["deployment"], cleared["wallet"], cleared["state"]) == (None, "w", "done")
+    assert cleared["rebased"] and _halt(product) is None
+    assert product.ask("incidents") == []
+    assert product.here(*BUY, "2025-03-20T12:35Z", "--json").code == 0
+
+
+def test_flatten_and_reconcile_take_a_wallet(product: Product) -> None:
+    product.ask("wallet", "new", "w", "--cash", "10000")
+    product.ask(*BUY, "2025-03-20T12:00Z", "--stop", "60000")
+    compared = product.ask("reconcile", "w")
+    assert (compared["deployment"], compared["wallet"], compared["phase"], compared["differences"]) == (None, "w", "consistent", [])
+    flat = product.ask("flatten", "w", "--yes")
+    assert (flat["flat"], len(flat["closed"]), "deployment_state" in flat) == (True, 1, False)
+    assert product.ask("position", "list") == [] and product.ask("order", "list") == []
+
+
+def test_what_needs_a_run_takes_no_wallet_and_unknown_names_are_told(product: Product) -> None:
+    product.ask("wallet", "new", "w")
+    for words in (("stop", "w"), ("pause", "w"), ("resume", "w"), ("snapshot", "w"), ("directive", "w", "x"), ("flatten", "v", "--yes")):
+        answer = product.here(*words, "--json")
+        assert (answer.code, answer.error["code"]) == (4, "not_found"), words
+    assert deployments_and_wallets("w") == ["w"], "what a shell completes"
+
+
+def test_a_wallets_name_means_the_run_that_a_crash_left_on_it(product: Product) -> None:
+    product.rewrite("btc_momentum", NO_STOPS)
+    run_with(Scripted(ENTER), product, *RUN, "--wallet", "w")
+    ledger = open_ledger(Workspace(product.root).ledger_file)
+    with ledger.transaction() as tx:
+        runs.update_deployment(tx, "btc_momentum_1", state="running", ended_ms=None, stopped_because=None)
+    ledger.close()
+    assert [row["state"] for row in product.ask("status")["deployments"]] == ["interrupted"]
+    flat = product.ask("flatten", "w", "--yes")
+    assert (flat["deployment"], flat["wallet"], flat["deployment_state"], flat["flat"]) == ("btc_momentum_1", "w", "stopped", True)
+    assert product.ask("flatten", "w", "--yes")["deployment"] is None, "a run that has ended is not meant"
+
+
+def test_stop_names_what_has_no_stop_until_it_is_told_to_keep_it(product: Product) -> None:
+    product.rewrite("btc_momentum", NO_STOPS)
+    run_with(Scripted(ENTER), product, *RUN)
+    [held] = product.ask("position", "list")
+    assert held["stop"] is None
+    refused = product.here("stop", "btc_momentum", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "PROTECTION")
+    assert f"BTC {held['size']}" in refused.error["message"]
+    assert "--unwind" in refused.error["hint"] and "--keep" in refused.error["hint"]
+    assert product.ask("stop", "btc_momentum", "--keep")["state"] == "done"
+    assert len(product.ask("position", "list")) == 1
+    assert product.ask("stop", "btc_momentum", "--unwind")["flat"] is True
