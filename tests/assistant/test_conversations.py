@@ -192,7 +192,7 @@ def test_an_idea_becomes_an_algorithm_on_paper_by_a_person_only(today: tuple[Cha
     assert "is void: money of the wallet changed" in void.error["message"]
     assert len(_runs(product, "dipper")) == 1
     assert product.ask("stop", "dipper_a1")["state"] == "done"
-    assert _runs(product, "dipper") == [("dipper_a1", "stopped", "dips")]
+    wait_until(lambda: _runs(product, "dipper") == [("dipper_a1", "stopped", "dips")])
 
 
 def _around(told: Answers) -> dict[str, str]:
@@ -270,4 +270,4 @@ def test_a_run_is_stopped_by_a_card_that_a_person_commits(today: tuple[ChatStage
     assert refused.code == 2 and "--yes" in refused.error["hint"]
     done = product.ask("confirm", card, "--yes")
     assert done["state"] == "committed", done
-    assert _runs(product, run) == [(run, "stopped", "trend")]
+    wait_until(lambda: _runs(product, run) == [(run, "stopped", "trend")])
