@@ -204,6 +204,7 @@ MONEY = [
     Wrong("at without replay", (*BUY, "--size", "1", "--at", "2025-04-01"), says=("--at",), hint="--replay"),
     Wrong("size and quote", (*BUY, "--size", "1", "--quote", "9", *APRIL), 3, "SHAPE", ("size", "quote"), "--help"),
     Wrong("no size", (*BUY, *APRIL), 3, "SHAPE", ("size",), "--help"),
+    Wrong("close of no market", ("position", "close", "NOPE", "--wallet", "rich"), 3, "SHAPE", ("NOPE",), "--help"),
     Wrong("too small", (*BUY, "--quote", "9", *APRIL), 3, "SHAPE", ("10",), "--help"),
     Wrong("too large", (*BUY, "--quote", "90000", *APRIL), 3, "POSITION_CAP", ("max_position_pct",), "would pass"),
     Wrong("backwards", (*BUY, "--quote", "90", "--replay", BTC, "--at", "2025-03-20"), says=("--at", "2025-04-01"), hint="2025-04-01"),
@@ -308,7 +309,7 @@ LEDGERS: dict[str, tuple[Callable[[Product], object], tuple[str, ...]]] = {
     "future version": (lambda product: _sql(product.ledger_file, "PRAGMA user_version=999"), ("999", "update tradeagent")),
     "not a database": (lambda product: product.ledger_file.write_bytes(b"no database at all " * 300), ("ledger.sqlite", "backup")),
     "gone": (lambda product: product.ledger_file.unlink(), ("ledger.sqlite", "init")),
-    "a page lost": (lambda product: _overwrite(product.ledger_file, 4096, 8192), ("ledger.sqlite", "backup")),
+    "a page lost": (lambda product: _lose_page(product.ledger_file, "wallets"), ("ledger.sqlite", "backup")),
 }
 
 
@@ -395,6 +396,14 @@ def _never_a_traceback(answer: Answer) -> None:
 def _sql(file: Path, statement: str) -> None:
     with closing(sqlite3.connect(file)) as database:
         database.execute(statement)
+
+
+def _lose_page(file: Path, table: str) -> None:
+    """Overwrite the first page of a table that every command reads."""
+    with closing(sqlite3.connect(file)) as database:
+        (number,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    _overwrite(file, (number - 1) * size, number * size)
 
 
 def _overwrite(file: Path, start: int, end: int) -> None:
