@@ -183,7 +183,7 @@ def somebody_elses_tag(foe: Foe) -> Script:
     price = yield from price_of()
     tag = foe.chance.choice(("manual", "btc_momentum_1", "raider_99", "raider_1/x", "../raider_1"))
     yield [entry(price, quote="90", controller_id=tag)]
-    fields = {"market": "BTC", "side": "buy", "quote": "60"}
+    fields = {"market": "BTC", "side": "buy", "amount_quote": "60", "strategy": "market", "stop": level(price * 99 / 100)}
     yield [use("create_executor", type="order", fields=fields, controller_id=tag, reason="mine")]
     yield [use("create_executor", type="order", fields={**fields, "controller_id": tag}, reason="mine")]
     yield [use("stop_executor", executor_id=tag, keep_position=False, reason="his"), use("cancel_order", order_id="0xnot")]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradeagent.agents.canvas import PARTS, Canvas, CanvasFile, parse_canvas
+from tradeagent.agents.canvas import CANVAS, canvas_file
 from tradeagent.agents.learnings import KEEP, Learnings, LearningSection, overlap, words
+from tradeagent.agents.slots import SlotFile
 from tradeagent.domain.errors import InvalidInput
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -142,51 +143,51 @@ def test_a_lost_race_keeps_both_texts(tmp_path: Path, monkeypatch: pytest.Monkey
     assert distinct(2) not in (tmp_path / "learnings.md").read_text()
 
 
-def canvas(folder: Path) -> CanvasFile:
-    return CanvasFile(folder, "btc_momentum_3", durable=False)
+def canvas(folder: Path) -> SlotFile:
+    return canvas_file(folder, "btc_momentum_3", durable=False)
 
 
 def test_the_canvas_has_the_documented_parts(tmp_path: Path) -> None:
     file = canvas(tmp_path)
-    assert file.read() == Canvas()
-    file.update({"thesis": "BTC trends up.\n\n- support at 60k\n", "questions": "Is funding too high?"}, Canvas())
+    assert file.read() == {}
+    file.update({"thesis": "BTC trends up.\n\n- support at 60k\n", "questions": "Is funding too high?"}, {})
     assert (tmp_path / "canvas.md").read_text() == (GOLDEN / "canvas.md").read_text()
-    assert file.read() == Canvas(thesis="BTC trends up.\n\n- support at 60k", questions="Is funding too high?")
+    assert file.read() == {"thesis": "BTC trends up.\n\n- support at 60k", "questions": "Is funding too high?"}
 
 
 def test_a_part_over_the_limit_or_unknown_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"canvas\.working: 1201 characters, at most 1200"):
-        canvas(tmp_path).update({"working": "x" * 1201}, Canvas())
+        canvas(tmp_path).update({"working": "x" * 1201}, {})
     with pytest.raises(InvalidInput, match="no part 'plan'"):
-        canvas(tmp_path).update({"plan": "x"}, Canvas())
+        canvas(tmp_path).update({"plan": "x"}, {})
     assert not (tmp_path / "canvas.md").exists()
-    assert canvas(tmp_path).update({"working": "x" * 1200}, Canvas()) is None
+    assert canvas(tmp_path).update({"working": "x" * 1200}, {}) is None
 
 
 def test_a_part_a_person_edited_meanwhile_stays_and_the_other_is_written(tmp_path: Path) -> None:
     file = canvas(tmp_path)
-    file.update({"thesis": "up", "working": "wait"}, Canvas())
+    file.update({"thesis": "up", "working": "wait"}, {})
     seen = file.read()
     path = tmp_path / "canvas.md"
     path.write_text(path.read_text().replace("up\n", "DOWN, says the owner\n") + "\n## Mine\nkeep\n")
     conflict = file.update({"thesis": "sideways", "working": "buy"}, seen)
     assert conflict is not None
-    assert file.read() == Canvas(thesis="DOWN, says the owner", working="buy")
+    assert file.read() == {"thesis": "DOWN, says the owner", "working": "buy"}
     assert "sideways" in conflict.kept.read_text()
     assert "buy" not in conflict.kept.read_text()
     assert "## Mine\nkeep\n" in path.read_text()
 
 
-@given(st.dictionaries(st.sampled_from(PARTS), st.text(alphabet="ab# \\\n-`é", max_size=60), max_size=4))
+@given(st.dictionaries(st.sampled_from(CANVAS.slots), st.text(alphabet="ab# \\\n-`é", max_size=60), max_size=4))
 @settings(max_examples=80, deadline=None)
 def test_no_text_of_an_agent_can_leave_its_part(tmp_path_factory: pytest.TempPathFactory, changes: dict[str, str]) -> None:
     file = canvas(tmp_path_factory.mktemp("s"))
-    file.update({"thesis": "old", "questions": "old"}, Canvas())
+    file.update({"thesis": "old", "questions": "old"}, {})
     file.update(changes, file.read())
-    for name in PARTS:
+    for name in CANVAS.slots:
         wanted = changes.get(name, "old" if name in ("thesis", "questions") else "")
-        assert file.read().part(name) == "\n".join(line.rstrip() for line in wanted.strip().split("\n"))
+        assert file.read().get(name, "") == "\n".join(line.rstrip() for line in wanted.strip().split("\n"))
 
 
 def test_a_canvas_typed_by_hand_is_read() -> None:
-    assert parse_canvas("# x\n## Working\r\nsee\r\n## thesis\nno") == Canvas(working="see")
+    assert CANVAS.parse("# x\n## Working\r\nsee\r\n## thesis\nno") == {"working": "see"}

@@ -1,13 +1,17 @@
 """Distances of an algo in whole storage units: a stop, a target and a trailing stop lie toward the entry, a limit on the passive side."""
 
+import math
 from decimal import Decimal
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from indicator_bars import walk
 
-from tradeagent.algos.levels import UNIT, Reach, level_price, reaches_of, units_of
+from tradeagent.algos.evaluate import Evaluator
+from tradeagent.algos.levels import FIXED, UNIT, Reach, level_price, reaches_of, units_of
+from tradeagent.algos.parse import parse_algo
 from tradeagent.algos.signals import Distance, Levels
 from tradeagent.algos.spec import LevelKind
 from tradeagent.domain.instrument import Instrument, MarginTier
@@ -73,6 +77,18 @@ def test_a_buy_back_limit_is_no_nearer_than_it_is_written(
     noise = D("1e-5") if kind is LevelKind.ATR else D(0)
     assert (price - limit) * side >= wanted - noise
     assert abs(limit - passive.scaleb(known.price_decimals)) <= max(D(1), D(abs(limit)) / 10_000) + D(price) / UNIT
+
+
+@pytest.mark.parametrize("times", ["1", "2", "3.5"])
+def test_an_atr_stop_is_so_many_mean_true_ranges_away(times: str) -> None:
+    entry = "name: a\ndirection: long\nentry: {long: {required: [close > open]}}\n"
+    text = f"{entry}exit: {{long: {{stop_loss: {{atr: {times}, ma: sma}}}}}}\n"
+    bars, row = walk(60), 40
+    found = reaches_of(Evaluator(bars).signals(parse_algo(text, "a.yml")).long, market(5), "x").stop.at(row)
+    before = bars.close[row - 14 : row]
+    high, low = bars.high[row - 13 : row + 1], bars.low[row - 13 : row + 1]
+    ranges = np.maximum.reduce([high - low, np.abs(high - before), np.abs(low - before)])
+    assert found == (FIXED, math.floor(float(times) * ranges.mean() * 10 + 1e-6))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_chip_is_about_its_own_section_whatever_is_wrong_in_the_others(
     found = {chip.section: chip.why for chip in chips(stage.bench, row) if chip.state == "invalid"}
     assert set(found) == {section for section, _, _ in faults}
     for section, path, _ in faults:
-        if path != ("timezone",) and path != ("cron",):
+        if path not in (("timezone",), ("cron",)):
             assert path[-1] in found[section] or path[0] in found[section], found
     with stage.ledger.transaction() as tx:
         drafts.remove(tx, row)

@@ -20,7 +20,7 @@ def _left_alone(product: Product) -> list[Any]:
 
 
 def _line(prompt: str, section: str) -> str:
-    return prompt.split(f"## {section}\n")[1].split("\n")[0]
+    return prompt.partition(f"## {section}\n")[2].partition("\n")[0]
 
 
 def test_it_sees_and_is_judged_by_what_the_run_before_it_left_open(product: Product) -> None:

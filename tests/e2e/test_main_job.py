@@ -147,7 +147,7 @@ def test_modes_and_identities_follow_the_folder_rules(played: Played) -> None:
 def test_the_folder_of_the_agent_holds_what_the_format_says_and_nothing_else(played: Played) -> None:
     folder = played.product.agents / "btc_momentum"
     assert {path.name for path in folder.iterdir()} <= {
-        "agent.md", "config.yml", "learnings.md", "routines", "suggestions.yml", "sessions", "dry_runs",
+        "agent.md", "config.yml", "learnings.md", "reflection.md", "routines", "suggestions.yml", "sessions", "dry_runs",
     }  # fmt: skip
     assert {path.name for path in (folder / "dry_runs").iterdir()} == {"experiment_1.md", "experiment_2.md"}
     assert {path.name for path in (folder / "sessions").iterdir()} == {"session_1"}

@@ -167,10 +167,12 @@ def test_what_an_agent_claims_stands_beside_what_the_engine_answered(product: Pr
 def test_no_figure_that_a_model_reads_has_more_digits_than_it_has_meaning(product: Product) -> None:
     buy = {"market": "BTC", "side": "buy", "quote": "77", "stop": "80123", "target": "99321", "leverage": 3, "reason": "odd figures"}
     reads = [(name, {}) for name in ("get_portfolio", "get_account_overview", "get_round_trips", "get_usage")]
-    asked = [*reads, ("get_ticker", {"market": "BTC"}), ("get_funding", {"market": "BTC"}), ("get_candles", {"market": "BTC", "interval": "15m"})]
+    asked = [*reads, *((name, {"market": "BTC"}) for name in ("get_ticker", "get_funding", "get_mark_price"))]
+    asked.append(("get_candles", {"market": "BTC", "interval": "15m"}))
     part = [("propose_order", {"market": "BTC", "side": "sell", "size": "0.00031", "reduce_only": True, "reason": "a part"}), *asked]
     again = [("propose_order", {**buy, "quote": "9000"}), ("modify_protection", {"market": "BTC", "stop": "80777", "reason": "tighter"})]
-    model = Scripted([("propose_order", buy), *asked], part, [*again, *asked], [("close_position", {"market": "BTC", "reason": "done"}), *asked], asked)
+    close = [("close_position", {"market": "BTC", "reason": "done"}), *asked]
+    model = Scripted([("propose_order", buy), *asked], part, [*again, *asked], close, asked)
     assert run_with(model, product, *LOOP, "--max-ticks", "5").code == 0
     # a funding rate has eight decimals of its own
     texts = [*model.prompts, *(json.dumps(result) for result in model.results)]

@@ -33,7 +33,7 @@ description: Does nothing for an hour.
 model: offline/hold
 markets: [BTC]
 tick_interval: 1h
-limits: {max_daily_loss_quote: 50, max_single_order_quote: 1000, max_position_size_quote: 1000}
+limits: {max_daily_loss_quote: 50, max_single_order_quote: 1000, max_position_size_quote: 1000, max_portfolio_risk_quote: null}
 ---
 
 # Holder

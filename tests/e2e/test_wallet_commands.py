@@ -80,3 +80,38 @@ def test_stop_names_what_has_no_stop_until_it_is_told_to_keep_it(product: Produc
     assert product.ask("stop", "btc_momentum", "--keep")["state"] == "done"
     assert len(product.ask("position", "list")) == 1
     assert product.ask("stop", "btc_momentum", "--unwind")["flat"] is True
+
+
+def test_a_wallet_with_nothing_open_is_removed_and_its_history_stays(product: Product) -> None:
+    product.ask("wallet", "new", "w", "--cash", "10000")
+    product.ask(*BUY, "2025-03-20T12:00Z", "--stop", "60000")
+    refused = product.here("wallet", "remove", "w", "--yes", "--json")
+    assert (refused.code, refused.error["code"]) == (3, "wallet_in_use")
+    assert "position in BTC" in refused.error["message"] and "flatten w" in refused.error["hint"]
+    product.ask("flatten", "w", "--yes")
+    assert product.here("wallet", "remove", "w", "--json").error["hint"] == "add --yes"
+    fills = product.ask("fills", "--wallet", "w")
+    assert product.ask("wallet", "remove", "w", "--yes") == {"name": "w", "removed": True}
+    assert product.ask("wallet", "list") == [] and product.ask("wallet", "show", "w")["removed_at"] is not None
+    assert product.ask("fills", "--wallet", "w") == fills and len(fills) == 2
+    assert product.ask("audit", "--kind", "config.changed")[-1]["data"]["key"] == "wallet.w"
+    again = (("wallet", "new", "w"), ("wallet", "deposit", "w", "5"), ("run", *RUN, "--wallet", "w"), ("wallet", "remove", "w", "--yes"))
+    for words in again:
+        answer = product.here(*words, "--json")
+        assert (answer.code, answer.error["code"]) == (4, "not_found") and "was removed" in answer.error["message"], words
+
+
+def test_a_wallets_health_and_hours_are_shown_with_its_figures(product: Product) -> None:
+    assert product.ask("config", "set", "trading.session_hours", "mon-fri 06:00-21:00")
+    product.ask("agent", "pin", "btc_momentum", "flat before CPI")
+    assert run_with(Scripted(()), product, *RUN, "--wallet", "w").code == 0
+    shown = product.ask("wallet", "show", "w")
+    health = shown["health"]
+    assert health["feed_age_s"]["BTC"] is not None and health["feed_age_s"]["BTC"] >= 0
+    assert health["reconciliation"]["phase"] == shown["reconciliation"] == "consistent"
+    assert health["reconciliation"]["age_s"] >= 0
+    assert health["lease"] is None and health["model"] == {"id": "offline/momentum", "trouble": None}
+    assert set(health["budget"]) == {"spent_today_usd", "cap_usd"} and health["budget"]["cap_usd"] is not None
+    assert shown["market_hours"]["session_hours"] == "mon-fri 06:00-21:00"
+    assert shown["market_hours"]["open"] is (shown["market_hours"]["opens_at"] is None)
+    assert shown["notes"] == ["- flat before CPI"]

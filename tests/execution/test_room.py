@@ -52,9 +52,9 @@ def test_one_incident_is_open_while_the_disk_is_short(tmp_path: Path) -> None:
         now[0] += 1
         door.refresh()
         assert door.engine.entry_times.room == Room(free, 200)
-        told.append([row["state"] for row in _incidents(door)])
-    assert told == [[], ["open"], ["open"], ["open"], ["open"], ["open"], ["closed"], ["closed"], ["open", "closed"]]
-    assert _incidents(door)[0]["wallet"] == WALLET
+        told.append(sorted(row["state"] for row in _incidents(door)))
+    assert told == [[], ["open"], ["open"], ["open"], ["open"], ["open"], ["closed"], ["closed"], ["closed", "open"]]
+    assert {row["wallet"] for row in _incidents(door)} == {WALLET}
     shut(door)
 
 

@@ -18,7 +18,8 @@ from tradeagent.ledger import runs
 RUN = ("btc_momentum", "--replay", BTC, "--max-ticks")
 BUY = {"market": "BTC", "side": "buy", "controller_id": "manual", "kind": "open", "type": "market", "tif": "gtc", "quote": "50"}
 ORDER = {"proposal": BUY}
-QUEUE = "INSERT INTO commands (id, wallet, kind, payload, state, created_ms) VALUES (?, 'btc_momentum', ?, ?, ?, ?)"
+NEWEST = "(SELECT id FROM deployments ORDER BY created_ms DESC, id DESC LIMIT 1)"
+QUEUE = f"INSERT INTO commands (id, wallet, deployment, kind, payload, state, created_ms) VALUES (?, 'btc_momentum', {NEWEST}, ?, ?, ?, ?)"
 
 
 def _ask_of_the_dead(product: Product, kind: str, state: str, payload: dict[str, Any]) -> None:

@@ -102,6 +102,17 @@ def test_stop_of_a_run_that_is_alive_cancels_also_what_its_last_tick_placed(prod
     assert product.ask("order", "list", "--wallet", "btc_momentum") == []
 
 
+def test_stop_of_a_run_that_is_alive_refuses_over_a_bare_position_and_the_run_goes_on(product: Product) -> None:
+    product.rewrite("btc_momentum", ("max_drawdown_pct: 10", "max_drawdown_pct: 10\n  max_market_risk_pct: 100\n  require_stops: false"))
+    bare = [("propose_order", {"market": "BTC", "side": "buy", "quote": "40", "reason": "test"})]
+    assert run_with(Scripted(bare), product, *RUN, "1").document["executed"] == 1
+    report = run_with(Patient(product, "stop"), product, *RUN, "2").document
+    assert (report["stopped_because"], report["ticks"]) == ("max_ticks", 2)
+    [(state, told)] = _commands(product).values()
+    assert (state, told["code"], told["exit_code"]) == ("failed", "PROTECTION", 3)
+    assert "BTC" in told["message"] and "--keep" in told["hint"]
+
+
 def test_a_person_closes_an_incident_by_its_id(product: Product) -> None:
     run_with(Scripted(ENTER), product, *RUN, "2")
     _tamper(product, -1_000_000)

@@ -23,6 +23,7 @@ from tradeagent.turns.prompt_inputs import (
     Providers,
     RiskState,
     TickInfo,
+    TripGroup,
     TripLine,
 )
 
@@ -115,9 +116,13 @@ def full_inputs(bar_count: int = 24) -> PromptInputs:
             status="Tick 41 at 2026-11-20 12:00 UTC, running",
             decisions=(DecisionLine(41, NOW_MS - 300_000, "hold", "trend intact, stop fine", "none"),),
             trips=(TripLine("BTC", Direction.SHORT, Decimal("-0.42"), Decimal("-1.1"), 35, "stop", NOW_MS - 40 * MINUTE_MS),),
-            reflection={"entry timing": "entered late twice", "sizing": ""},
+            reflection={"entry_timing": "entered late twice", "sizing": ""},
             pinned="Never trade the first hour after CPI.",
             canvas={"thesis": "up while 63.7k holds", "working": "pullback entries"},
+        ),
+        reflection_due=(
+            TripGroup("group", "all", 10, 4, Decimal("-3.21"), Decimal("-0.14"), 42, Decimal("1.5"), Decimal("-0.9")),
+            TripGroup("exit", "stop", 6, 0, Decimal("-8.4"), Decimal("-1"), 20, Decimal("0.2"), Decimal("-1.4")),
         ),
         directives=("tighten the stop before CPI",),
         alert=AlertPayload("early warning at -0.5 R on BTC", "read the position and its stop", {"side": "lower", "level": "63855"}),

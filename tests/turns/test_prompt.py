@@ -35,6 +35,7 @@ LAYERS = [
     "decisions",
     "round_trips",
     "reflection",
+    "reflection_due",
     "pinned_notes",
     "canvas",
     "directives",

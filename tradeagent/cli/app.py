@@ -8,6 +8,7 @@ import typer
 from tradeagent.cli import (
     agent,
     agent_changes,
+    agent_edit,
     algo,
     approval,
     backtest,
@@ -64,6 +65,7 @@ app = typer.Typer(
 for group in (start, run, deploy, chat, cards, control, kill, read, replay, export, trade, complete):
     group.register(app)
 agent_changes.register(agent.app)
+agent_edit.register(agent.app)
 replay.register_compare(agent.app)
 app.add_typer(agent.app, name="agent")
 app.add_typer(routine.app, name="routine")

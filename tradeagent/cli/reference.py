@@ -93,7 +93,7 @@ FRONT_MATTER: Mapping[str, tuple[str, str]] = {
     "context.news": ("number of headlines of the last three days, about its markets or all of them", ""),
     "context.funding": ("`not yet`: the prompt shows the funding rate wherever it is imported", ""),
     "context.events": ("whether the calendar's events of the next seven days are shown", ""),
-    "context.memory": ("`none` leaves learnings, canvas, earlier decisions and trades out", ""),
+    "context.memory": ("`none` leaves learnings, reflection, canvas, earlier decisions and trades out", ""),
     "configs": ("your own values for the strategy, shown to the model; `config.yml` goes before them", "a limit, or a value above one"),
     "limits": ("your limits, by name: [risk-limits.md](risk-limits.md)", "an unknown limit, a value above its ceiling"),
     "budget": ("what the model may cost", ""),

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tradeagent.cli.complete import wallets
+from tradeagent.cli.confirm import confirmed
 from tradeagent.cli.output import pairs, table
 from tradeagent.cli.session import session
 
@@ -49,11 +50,29 @@ def show(name: Name) -> None:
     from tradeagent.runtime.views import wallet_view
 
     data = wallet_view(session().workspace, session().config, session().ledger, session().clock, name)
-    head = {key: value for key, value in data.items() if key not in ("positions", "open_orders", "limits")}
-    text = pairs(head)
+    apart = ("positions", "open_orders", "limits", "health", "market_hours", "notes")
+    head = {key: value for key, value in data.items() if key not in apart}
+    text = "\n\n".join([pairs(head), pairs(_health(data))])
     if data["positions"]:
         text += "\n\n" + positions_table(data["positions"])
     session().output.document(data, text)
+
+
+def _health(data: dict[str, Any]) -> dict[str, Any]:
+    """What the figures rest on, a line each."""
+    health, hours = data["health"], data["market_hours"]
+    lease, model, budget = health["lease"], health["model"], health["budget"]
+    compared = health["reconciliation"]
+    opens = "open" if hours["open"] else f"closed until {hours['opens_at']}"
+    return {
+        "feed_age_s": ", ".join(f"{market} {'unknown' if age is None else age}" for market, age in health["feed_age_s"].items()) or None,
+        "compared_s_ago": compared["age_s"],
+        "lease": None if lease is None else f"{lease['deployment']}, heard of {lease['heartbeat_age_s']} s ago",
+        "model": None if model is None else " ".join(filter(None, (model["id"], model["trouble"]))),
+        "model_spend_usd": f"{budget['spent_today_usd']} of {budget['cap_usd'] or 'no cap'} today",
+        "entry_hours": f"{hours['session_hours'] or 'always'}, {opens}",
+        "notes": " ".join(data["notes"]) or None,
+    }
 
 
 @app.command()
@@ -85,6 +104,18 @@ def transfer(
     sides = {"from": wallet_view(*place, source), "to": wallet_view(*place, target)}
     data = {side: {key: view[key] for key in ("name", "cash", "equity")} for side, view in sides.items()}
     current.output.document({"amount": amount, **data}, table(list(data.values()), ["name", "cash", "equity"], right=("cash", "equity")))
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Take a wallet out of use when nothing is open or running on it. Its history stays, and keeps its name."""
+    from tradeagent.runtime.wallets import remove_wallet
+
+    current = session()
+    current.workspace.require_writable()
+    confirmed(f"remove wallet {name}")
+    remove_wallet(current.workspace, current.config, current.ledger, current.clock, name)
+    current.output.document({"name": name, "removed": True}, f"{name} is out of use; `tradeagent wallet show {name}` still shows it")
 
 
 def _move(name: str, amount: str, sign: int) -> None:

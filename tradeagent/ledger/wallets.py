@@ -9,12 +9,15 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from tradeagent.domain.clock import Clock, day_start_ms
 from tradeagent.domain.errors import InvalidInput, NotFound
 from tradeagent.domain.money import ZERO
+from tradeagent.domain.names import Actor, EventKind
 from tradeagent.domain.performance import Day, Nav, Penalty
+from tradeagent.ledger import events, notes
 from tradeagent.ledger.direct import Write
-from tradeagent.ledger.schema import risk_state, wallets
+from tradeagent.ledger.schema import kv, risk_state, wallets
 
 REPLAY = "replay"
 WALL = "wall"
+_REMOVED = "removed_wallet:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ _SAVE_RISK = Write(update(risk_state).where(risk_state.c.wallet == bindparam("th
 
 
 def create(tx: Connection, row: WalletRow) -> None:
-    """Insert a wallet with an empty risk state; InvalidInput when the name is taken."""
+    """Insert a wallet with an empty risk state; InvalidInput when the name is taken, NotFound by one that was removed."""
+    require_in_use(tx, row.name)
     if tx.execute(select(wallets.c.name).where(wallets.c.name == row.name)).first():
         raise InvalidInput(f"wallet {row.name!r} exists", hint="see `tradeagent wallet list`")
     tx.execute(insert(wallets).values(**asdict(row)))
@@ -150,7 +154,30 @@ def get(tx: Connection, name: str) -> WalletRow:
 
 
 def all_wallets(tx: Connection) -> list[WalletRow]:
-    return [WalletRow(**row._mapping) for row in tx.execute(select(wallets).order_by(wallets.c.name))]
+    """Every wallet that a person has not removed."""
+    gone = select(kv.c.key).where(kv.c.key == _REMOVED + wallets.c.name)
+    return [WalletRow(**row._mapping) for row in tx.execute(select(wallets).where(~gone.exists()).order_by(wallets.c.name))]
+
+
+def remove(tx: Connection, name: str, now_ms: int) -> None:
+    """Take a wallet out of the lists and out of use. Its rows stay: they are the history of money, and keep its name."""
+    notes.put_setting(tx, _REMOVED + name, now_ms)
+    data = {"key": f"wallet.{name}", "old": "in use", "new": "removed"}
+    events.append(tx, EventKind.CONFIG_CHANGED, now_ms, wallet=name, actor=Actor.MANUAL, data=data)
+
+
+def removed_ms(tx: Connection, name: str) -> int | None:
+    """When a person took a wallet out of use; None while it is in use."""
+    at: int | None = notes.setting(tx, _REMOVED + name)
+    return at
+
+
+def require_in_use(tx: Connection, name: str) -> None:
+    """NotFound for a wallet that a person has removed."""
+    if removed_ms(tx, name) is not None:
+        raise NotFound(
+            f"wallet {name!r} was removed; its name stays with its history", hint="use another: `tradeagent wallet new NAME`, --wallet NAME"
+        )
 
 
 def risk(tx: Connection, name: str) -> RiskRow:

@@ -51,8 +51,8 @@ class AgentMind:
     def is_ready(self, mark_ms: int) -> bool:
         return True
 
-    async def tick(self, number: int, interval_ms: int, next_ms: int | None) -> TickRecord:
-        return await self.ticks.tick(number, interval_ms, next_ms)
+    async def tick(self, number: int, interval_ms: int, next_ms: int | None, resolve_s: float) -> TickRecord:
+        return await self.ticks.tick(number, interval_ms, next_ms, resolve_s=resolve_s)
 
     async def converse(self) -> bool:
         return await self.chats.answer()

@@ -107,7 +107,7 @@ def checked(place: Place, request: DeployRequest, wallet: WalletRow) -> Checked:
     limits = _limits(place.config, request.limits, wallet)
     _require_passable(spec, limits, launch, known)
     feed = feed_of(place, launch)
-    bars = bars_of(place, launch, known)
+    bars = bars_of(place, launch, known, None if launch.pace.replay else place.clock.now_ms())
     require_enough(Warehouse(place.workspace.warehouse_dir), _setup(launch), spec, bars)
     if spec.python is not None:
         check(bars, spec)

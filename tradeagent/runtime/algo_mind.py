@@ -125,7 +125,7 @@ class AlgoMind:
         newest = self._ground.feed.newest_close(self._launch.market, self._ground.clock.now_ms())
         return newest is not None and newest >= mark_ms
 
-    async def tick(self, number: int, interval_ms: int, next_ms: int | None) -> Step:
+    async def tick(self, number: int, interval_ms: int, next_ms: int | None, resolve_s: float) -> Step:
         return await self._engine.alone(lambda: self._step(number, next_ms))
 
     def prune(self, number: int) -> None:

@@ -40,6 +40,7 @@ from tradeagent.tools.known import known_to_agents
 from tradeagent.tools.routines import routines_of
 from tradeagent.turns.chat import ChatEngine, thread_of
 from tradeagent.turns.files import AgentFiles
+from tradeagent.turns.health import BUDGET
 from tradeagent.turns.record import Baseline, Header
 from tradeagent.turns.tick import TickEngine, TickSetup
 from tradeagent.workspace.config import Config
@@ -240,7 +241,7 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
         model=agent.definition.model,
         markets=list(agent.definition.markets),
         limits=limits_out(agent.limits),
-        source=pace.as_source() | {"deployed": stage.is_deployed},
+        source=pace.as_source() | {"deployed": stage.is_deployed, BUDGET: _spend_cap(agent)},
         equity_start=equity,
         ticks=0,
         failures=0,
@@ -255,6 +256,11 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
     with stage.ledger.transaction() as tx:
         runs.add_deployment(tx, row)
     return session, row
+
+
+def _spend_cap(agent: Agent) -> str | None:
+    cap = agent.definition.budget.max_cost_per_day_usd
+    return None if cap is None else str(cap)
 
 
 def _files_of(stage: Stage) -> Callable[[Session | None], AgentFiles]:

@@ -33,7 +33,15 @@ FORMATS = ("csv", "jsonl", "parquet")
 MANIFEST = "manifest.json"
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _FORMULA = frozenset("=+-@\t\r")
-_KEPT = ("learnings.md", "suggestions.yml", "dry_runs/*.md", "sessions/session_*/*.md", "sessions/session_*/*.yml")
+_KEPT = (
+    "learnings.md",
+    "reflection.md",
+    "pinned.md",
+    "suggestions.yml",
+    "dry_runs/*.md",
+    "sessions/session_*/*.md",
+    "sessions/session_*/*.yml",
+)
 _FILES = (*_KEPT, "sessions/session_*/status.json", "sessions/session_*/snapshots/snapshot_*.md")
 
 
@@ -193,7 +201,7 @@ _WRITERS: Mapping[str, Callable[[Path, Table, list[dict[str, Any]]], None]] = {
 
 
 def _copies(workspace: Workspace, folder: Path) -> Iterator[dict[str, Any]]:
-    """The memory of every agent: journals, learnings, canvases, snapshots, experiments. Links are not followed."""
+    """The memory of every agent: journals, learnings, reflection, pinned notes, canvases, snapshots. Links are not followed."""
     agents = sorted(path.parent for path in workspace.agents_dir.glob("*/agent.md"))
     for agent in agents:
         for path in sorted(found for pattern in _FILES for found in agent.glob(pattern)):

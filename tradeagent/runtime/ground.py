@@ -101,7 +101,8 @@ class Mind(Protocol[R]):
     def is_ready(self, mark_ms: int) -> bool:
         """Whether a mark that has come can be ticked at; asked of runs by the wall clock."""
 
-    async def tick(self, number: int, interval_ms: int, next_ms: int | None) -> R: ...
+    async def tick(self, number: int, interval_ms: int, next_ms: int | None, resolve_s: float) -> R:
+        """One tick. `resolve_s` is what it took to bring feed, venue and wallet to this instant."""
 
     async def converse(self) -> bool:
         """Answer the messages that wait for it; whether there were any."""

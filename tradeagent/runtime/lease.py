@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradeagent.domain.clock import Clock
-from tradeagent.domain.errors import BusyError
+from tradeagent.domain.errors import BusyError, NotFound
 from tradeagent.domain.names import EventKind
 from tradeagent.workspace.claims import boot_id, is_held, wallet_lock
 from tradeagent.workspace.paths import Workspace
@@ -42,10 +42,10 @@ class Lease:
 
 
 def take(workspace: Workspace, ledger: "Ledger", wallet: str, deployment: str | None, clock: Clock) -> Lease:
-    """Own a wallet within a fifth of a second or not at all: BusyError names the deployment that has it."""
+    """Own a wallet within a fifth of a second or not at all: BusyError names the deployment that has it, NotFound a removed wallet."""
     from filelock import FileLock, Timeout
 
-    from tradeagent.ledger import events, runs
+    from tradeagent.ledger import events, runs, wallets
 
     workspace.locks_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(wallet_lock(workspace, wallet), thread_local=False)
@@ -63,6 +63,11 @@ def take(workspace: Workspace, ledger: "Ledger", wallet: str, deployment: str | 
         ) from None
     now = clock.now_ms()
     with ledger.transaction(durable=False) as tx:
+        try:
+            wallets.require_in_use(tx, wallet)
+        except NotFound:
+            lock.release()
+            raise
         token = runs.take_lease(tx, wallet, f"{boot_id()}/{os.getpid()}", deployment, now)
         events.append(tx, EventKind.LEASE_TAKEN, now, wallet=wallet, deployment=deployment, subject=str(token))
     return Lease(wallet, token, lock, ledger)

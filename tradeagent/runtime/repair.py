@@ -144,19 +144,20 @@ def _finish_files(ledger: Ledger, row: DeploymentRow, session: Session, files: A
     written = {number for number, _ in list_snapshots(session.folder)}
     for tick in ticks:
         if tick["record"] is not None and (tick["number"] not in written or tick is ticks[-1]):
-            files.write(TickRecord.from_bytes(tick["record"]))
+            record = TickRecord.from_bytes(tick["record"])
+            files.write(replace(record, canvas={}, reflection={}) if record.number in written else record)
         _finish_tick(ledger, tick, files, clock)
 
 
 def _finish_late(ledger: Ledger, row: DeploymentRow, session: Session, files: AgentFiles, clock: Clock) -> None:
-    """What a disk kept from being written in a run that went on and ended: its ticks, without the canvas where a later one has drawn."""
+    """What a disk kept from being written in a run that went on and ended: its ticks, less what a later one rewrote."""
     with ledger.reading() as tx:
         ticks = runs.ticks_of(tx, row.id, after=max(0, row.ticks - 100), with_record=True)
     written = {number for number, _ in list_snapshots(session.folder)}
     records = [TickRecord.from_bytes(tick["record"]) for tick in ticks if tick["record"] is not None]
     missing = [record for record in records if record.number not in written and files.keeps(record.number, row.ticks)]
     for record in missing:
-        files.write(record if record.number > max(written, default=0) else replace(record, canvas={}))
+        files.write(record if record.number > max(written, default=0) else replace(record, canvas={}, reflection={}))
     if missing:
         files.close(records[-1], row.state)
     for tick in ticks:

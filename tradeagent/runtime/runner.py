@@ -207,8 +207,9 @@ class Runner(Generic[R]):
         """One tick with everything that may go wrong in it; a failed tick is recorded and the loop goes on."""
         self.tally.ticks = number
         try:
+            begin = self._stage.clock.monotonic()
             await self._run.door.engine.alone(self._advance)
-            record = await self._mind.tick(number, self._mind.interval_ms, next_mark)
+            record = await self._mind.tick(number, self._mind.interval_ms, next_mark, self._stage.clock.monotonic() - begin)
         except TradeAgentError as error:
             await self._failed(number, error.message, is_busy=isinstance(error, BusyError))
             if self._is_experiment:

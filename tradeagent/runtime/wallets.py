@@ -12,10 +12,11 @@ from tradeagent.domain.money import parse_decimal, plain
 from tradeagent.domain.names import LimitKind, Rule
 from tradeagent.execution.opening import Door, DoorMode, Tenant, open_door
 from tradeagent.execution.recover import recover
-from tradeagent.ledger import wallets
+from tradeagent.ledger import executors, trading, wallets
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.wallets import WalletRow
 from tradeagent.runtime import lease
+from tradeagent.runtime.wanted import require_free
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.names import check_wallet
 from tradeagent.workspace.paths import Workspace
@@ -76,6 +77,28 @@ def transfer_cash(workspace: Workspace, config: Config, ledger: Ledger, clock: C
         _require_free(out, source, value)
         _transfer(out, -value)
         _transfer(into, value)
+
+
+def remove_wallet(workspace: Workspace, config: Config, ledger: Ledger, clock: Clock, name: str) -> None:
+    """Take a wallet out of use; its history stays. RefusedError while anything is open on it, BusyError while something runs or is
+    deployed there, NotFound when there is none."""
+    with ledger.reading() as tx:
+        wallet = wallets.get(tx, name)
+        require_free(tx, name)
+    with owned_door(workspace, config, ledger, clock, wallet) as door, door.engine.transaction() as tx:
+        held = [row.market for row in trading.positions_of(tx, name) if row.size]
+        resting = [order.market for order in trading.live_orders(tx, name)] + [row.market for row in trading.active_reservations(tx, name)]
+        unknown = sorted(trading.unknown_markets(tx, name))
+        alive = [row.market for row in executors.live(tx, name)]
+        open_now = {"position": held, "order": resting, "unknown order": unknown, "executor": alive}
+        found = [f"{what} in {', '.join(sorted(set(markets)))}" for what, markets in open_now.items() if markets]
+        if found:
+            raise RefusedError(
+                f"wallet {name!r} has an open {'; '.join(found)}",
+                hint=f"`tradeagent flatten {name}` first",
+                code="wallet_in_use",
+            )
+        wallets.remove(tx, name, clock.now_ms())
 
 
 def _amount(text: str) -> Decimal:

@@ -32,7 +32,8 @@ def wanted_on(tx: Connection, wallet: str) -> DeploymentRow | None:
 
 
 def require_free(tx: Connection, wallet: str, mine: str | None = None) -> None:
-    """BusyError when another deployment than `mine` fills the slot of the wallet."""
+    """BusyError when another deployment than `mine` fills the slot of the wallet, NotFound when the wallet was removed."""
+    wallets.require_in_use(tx, wallet)
     row = wanted_on(tx, wallet)
     if row is None or row.id == mine:
         return

@@ -36,6 +36,7 @@ class TurnNotes:
     learnings: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     canvas: dict[str, str] = field(default_factory=dict)
+    reflection: dict[str, str] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
 
 

@@ -65,7 +65,7 @@ async def show_deployments(arguments: Deployments, context: DeskContext) -> Tool
                 "stopped_because": row.stopped_because,
             }
         )
-    told: dict[str, Any] = {"deployments": rows[: arguments.count], "of": len(rows)}
+    told: dict[str, object] = {"deployments": rows[: arguments.count], "of": len(rows)}
     if not sees_agents(context.mode):
         told["note"] = f"mode {context.mode} shows runs of algorithms only; coach and ops show agents too"
     return ToolResult(told)

@@ -10,6 +10,8 @@ from tradeagent.tools.market import Arguments
 from tradeagent.tools.portfolio import Nothing
 
 MAX_CANVAS = 1200
+MAX_REFLECTION = 400
+UPDATE_REFLECTION = "update_reflection"
 
 
 class JournalAction(Arguments):
@@ -30,6 +32,14 @@ class UpdateCanvas(Arguments):
     questions: str | None = Field(default=None, max_length=MAX_CANVAS)
 
 
+class UpdateReflection(Arguments):
+    entry_timing: str | None = Field(default=None, max_length=MAX_REFLECTION)
+    sizing: str | None = Field(default=None, max_length=MAX_REFLECTION)
+    market_selection: str | None = Field(default=None, max_length=MAX_REFLECTION)
+    exit_timing: str | None = Field(default=None, max_length=MAX_REFLECTION)
+    regime_fit: str | None = Field(default=None, max_length=MAX_REFLECTION)
+
+
 class WriteNote(Arguments):
     text: str = Field(min_length=1, max_length=400, description="something to find again in this session's journal")
 
@@ -45,8 +55,17 @@ async def add_learning(arguments: AddLearning, context: AgentContext) -> ToolRes
 
 
 async def update_canvas(arguments: UpdateCanvas, context: AgentContext) -> ToolResult:
+    return _updated(context.notes.canvas, arguments)
+
+
+async def update_reflection(arguments: UpdateReflection, context: AgentContext) -> ToolResult:
+    return _updated(context.notes.reflection, arguments)
+
+
+def _updated(kept: dict[str, str], arguments: Arguments) -> ToolResult:
+    """Keep the slots that were stated."""
     stated = {key: value for key, value in arguments.model_dump().items() if value is not None}
-    context.notes.canvas.update(stated)
+    kept.update(stated)
     return ToolResult({"updated": sorted(stated)})
 
 
@@ -63,6 +82,7 @@ JOURNAL_TOOLS = (
     Tool("journal_action", "Write this tick's decision and why, one line each.", JournalAction, "journal", "memory", journal_action),
     Tool("add_learning", "Keep a lesson for later sessions.", AddLearning, "journal", "memory", add_learning),
     Tool("update_canvas", "Rewrite parts of your working picture.", UpdateCanvas, "journal", "memory", update_canvas),
+    Tool(UPDATE_REFLECTION, "Rewrite notes on your closed trades.", UpdateReflection, "journal", "memory", update_reflection),
     Tool("write_note", "Put a line into your journal that is no decision.", WriteNote, "journal", "memory", write_note),
     Tool("read_journal", "Read your journal of this session.", Nothing, "journal", "read", read_journal),
 )

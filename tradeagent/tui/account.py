@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tradeagent.execution.usage import LimitUse
     from tradeagent.ledger.trading import OrderRow
     from tradeagent.tui.glance import AccountPicture
+    from tradeagent.turns.health import Surroundings
     from tradeagent.turns.snapshot import ActiveTrade
 
 MAX_LIMITS = 6
@@ -216,9 +217,34 @@ def _health(picture: "AccountPicture", now_ms: int, width: int) -> Content:
     return Content.assemble(
         _heading("health", card.state.value, width),
         line("entries", ", ".join(locks) or "allowed", width, "bold $text-error" if locks else ""),
-        line("ledger and venue", s.phase, width, phase_style),
+        line("ledger and venue", s.phase + _compared(s.around), width, phase_style),
         line("feed age", "no bars" if seconds is None else age(seconds), width),
+        *(_around(s.around, width) if s.around else ()),
     )
+
+
+def _compared(around: "Surroundings | None") -> str:
+    """How long ago ledger and venue were compared."""
+    return "" if around is None or around.health.compared_s is None else f", {age(around.health.compared_s)} ago"
+
+
+def _around(around: "Surroundings", width: int) -> list[Content]:
+    """The rest of what the figures rest on; a line only where there is something to say."""
+    health, hours = around.health, around.hours
+    lines = []
+    if health.model_trouble:
+        lines.append(line("model", health.model_trouble, width, "bold $text-error"))
+    if health.spent:
+        cap = "" if health.spend_cap is None else f"/{health.spend_cap:.2f}"
+        lines.append(line("model USD today", f"{health.spent:.2f}{cap}", width))
+    if hours.text:
+        shut = hours.opens_ms is not None
+        lines.append(
+            line("entry hours", f"{clip(hours.text, width - 20)} {'closed' if shut else 'open'}", width, "$text-warning" if shut else "")
+        )
+    if around.notes:
+        lines.append(line("pinned", clip(one_line(around.notes, width), width - 8), width))
+    return lines
 
 
 def _heading(title: str, note: str, width: int) -> Content:

@@ -24,6 +24,7 @@ from tradeagent.ledger import events, notes, runs, wallets
 from tradeagent.ledger.store import Ledger, open_ledger
 from tradeagent.ledger.wallets import REPLAY
 from tradeagent.runtime.status import status_view
+from tradeagent.runtime.views import surroundings
 from tradeagent.turns.snapshot import RuntimeSnapshot, active_trade, runtime_snapshot
 from tradeagent.workspace.config import Config
 from tradeagent.workspace.paths import Workspace
@@ -193,11 +194,12 @@ class LedgerView:
             state = read_state(tx, self._config, wallet, self._clock, tenant_of(deployment))
             ticks = events.read(tx, deployment=card.id, kinds=TICKS, limit=1, newest=True)
             waiting = len(runs.waiting_directives(tx, card.id))
+            around = surroundings(tx, self._workspace, self._config, state, deployment, self._clock)
         own = [active_trade(state, row) for row in state.positions if row.controller_id == card.id and row.size]
         network = network_of(wallet)
         return AccountPicture(
             card=card,
-            snapshot=runtime_snapshot(state),
+            snapshot=runtime_snapshot(state, around),
             uses=tuple(limit_usage(state, network, self._config.section("ceilings", network))),
             market_ms=state.risk.market_clock_ms,
             on_replay=state.risk.clock_source == REPLAY,

@@ -18,6 +18,7 @@ from tradeagent.llm.offline.context import MESSAGE_SECTION
 from tradeagent.llm.untrusted import free_text
 from tradeagent.llm.usage import Usage
 from tradeagent.tools.context import AgentContext, TurnNotes
+from tradeagent.tools.journal import UPDATE_REFLECTION
 from tradeagent.tools.mcp_tools import joined
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.executors import live_lines
@@ -33,7 +34,7 @@ from tradeagent.workspace.transcript import Transcript
 TURN_KIND: TurnKind = "chat"
 HISTORY_MESSAGES, HISTORY_TOKENS = 40, 8_000
 # What these keep is rendered from the record of a tick, which a chat has not.
-_OF_TICKS = frozenset({"add_learning", "update_canvas"})
+_OF_TICKS = frozenset({"add_learning", "update_canvas", UPDATE_REFLECTION})
 
 
 def thread_of(deployment: str) -> str:

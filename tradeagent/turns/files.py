@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tradeagent.agents.canvas import CanvasFile
+from tradeagent.agents.canvas import canvas_file
 from tradeagent.agents.folder import Agent
 from tradeagent.agents.journal import Journal
 from tradeagent.agents.journal_lines import DecisionLine, SnapshotLine, Summary, TickLine, with_verdict
 from tradeagent.agents.journal_text import JournalUpdate
 from tradeagent.agents.learnings import Learnings, LearningSection
+from tradeagent.agents.pinned import Pinned
+from tradeagent.agents.reflection import reflection_file
 from tradeagent.agents.sessions import Session, write_experiment
 from tradeagent.agents.snapshots import write_snapshot
 from tradeagent.domain.clock import minute_text
@@ -47,18 +49,29 @@ class AgentFiles:
         self._durable = durable
         self._learnings = Learnings(agent.folder, durable=durable, agent_wrote=agent_wrote)
         self._journal = Journal(session.folder, session.agent_id, durable=durable) if session else None
-        self._canvas = CanvasFile(session.folder, session.agent_id, durable=durable) if session else None
-        self._seen_canvas = self._canvas.read() if self._canvas else None
+        self._reflection = reflection_file(agent.folder, durable=durable)
+        self._pinned = Pinned(agent.folder)
+        self._canvas = canvas_file(session.folder, session.agent_id, durable=durable) if session else None
+        self._look()
         self._decisions: tuple[p.DecisionLine, ...] = ()
         self.experiment_file: Path | None = None
 
     def remembered(self) -> Remembered:
-        """What learnings, canvas and journal say now: a hand edit is in the next prompt."""
-        self._seen_canvas = self._canvas.read() if self._canvas else None
-        seen = self._seen_canvas
-        canvas = {name: text for name in ("thesis", "working", "changed", "questions") if seen and (text := seen.part(name))}
-        status = self._journal.read().section("Summary").strip() if self._journal else ""
-        return Remembered(self._learnings.active(), status, self._decisions, canvas)
+        """What the files say now: a hand edit is in the next prompt."""
+        self._look()
+        return Remembered(
+            learnings=self._learnings.active(),
+            status=self._journal.read().section("Summary").strip() if self._journal else "",
+            decisions=self._decisions,
+            reflection=self._seen_reflection,
+            pinned=self._pinned.read(),
+            canvas=self._seen_canvas,
+        )
+
+    def _look(self) -> None:
+        """Read what the agent may rewrite after it has seen it."""
+        self._seen_reflection = self._reflection.read()
+        self._seen_canvas = self._canvas.read() if self._canvas else {}
 
     def journal_text(self) -> str:
         return self._journal.read().text if self._journal else ""
@@ -72,7 +85,9 @@ class AgentFiles:
                 added = self._learnings.add(LearningSection(section), text, record.started_ms)
                 conflicts.append(added.conflict)
                 learned += [added.line] if added.line else []
-        if self._canvas and self._seen_canvas and record.canvas:
+            if record.reflection:
+                conflicts.append(self._reflection.update(record.reflection, self._seen_reflection))
+        if self._canvas and record.canvas:
             conflicts.append(self._canvas.update(record.canvas, self._seen_canvas))
         if self._journal:
             conflicts.append(self._journal.record(_journal_update(record)))

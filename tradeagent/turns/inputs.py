@@ -1,7 +1,7 @@
 """Filling a prompt: the agent's definition and files, the wallet's state, and the market as of now become PromptInputs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -50,7 +50,9 @@ class Remembered:
     learnings: str = ""
     status: str = ""
     decisions: tuple[p.DecisionLine, ...] = ()
-    canvas: Mapping[str, str] | None = None
+    reflection: Mapping[str, str] = field(default_factory=dict)
+    pinned: str = ""
+    canvas: Mapping[str, str] = field(default_factory=dict)
     routines: tuple[p.Listed, ...] = ()
     news: tuple[p.OutsideText, ...] = ()
     events: tuple[p.OutsideText, ...] = ()
@@ -58,13 +60,14 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the ledger remembers of this run: rejections by rule in the last hour, the newest round trips, its live executors, and
-    what the user answered to its suggestions since it was last told."""
+    """What the ledger remembers of this run: rejections by rule in the last hour, the newest round trips, its live executors, what the
+    user answered to its suggestions since it was last told, and the trades it is to reflect on now."""
 
     rejections: Mapping[str, int]
     trips: tuple[p.TripLine, ...]
     executors: tuple[p.ExecutorLine, ...] = ()
     answers: tuple[SuggestionRow, ...] = ()
+    reflection_due: tuple[p.TripGroup, ...] = ()
 
 
 class HistoryReader:
@@ -116,9 +119,10 @@ def prompt_inputs(
         config={key: str(value) for key, value in agent.configs.items()},
         risk=_risk_line(state, history),
         portfolio_strategy=portfolio_strategy,
-        providers=_providers(state, history, feed, definition.markets, occasion),
+        providers=providers_of(state, history, feed, definition.markets, occasion.now_ms),
         market=p.MarketContext(_bars(agent, feed, occasion.now_ms), remembered.events, remembered.news),
         memory=_memory(agent, history, remembered),
+        reflection_due=history.reflection_due,
         answers=tuple(map(_answer, history.answers)),
         directives=occasion.directives,
     )
@@ -174,7 +178,8 @@ def _risk_line(state: RiskState, history: History) -> p.RiskState:
     )
 
 
-def _providers(state: RiskState, history: History, feed: MarketFeed | None, markets: Sequence[str], occasion: Occasion) -> p.Providers:
+def providers_of(state: RiskState, history: History, feed: MarketFeed | None, markets: Sequence[str], now_ms: int) -> p.Providers:
+    """What is known before any model is asked: live executors, own positions and orders, the account, the markets."""
     own = [row for row in state.positions if row.controller_id == state.scope.controller_id and row.size]
     resting = [o for o in state.orders if o.controller_id == state.scope.controller_id and o.leg not in ("stop", "target")]
     account = p.AccountLine(
@@ -189,7 +194,7 @@ def _providers(state: RiskState, history: History, feed: MarketFeed | None, mark
         positions=tuple(_position(state, row) for row in own),
         orders=tuple(p.OrderLine(str(o.oid), o.market, Side(o.side), OrderType(o.type), o.size, o.price, o.reduce_only) for o in resting),
         account=account,
-        markets=tuple(_market(state, feed, market, occasion.now_ms) for market in markets),
+        markets=tuple(_market(state, feed, market, now_ms) for market in markets),
     )
 
 
@@ -247,13 +252,15 @@ def _bars(agent: Agent, feed: MarketFeed | None, now_ms: int) -> tuple[p.BarsTab
 
 def _memory(agent: Agent, history: History, remembered: Remembered) -> p.Memory:
     if agent.definition.context.memory == "none":
-        return p.Memory()
+        return p.Memory(pinned=remembered.pinned)
     return p.Memory(
         learnings=remembered.learnings,
         status=remembered.status,
         decisions=remembered.decisions,
         trips=history.trips,
-        canvas=remembered.canvas or {},
+        reflection=remembered.reflection,
+        pinned=remembered.pinned,
+        canvas=remembered.canvas,
     )
 
 

@@ -20,6 +20,7 @@ from tradeagent.turns.prompt_sections import (
     provider_sections,
     risk_line,
     tick_lines,
+    trip_group_line,
     trip_line,
 )
 from tradeagent.turns.prompt_text import cut_head, cut_oldest
@@ -118,7 +119,7 @@ def _whole_items(title: str, items: list[str], tokens: int) -> _Cut:
 
 
 def _slots(title: str, slots: Mapping[str, str], each: int, budget: int) -> _Cut:
-    lines = [f"- {one_line(slot)}: {one_line(text)[:each]}" for slot, text in slots.items() if text.strip()]
+    lines = [f"- {one_line(slot).replace('_', ' ')}: {one_line(text)[:each]}" for slot, text in slots.items() if text.strip()]
     clipped = sum(max(0, len(one_line(text)) - each) for text in slots.values())
     text, cut = _section(title, "\n".join(lines), budget)
     note = f"\n[cut: {clipped} characters past {each} per slot left out]" if clipped and text else ""
@@ -131,6 +132,21 @@ def _learnings(inputs: PromptInputs, budget: int) -> _Cut:
         return "", 0
     kept, cut = cut_head(free_text(inputs.memory.learnings), budget - 24)
     return f"## Learnings\n{untrusted('learnings.md', kept, len(kept))}", cut
+
+
+def _reflection(inputs: PromptInputs, budget: int) -> _Cut:
+    """A model's own words, or those of whoever edited them: in an envelope, as learnings are."""
+    text, cut = _slots("Reflection", inputs.memory.reflection, _REFLECTION_SLOT_CHARACTERS, budget - 16)
+    title, _, said = text.partition("\n")
+    return (f"{title}\n{untrusted('reflection.md', said, len(said))}", cut) if said else ("", 0)
+
+
+def _reflection_due(inputs: PromptInputs, budget: int) -> _Cut:
+    """What to reflect on now, and the figures to do it from."""
+    if not inputs.reflection_due:
+        return "", 0
+    asked = "Rewrite your reflection with update_reflection, from the round trips closed since the last time, in USDC:"
+    return _section("Reflection due", "\n".join([asked, *map(trip_group_line, inputs.reflection_due)]), budget)
 
 
 def _decisions(inputs: PromptInputs, budget: int) -> _Cut:
@@ -167,7 +183,8 @@ _LAYERS: Mapping[str, tuple[int, _Renderer]] = {
     "status": (200, lambda i, budget: _section("Status", free_text(i.memory.status), budget)),
     "decisions": (400, _decisions),
     "round_trips": (350, _trips),
-    "reflection": (500, lambda i, budget: _slots("Reflection", i.memory.reflection, _REFLECTION_SLOT_CHARACTERS, budget)),
+    "reflection": (600, _reflection),
+    "reflection_due": (400, _reflection_due),
     "pinned_notes": (400, lambda i, budget: _section("Pinned notes of the user", free_text(i.memory.pinned), budget)),
     "canvas": (1_250, lambda i, budget: _slots("Canvas", i.memory.canvas, _CANVAS_SLOT_CHARACTERS, budget)),
     "answers": (200, lambda i, budget: _section("Answers to your suggestions", "\n".join(f"- {one_line(a)}" for a in i.answers), budget)),

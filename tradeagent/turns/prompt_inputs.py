@@ -161,6 +161,21 @@ class TripLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TripGroup:
+    """Closed round trips that share something, `what` of `kind`; PnL net, means of R (None = no stop), time held, best and worst PnL."""
+
+    kind: str
+    what: str
+    trips: int
+    wins: int
+    pnl: Decimal
+    mean_r: Decimal | None
+    mean_held_minutes: int
+    mean_best: Decimal
+    mean_worst: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionLine:
     """A past decision and the engine's verdict on it."""
 
@@ -216,8 +231,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class PromptInputs:
-    """All layers' material. `strategy` and `config` are key → value text; `answers` (to its suggestions) and `directives` are the
-    user's, shown once."""
+    """All layers' material. `strategy` and `config` are key → value text; `reflection_due` the trades to reflect on now; `answers` (to
+    its suggestions) and `directives` are the user's, shown once."""
 
     tick: TickInfo
     body: str
@@ -231,6 +246,7 @@ class PromptInputs:
     providers: Providers = field(default_factory=Providers)
     market: MarketContext = field(default_factory=MarketContext)
     memory: Memory = field(default_factory=Memory)
+    reflection_due: tuple[TripGroup, ...] = ()
     answers: tuple[str, ...] = ()
     directives: tuple[str, ...] = ()
     alert: AlertPayload | None = None

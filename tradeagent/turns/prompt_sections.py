@@ -18,6 +18,7 @@ from tradeagent.turns.prompt_inputs import (
     Providers,
     RiskState,
     TickInfo,
+    TripGroup,
     TripLine,
 )
 from tradeagent.turns.prompt_text import Value, cut_oldest, record, signed, stamp, value_text
@@ -143,6 +144,14 @@ def trip_line(trip: TripLine) -> str:
     return (
         f"market={quoted(one_line(trip.market))} side={trip.direction.value} pnl={signed(trip.pnl)} r={signed(trip.r_multiple)} "
         f"held_min={trip.held_minutes} exit={quoted(one_line(trip.exit_reason))} closed={stamp(trip.closed_ms)}"
+    )
+
+
+def trip_group_line(group: TripGroup) -> str:
+    return (
+        f"{group.kind}={quoted(one_line(group.what))} trips={group.trips} wins={group.wins} pnl={signed(group.pnl)} "
+        f"mean_r={signed(group.mean_r)} mean_held_min={group.mean_held_minutes} mean_best={signed(group.mean_best)} "
+        f"mean_worst={signed(group.mean_worst)}"
     )
 
 

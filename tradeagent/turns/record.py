@@ -17,6 +17,8 @@ from tradeagent.execution.exposure import total_worst_notional
 from tradeagent.execution.state import RiskState
 from tradeagent.tools.context import Decision, TurnNotes
 from tradeagent.turns.prompt import Prompt
+from tradeagent.turns.prompt_inputs import Providers
+from tradeagent.turns.prompt_sections import provider_sections
 from tradeagent.turns.snapshot import runtime_snapshot
 from tradeagent.turns.turn import TurnResult
 
@@ -60,6 +62,7 @@ class TickRecord:
     learnings: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     canvas: Mapping[str, str] = field(default_factory=dict)
+    reflection: Mapping[str, str] = field(default_factory=dict)
     directives: tuple[str, ...] = ()
     calls: tuple[Mapping[str, Any], ...] = ()
     verdicts: tuple[tuple[str, str | None], ...] = ()
@@ -132,8 +135,16 @@ class Header:
     experiment: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a tick saw before it asked its model: the wallet, and what the providers told from it."""
+
+    state: RiskState
+    providers: Providers
+
+
 def turn_record(
-    header: Header, base: TickRecord, state: RiskState, prompt: Prompt, turn: TurnResult, written: TurnNotes, ms: Mapping[str, int]
+    header: Header, base: TickRecord, looked: Looked, prompt: Prompt, turn: TurnResult, written: TurnNotes, ms: Mapping[str, int]
 ) -> TickRecord:
     """The record of a tick that asked its model."""
     timed_out = turn.reason in ("deadline", "first_token_timeout", "idle_timeout")
@@ -153,27 +164,26 @@ def turn_record(
         learnings=tuple(written.learnings),
         notes=tuple(written.notes),
         canvas=dict(written.canvas),
+        reflection=dict(written.reflection),
         directives=base.directives,
         calls=calls,
         verdicts=tuple((verdict.kind.value, verdict.rule.value if verdict.rule else None) for verdict in written.verdicts),
         answered=answered(written.verdicts),
         defects=tuple(turn.defects),
-        snapshot=_snapshot(header, base, state, prompt, turn, ms, decisions[-1].action),
+        snapshot=_snapshot(header, base, looked, prompt, turn, ms, decisions[-1].action),
     )
 
 
-def blocked_snapshot(header: Header, base: TickRecord, state: RiskState, ms: Mapping[str, int]) -> SnapshotRecord:
+def blocked_snapshot(header: Header, base: TickRecord, looked: Looked, ms: Mapping[str, int]) -> SnapshotRecord:
     """What an experiment leaves whose tick was blocked: the account, and why nobody was asked."""
     nothing = Prompt("", "", (), "")
-    return _snapshot(header, base, state, nothing, TurnResult(), ms, f"blocked: {base.rule}: {base.action}")
+    return _snapshot(header, base, looked, nothing, TurnResult(), ms, f"blocked: {base.rule}: {base.action}")
 
 
 def _snapshot(
-    header: Header, base: TickRecord, state: RiskState, prompt: Prompt, turn: TurnResult, ms: Mapping[str, int], outcome: str
+    header: Header, base: TickRecord, looked: Looked, prompt: Prompt, turn: TurnResult, ms: Mapping[str, int], outcome: str
 ) -> SnapshotRecord:
     layers = {layer.name: layer.text for layer in prompt.layers}
-    live = runtime_snapshot(state).as_dict()
-    data = {"positions": live.pop("positions"), "orders": live.pop("open_orders"), "account": live}
     return SnapshotRecord(
         kind="snapshot" if header.is_session else "experiment",
         number=base.number if header.is_session else header.experiment,
@@ -193,9 +203,7 @@ def _snapshot(
         model_calls=turn.model_calls,
         system_prompt=prompt.system,
         user_prompt=prompt.user,
-        providers=tuple(
-            ProviderRecord(name, layers.get("providers", "") if name == "account" else "", json.dumps(data[name])) for name in data
-        ),
+        providers=_provider_records(looked),
         risk_state=layers.get("risk_state", ""),
         response=turn.text,
         tool_calls=tuple(
@@ -209,6 +217,26 @@ def _snapshot(
             )
             for call in turn.calls
         ),
+    )
+
+
+def _provider_records(looked: Looked) -> tuple[ProviderRecord, ...]:
+    """Each provider with its figures as `wallet show` names them, and in the words of the prompt."""
+    account = runtime_snapshot(looked.state).as_dict()
+    positions, orders = account.pop("positions"), account.pop("open_orders")
+    told = looked.providers
+    data = {
+        "executors": told.executors and [_shallow(line) for line in told.executors],
+        "positions": positions,
+        "orders": orders,
+        "account": account,
+        "market": told.markets and [_shallow(line) for line in told.markets],
+    }
+    summaries = provider_sections(told)
+    titles = {"market": "Markets"}
+    return tuple(
+        ProviderRecord(name, "\n".join(summaries[titles.get(name, name.capitalize())]), json.dumps(found, default=str))
+        for name, found in data.items()
     )
 
 

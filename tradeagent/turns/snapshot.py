@@ -13,6 +13,7 @@ from tradeagent.execution.exposure import free_margin, total_worst_notional
 from tradeagent.execution.orders import order_dict
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger.trading import NET, OrderRow, PositionRow
+from tradeagent.turns.health import Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class RuntimeSnapshot:
     phase: str
     trades: tuple[ActiveTrade, ...]
     orders: tuple[OrderRow, ...]
+    around: Surroundings | None = None
 
     @property
     def unrealised(self) -> Decimal:
@@ -114,11 +116,12 @@ class RuntimeSnapshot:
             "reconciliation": self.phase,
             "positions": [trade.as_dict() for trade in self.trades],
             "open_orders": [order_dict(order) for order in self.orders],
+            **(self.around.as_dict() if self.around else {}),
         }
 
 
-def runtime_snapshot(state: RiskState) -> RuntimeSnapshot:
-    """The wallet of a RiskState: net positions first, as the venue holds them."""
+def runtime_snapshot(state: RiskState, around: Surroundings | None = None) -> RuntimeSnapshot:
+    """The wallet of a RiskState: net positions first, as the venue holds them; with what is around it for whoever looks from outside."""
     risk = state.risk.rolled(state.now_ms, state.risk.last_equity)
     base = state.limits.number("max_portfolio_risk_quote")
     account = state.account
@@ -144,6 +147,7 @@ def runtime_snapshot(state: RiskState) -> RuntimeSnapshot:
         phase=state.phase.value,
         trades=tuple(active_trade(state, row) for row in state.net.values()),
         orders=state.orders,
+        around=around,
     )
 
 

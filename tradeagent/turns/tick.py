@@ -3,8 +3,7 @@
 Nothing here decides a trade: the model proposes through tools, the door disposes, and what happened is recorded before it is shown.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -26,14 +25,18 @@ from tradeagent.llm.loop import TurnControl
 from tradeagent.llm.usage import Budget, Usage, by_model
 from tradeagent.market.feed import MarketFeed
 from tradeagent.tools.context import AgentContext, Resources, TurnNotes
+from tradeagent.tools.journal import UPDATE_REFLECTION
 from tradeagent.tools.mcp_tools import Outside, joined
 from tradeagent.tools.registry import tools_for
 from tradeagent.turns.executors import journal_lines, live_lines
 from tradeagent.turns.files import AgentFiles, Written
 from tradeagent.turns.incidents import TurnIncidents
-from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs, with_resources
+from tradeagent.turns.inputs import History, HistoryReader, Occasion, prompt_inputs, providers_of, with_resources
 from tradeagent.turns.prompt import Prompt, build_prompt
-from tradeagent.turns.record import Baseline, Figures, Header, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
+from tradeagent.turns.prompt_inputs import Providers
+from tradeagent.turns.record import Baseline, Figures, Header, Looked, TickRecord, TickState, blocked_snapshot, figures_of, turn_record
+from tradeagent.turns.reflecting import Reflecting
+from tradeagent.turns.timings import Timings
 from tradeagent.turns.turn import TurnResult, TurnSetup, converse
 from tradeagent.workspace.transcript import Transcript
 
@@ -79,22 +82,6 @@ class Block:
     message: str
 
 
-@dataclass(slots=True)
-class Timings:
-    """Milliseconds by step."""
-
-    clock: Clock
-    by_step: dict[str, int] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        begin = self.clock.monotonic()
-        try:
-            yield
-        finally:
-            self.by_step[name] = round((self.clock.monotonic() - begin) * 1000)
-
-
 class TickEngine:
     """Runs ticks of one deployment. `feed` is None while there are no bars at all."""
 
@@ -108,19 +95,24 @@ class TickEngine:
         self._seen_fees = Decimal(-1)
         self._told_ms = 0
         self._history = HistoryReader(setup.deployment)
+        self._reflecting = Reflecting(setup.agent.slug) if _reflects(setup) else None
         self._incidents = TurnIncidents(setup.clock, setup.engine.wallet.name, setup.deployment)
 
     @property
     def setup(self) -> TickSetup:
         return self._s
 
-    async def tick(self, number: int, interval_ms: int, next_ms: int | None = None) -> TickRecord:
-        """One tick: seven steps, each timed. Raises only what the runner must know about; a model's failure is in the record."""
+    async def tick(self, number: int, interval_ms: int, next_ms: int | None = None, *, resolve_s: float = 0.0) -> TickRecord:
+        """One tick: seven steps, each timed. Raises only what the runner must know about; a model's failure is in the record.
+
+        `resolve_s` is what the runner took to bring feed, venue and wallet to this instant.
+        """
         timings = Timings(self._s.clock)
+        timings.add("resolve", resolve_s)
         started = self._s.clock.now_ms()
         tick_id = self._s.clock.new_id()
         with timings.step("risk"):
-            state, directives, history = await self._s.engine.alone(lambda: self._begin(tick_id, number, started))
+            state, directives, history = await self._s.engine.alone(lambda: self._begin(tick_id, number, started, timings))
             block = self._blocked(state)
         base = TickRecord(tick_id, number, started, TickState.BLOCKED, block.message if block else "", block.rule.value if block else None)
         self._s.transcript.add(f"\n\n## tick {number} · {minute_text(started)} UTC\n\n")
@@ -129,7 +121,8 @@ class TickEngine:
             self._s.transcript.flush()
             record = replace(base, figures=self._figures(state))
             if not self._s.header.is_session:
-                record = replace(record, snapshot=blocked_snapshot(self._s.header, record, state, timings.by_step))
+                providers = providers_of(state, history, self.feed, self._s.agent.definition.markets, started)
+                record = replace(record, snapshot=blocked_snapshot(self._s.header, record, Looked(state, providers), timings.by_step))
         else:
             texts = tuple(row["text"] for row in directives)
             base = replace(base, directives=texts)
@@ -141,8 +134,7 @@ class TickEngine:
 
     async def _ask(self, base: TickRecord, state: RiskState, history: History, occasion: Occasion, timings: Timings) -> TickRecord:
         """Prompt, turn, and the account after it."""
-        with timings.step("prompt"):
-            prompt = await self._s.engine.alone(lambda: self._prompt(state, history, occasion))
+        prompt, providers = await self._s.engine.alone(lambda: self._prompt(state, history, occasion, timings))
         with timings.step("turn"):
             turn, written = await self._turn(prompt, state, occasion)
         after = state
@@ -150,7 +142,7 @@ class TickEngine:
             with timings.step("look"):
                 after = await self._s.engine.alone(self._look)
         base = replace(base, figures=self._figures(after))
-        return turn_record(self._s.header, base, after, prompt, turn, written, timings.by_step)
+        return turn_record(self._s.header, base, Looked(after, providers), prompt, turn, written, timings.by_step)
 
     def _figures(self, state: RiskState) -> Figures:
         if state.risk.fees != self._seen_fees:
@@ -160,15 +152,15 @@ class TickEngine:
             self._seen_fees = state.risk.fees
         return figures_of(state, self._s.baseline, self._volume)
 
-    def _begin(self, tick_id: str, number: int, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
+    def _begin(self, tick_id: str, number: int, started: int, timings: Timings) -> tuple[RiskState, list[dict[str, str]], History]:
         """Say that the tick has begun, and read what it starts from, in one look at the ledger."""
         if self._s.mode is RunMode.DRY_RUN:
             with self._s.ledger.reading() as tx:
-                return self._read(tx, started)
+                return self._read(tx, started, timings)
         with self._s.ledger.transaction(durable=False) as tx:
             values = {"id": tick_id, "deployment": self._s.deployment, "number": number, "state": TickState.RUNNING.value, "action": ""}
             runs.start_tick(tx, {**values, "started_ms": started, "market_ms": self._s.engine.book.risk.market_clock_ms or started})
-            found = self._read(tx, started)
+            found = self._read(tx, started, timings)
             begun = [self._event(EventKind.TICK_STARTED, started, {"tick": number})]
             if self._blocked(found[0]) is None:
                 begun.append(self._event(EventKind.TURN_STARTED, started, {"kind": "tick", "tick": number}))
@@ -182,19 +174,28 @@ class TickEngine:
         wallet = self._s.engine.wallet.name
         return events.event(kind, now, wallet=wallet, deployment=self._s.deployment, actor=actor, subject=subject, data=data)
 
-    def _read(self, tx: Connection, started: int) -> tuple[RiskState, list[dict[str, str]], History]:
-        engine, directives = self._s.engine, runs.waiting_directives(tx, self._s.deployment)
-        state, history = engine.state(tx, Actor.AGENT), self._history.read(tx, started, engine.book.risk.activity_cursor)
-        answers = tuple(suggestions.untold(tx, self._s.agent.slug))
-        return state, directives, replace(history, executors=live_lines(tx, state), answers=answers)
+    def _read(self, tx: Connection, started: int, timings: Timings) -> tuple[RiskState, list[dict[str, str]], History]:
+        engine = self._s.engine
+        with timings.step("drain"):
+            directives = runs.waiting_directives(tx, self._s.deployment)
+            answers = tuple(suggestions.untold(tx, self._s.agent.slug))
+        state, cursor = engine.state(tx, Actor.AGENT), engine.book.risk.activity_cursor
+        with timings.step("providers"):
+            history = replace(self._history.read(tx, started, cursor), executors=live_lines(tx, state))
+            due = self._reflecting.due(tx, started, cursor) if self._reflecting else ()
+        return state, directives, replace(history, answers=answers, reflection_due=due)
 
     def _look(self) -> RiskState:
         with self._s.ledger.reading() as tx:
             return self._s.engine.state(tx, Actor.AGENT)
 
-    def _prompt(self, state: RiskState, history: History, occasion: Occasion) -> Prompt:
-        remembered = with_resources(self._s.files.remembered(), self._s.agent, self._s.resources, occasion.now_ms)
-        return build_prompt(prompt_inputs(self._s.agent, state, history, self.feed, occasion, remembered, self._s.portfolio_strategy))
+    def _prompt(self, state: RiskState, history: History, occasion: Occasion, timings: Timings) -> tuple[Prompt, Providers]:
+        with timings.step("read"):
+            remembered = with_resources(self._s.files.remembered(), self._s.agent, self._s.resources, occasion.now_ms)
+        with timings.step("providers"):
+            inputs = prompt_inputs(self._s.agent, state, history, self.feed, occasion, remembered, self._s.portfolio_strategy)
+        with timings.step("prompt"):
+            return build_prompt(inputs), inputs.providers
 
     async def _turn(self, prompt: Prompt, state: RiskState, occasion: Occasion) -> tuple[TurnResult, TurnNotes]:
         definition = self._s.agent.definition
@@ -266,6 +267,8 @@ class TickEngine:
         engine.intents.beat(tx)
         runs.deliver_directives(tx, list(told.directives), record.number)
         suggestions.tell(tx, told.answers, now)
+        if record.reflection and self._reflecting:
+            self._reflecting.done(tx)
         self._write_usage(tx, record)
         events.append_all(tx, self._events(record, now))
         self._incidents.of_tick(tx, record, self._s.resources, now)
@@ -297,6 +300,14 @@ class TickEngine:
                 notes.remember_line(tx, self._s.agent.slug, line, self._s.deployment, now)
             for message in written.conflicts:
                 self._incidents.add(tx, IncidentCode.EDIT_CONFLICT, Level.WARNING, message, now)
+
+
+def _reflects(setup: TickSetup) -> bool:
+    """Whether a run may keep notes on its closed trades: it has a memory, the tool, and is no dry run."""
+    definition = setup.agent.definition
+    if setup.mode is RunMode.DRY_RUN or definition.context.memory == "none":
+        return False
+    return any(tool.name == UPDATE_REFLECTION for tool in tools_for(definition.tools or (), entries_barred=False))
 
 
 def blocked(state: RiskState, markets: Sequence[str]) -> Block | None:

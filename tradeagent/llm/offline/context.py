@@ -10,7 +10,7 @@ The grammar, written by `tradeagent.turns.prompt` and read here:
     unknown: reason           the section's source failed; nothing may be concluded from its emptiness
 
 Sections read: Tick (agent, tick, now, interval), Config, Limits (`key=cap` or `key=cap used=… left=…`), Account, Positions, Markets,
-Bars, Round trips, Alert. A section that appears again replaces the earlier one.
+Bars, Round trips, Reflection due, Alert. A section that appears again replaces the earlier one.
 """
 
 import json
@@ -84,6 +84,7 @@ class Context:
     marks: Mapping[str, float]
     bars: tuple[Bars, ...]
     trips: tuple[Trip, ...]
+    reflection_due: tuple[Record, ...]
     alert: str
 
     def number(self, key: str, default: float) -> float:
@@ -115,6 +116,7 @@ def read_context(messages: Sequence[Message]) -> Context | None:
         marks={record["market"]: mark for record in markets if (mark := _number(record.get("mark"))) is not None},
         bars=tuple(found for title, lines in sections.items() if (found := _bars(title, lines)) is not None),
         trips=tuple(trip for record in _records(sections.get("Round trips", ())) or () if (trip := _trip(record)) is not None),
+        reflection_due=tuple(_records(sections.get("Reflection due", ())) or ()),
         alert="\n".join(sections.get("Alert", ())),
     )
 

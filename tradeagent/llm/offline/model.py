@@ -93,7 +93,7 @@ def _is_talk(messages: Sequence[Message]) -> bool:
 
 
 _READING = frozenset({"get_portfolio"})
-_BOOKKEEPING = _READING | {"journal_action", "add_learning"}
+_BOOKKEEPING = _READING | {"journal_action", "add_learning", "update_reflection"}
 
 
 def _this_turn(messages: Sequence[Message]) -> Sequence[Message]:
@@ -109,11 +109,13 @@ def _first_look(alert: str, offered: set[str], made: set[str]) -> tuple[Call, ..
 
 def _bookkeeping(plan: Plan, outcomes: list[str], offered: set[str]) -> tuple[Call, ...]:
     reasoning = "; ".join([plan.reasoning, *outcomes])[:600]
-    journal = Call("journal_action", {"action": plan.action, "reasoning": reasoning, "risk_note": plan.risk_note})
-    if plan.learning is None or "add_learning" not in offered:
-        return (journal,)
-    section, text = plan.learning
-    return journal, Call("add_learning", {"section": section, "text": text})
+    calls = [Call("journal_action", {"action": plan.action, "reasoning": reasoning, "risk_note": plan.risk_note})]
+    if plan.learning is not None and "add_learning" in offered:
+        section, text = plan.learning
+        calls.append(Call("add_learning", {"section": section, "text": text}))
+    if plan.reflection and "update_reflection" in offered:
+        calls.append(Call("update_reflection", dict(plan.reflection)))
+    return tuple(calls)
 
 
 def _outcome(message: Message) -> str:

@@ -1,11 +1,12 @@
 """The policies by name: each reads a context and the tools offered and answers with a plan. Pure and deterministic."""
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tradeagent.domain.clock import MINUTE_MS
 from tradeagent.llm.offline import signals
 from tradeagent.llm.offline.context import Bars, Context, Holding
+from tradeagent.llm.offline.reflecting import reflect
 from tradeagent.llm.offline.trade import Call, entry, tighter_stop
 
 _MIN_BARS = 24
@@ -14,13 +15,14 @@ _TOOL_OF_ENTRY = "propose_order"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to call and what to say of it; `learning` is (section, text)."""
+    """What to call and what to say of it; `learning` is (section, text), `reflection` a note by slot."""
 
     action: str
     reasoning: str
     risk_note: str
     calls: tuple[Call, ...] = ()
     learning: tuple[str, str] | None = None
+    reflection: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ def _trading(rules: Rules) -> Policy:
                 said.append(f"{bars.market}: {step.arguments['reason']}")
                 entered = entered or step.name == _TOOL_OF_ENTRY
         action = ", ".join(_named(call) for call in calls) or "hold"
-        return Plan(action, "; ".join(said) or "no bars in the prompt", _risk_note(calls, context), tuple(calls), _learning(context))
+        reflection = reflect(context.reflection_due)
+        reasoning = "; ".join(said) or "no bars in the prompt"
+        return Plan(action, reasoning, _risk_note(calls, context), tuple(calls), _learning(context), reflection)
 
     return decide
 
