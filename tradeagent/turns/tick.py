@@ -142,7 +142,7 @@ class TickEngine:
             with timings.step("look"):
                 after = await self._s.engine.alone(self._look)
         base = replace(base, figures=self._figures(after))
-        return turn_record(self._s.header, base, Looked(after, providers), prompt, turn, written, timings.by_step)
+        return turn_record(self._s.header, base, Looked(state, providers), prompt, turn, written, timings.by_step)
 
     def _figures(self, state: RiskState) -> Figures:
         if state.risk.fees != self._seen_fees:
