@@ -187,3 +187,9 @@ def test_the_newest_bars_of_a_long_series_come_within_ten_milliseconds(warehouse
         assert len(history(warehouse, KEY, last_close, 500)) == 500
         took.append(time.perf_counter() - started)
     assert min(took) < 0.010
+
+
+def test_a_question_that_was_left_half_read_keeps_nobody_from_writing(warehouse):
+    warehouse_module.database().execute("SELECT * FROM range(3)").fetchone()
+    warehouse.append_bars(make_bars(50))
+    assert len(warehouse.bars(KEY)) == 50

@@ -285,11 +285,15 @@ def explained(what: str, hint: str) -> Iterator[None]:
 
 
 def database() -> "DuckDBPyConnection":
-    """This thread's cursor on the process's in-memory DuckDB, which holds nothing and may not install anything."""
+    """This thread's cursor on the process's in-memory DuckDB, which holds nothing and may not install anything.
+
+    What an earlier question left unread, or an interrupt cut short, is dropped: DuckDB does nothing else on a cursor before that.
+    """
     cursor: DuckDBPyConnection | None = getattr(_cursors, "cursor", None)
     if cursor is None:
         cursor = _cursors.cursor = _connection().cursor()
         cursor.execute("SET TimeZone = 'UTC'")
+    cursor.abort()
     return cursor
 
 

@@ -217,21 +217,18 @@ def _health(picture: "AccountPicture", now_ms: int, width: int) -> Content:
     return Content.assemble(
         _heading("health", card.state.value, width),
         line("entries", ", ".join(locks) or "allowed", width, "bold $text-error" if locks else ""),
-        line("ledger and venue", s.phase + _compared(s.around), width, phase_style),
+        line("ledger and venue", s.phase, width, phase_style),
         line("feed age", "no bars" if seconds is None else age(seconds), width),
         *(_around(s.around, width) if s.around else ()),
     )
-
-
-def _compared(around: "Surroundings | None") -> str:
-    """How long ago ledger and venue were compared."""
-    return "" if around is None or around.health.compared_s is None else f", {age(around.health.compared_s)} ago"
 
 
 def _around(around: "Surroundings", width: int) -> list[Content]:
     """The rest of what the figures rest on; a line only where there is something to say."""
     health, hours = around.health, around.hours
     lines = []
+    if health.compared_s is not None:
+        lines.append(line("compared", f"{age(health.compared_s)} ago", width))
     if health.model_trouble:
         lines.append(line("model", health.model_trouble, width, "bold $text-error"))
     if health.spent:
