@@ -10,7 +10,7 @@ import asyncio
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -155,7 +155,8 @@ class Proposer:
             return
         if self.stale is not None and self.chance.random() < 0.3:
             engine = self.stale
-        verdict = await engine.submit(*self._drawn())
+        wanted, actor = self._drawn()
+        verdict = await engine.submit(wanted, actor)
         if engine is self.stale and (verdict.kind is not VerdictKind.REJECTED or verdict.rule not in (Rule.LEASE, Rule.SHAPE)):
             self.found.append(f"an engine without the lease was told {verdict.kind} {verdict.rule}")
         self.figures.count("admitted", verdict.kind is VerdictKind.EXECUTED)
@@ -163,7 +164,7 @@ class Proposer:
         self.figures.count("capped", verdict.rule in (Rule.SINGLE_ORDER, Rule.POSITION_CAP, Rule.EXPOSURE_CAP, Rule.DAILY_TRADES))
         is_alone = self.schedule.goes_one_way or not self.schedule.in_threads  # nobody came between the admission and this line
         if is_alone and verdict.kind is not VerdictKind.REJECTED and is_entry(self.arena.root, verdict.intent_id):
-            self.found.extend(over_caps(self.arena.root))
+            self.found.extend(over_caps(self.arena.root, wanted.controller_id))
 
     def _cancel_one(self) -> None:
         live = self.arena.orders()
@@ -201,15 +202,18 @@ def is_entry(root: Path, intent: str | None) -> bool:
     return row is not None and row[0] in ("open", "increase")
 
 
-def over_caps(root: Path) -> list[str]:
-    """Every cap that what is held, resting and reserved exceeds together, from one snapshot of the ledger's file."""
+def over_caps(root: Path, *controllers: str) -> list[str]:
+    """Every cap that what is held, resting and reserved exceeds together, from one snapshot of the ledger's file.
+
+    The cap of each of `controllers` (all by default): one whose close has left too much resting is not the others' concern.
+    """
     with closing(sqlite3.connect(root / "ledger.db")) as ledger:
         ledger.row_factory = sqlite3.Row
         ledger.execute("BEGIN")
-        return [*_exposures(ledger), *_orders_and_trades(ledger)]
+        return [*_exposures(ledger, controllers or (AGENT, "manual")), *_orders_and_trades(ledger)]
 
 
-def _exposures(ledger: sqlite3.Connection) -> Iterator[str]:
+def _exposures(ledger: sqlite3.Connection, controllers: Sequence[str]) -> Iterator[str]:
     total = D(0)
     for market in MARKS:
         worst = _worst(ledger, market, None)
@@ -218,7 +222,7 @@ def _exposures(ledger: sqlite3.Connection) -> Iterator[str]:
             yield f"{market} could reach {worst}, max_position_pct allows {EQUITY * MARKET_PCT / 100}"
     if total > EQUITY * TOTAL_PCT / 100:
         yield f"the wallet could reach {total}, max_total_exposure_pct allows {EQUITY * TOTAL_PCT / 100}"
-    for controller in (AGENT, "manual"):
+    for controller in controllers:
         own = sum((_worst(ledger, market, controller) for market in MARKS), D(0))
         if own > DEPLOYMENT:
             yield f"{controller} could hold {own}, max_position_size_quote allows {DEPLOYMENT}"

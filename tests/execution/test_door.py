@@ -182,6 +182,12 @@ def test_risk_sizing_uses_the_wish_in_percent_of_equity(new_world: NewWorld) -> 
     assert world.held() == 5  # 10 USDC of risk at 2 a unit
 
 
+def test_a_price_below_one_is_a_price_and_one_that_rounds_to_nothing_is_none(new_world: NewWorld) -> None:
+    world = new_world()
+    assert world.submit(size=40, type="limit", price="0.5").rule is Rule.SANITY, "far off, and well formed"
+    assert world.submit(size=40, type="limit", price="0.0001").rule is Rule.SHAPE
+
+
 # --- flips -----------------------------------------------------------------------------------------------------------------
 
 
