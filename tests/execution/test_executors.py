@@ -77,6 +77,12 @@ def test_a_position_executor_enters_with_its_barriers_resting_and_ends_at_its_ta
     assert world.orders() == [] and world.differences() == []
 
 
+def test_barriers_off_the_grid_lie_toward_the_entry(new_world: NewWorld) -> None:
+    world = new_world()
+    start(world, "position", amount="1", barriers={"stop_loss": "0.0200002", "take_profit": "0.0300002"})
+    assert {order.leg: order.trigger for order in world.orders()} == {"stop": D("98"), "target": D("103")}
+
+
 def test_a_position_executor_ends_at_its_stop(new_world: NewWorld) -> None:
     world = new_world()
     made = start(world, "position", amount="1", barriers=BARRIERS)

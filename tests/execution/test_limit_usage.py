@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 from world import AGENT, World
 
-from tradeagent.execution.usage import limit_usage, used_limits
+from tradeagent.execution.usage import entry_time_rows, limit_usage, used_limits
 from tradeagent.ledger.trading import Reservation
+from tradeagent.workspace.config import load_config
 
 D = Decimal
 NewWorld = Callable[..., World]
@@ -81,3 +83,11 @@ def test_a_row_of_a_limit_says_what_is_left_and_never_less_than_nothing(new_worl
     }
     assert rows["require_stops"].as_dict()["value"] is False and rows["max_daily_loss_quote"].as_dict()["value"] is None
     assert rows["require_stops"].as_dict()["used"] is None
+
+
+def test_the_times_of_entries_stand_beside_the_limits(tmp_path: Path) -> None:
+    file = tmp_path / "config.yml"
+    for text, lockout in (("", None), ("trading:\n  news_lockout_min: 15\n", "15")):
+        file.write_text(text)
+        rows = {row["key"]: row["value"] for row in entry_time_rows(load_config(file, {}))}
+        assert rows == {"trading.session_hours": None, "trading.news_lockout_min": lockout}
