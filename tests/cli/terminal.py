@@ -10,6 +10,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +71,17 @@ class Terminal:
         until = time.monotonic() + PATIENCE_S
         while self.process.poll() is None and time.monotonic() < until:
             self._read()
+        return self.process.wait(1)
+
+    def leave(self) -> int:
+        """Ctrl-D until the program ends; its exit code. One that is typed while it draws is the terminal's and not the program's."""
+        until = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None and time.monotonic() < until:
+            with suppress(OSError):  # it has just ended
+                self.send("\x04")
+            again = time.monotonic() + 2
+            while self.process.poll() is None and time.monotonic() < again:
+                self._read()
         return self.process.wait(1)
 
     def _read(self) -> bool:

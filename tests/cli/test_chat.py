@@ -232,8 +232,7 @@ def test_a_conversation_on_a_terminal(root: Path) -> None:
         terminal.expect("queued; esc or Ctrl-C interrupts the turn")
         terminal.send("\x03")
         terminal.expect("Ctrl-D or /quit leaves")
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
         assert "Traceback" not in terminal.screen
     with Terminal(command(root, "chat", "--session", "last")) as terminal:
         terminal.expect("/help lists commands")
@@ -280,8 +279,7 @@ def test_a_card_is_drawn_with_its_figures_and_one_key_commits_it(root: Path) -> 
         terminal.line("y")
         terminal.expect("state committed")
         terminal.expect("›")  # between two prompts the terminal itself would take Ctrl-D
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
     assert (root / "trading_agents/breaker/agent.md").exists() and (root / "trading_agents/fader/agent.md").exists()
     states = [row["state"] for row in here(root, "confirm", "--list", "--json").document]
     assert sorted(states) == ["committed", "committed", "dismissed"]
@@ -302,8 +300,7 @@ def test_esc_interrupts_a_turn_and_what_was_queued_is_run_together(root: Path) -
             terminal.expect("The first half.")
             terminal.expect("the turn ended: interrupted")
             terminal.expect("Both at once.")
-            terminal.send("\x04")
-            assert terminal.end() == 0
+            assert terminal.leave() == 0
         last = [message["content"] for message in provider.server.bodies[1]["messages"] if message["role"] == "user"]
     assert last == ["first", "second\n\nthird"]
 
@@ -314,8 +311,7 @@ def test_leaving_during_a_turn_keeps_what_was_said(root: Path) -> None:
         terminal.expect("/help lists commands")
         terminal.line("first")
         _until(lambda: "The first half." in _transcript(root))
-        terminal.send("\x04")
-        assert terminal.end() == 0
+        assert terminal.leave() == 0
     assert _said(root) == ["user: first", "assistant: The first half. "]
 
 

@@ -59,6 +59,14 @@ def talked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield product, server
 
 
+@pytest.fixture
+def rested(talked: tuple[Product, Minds]) -> tuple[Product, Minds]:
+    """The agent has run, and does not run now."""
+    if not rows_of(talked[0]):
+        talked[0].ask("run", "btc_momentum", "--replay", BTC, "--max-ticks", "1")
+    return talked
+
+
 def chat(product: Product, *words: str) -> dict[str, Any]:
     answer = product.run("chat", "--agent", *words, "--json")
     assert answer.code == 0, answer
@@ -97,8 +105,8 @@ def test_a_running_agent_answers_and_acts_through_its_own_door(talked: tuple[Pro
     assert "sk-canary" not in transcript
 
 
-def test_without_a_runner_the_answer_only_reads(talked: tuple[Product, Minds]) -> None:
-    product, server = talked
+def test_without_a_runner_the_answer_only_reads(rested: tuple[Product, Minds]) -> None:
+    product, server = rested
     before = len(product.ask("fills"))
     said = chat(product, "btc_momentum", "buy a little")
     assert said["reads_only"] is True
@@ -109,8 +117,8 @@ def test_without_a_runner_the_answer_only_reads(talked: tuple[Product, Minds]) -
     assert len(rows_of(product)) == 1, "talking makes no run"
 
 
-def test_a_conversation_with_a_run_on_a_terminal(talked: tuple[Product, Minds]) -> None:
-    product, _ = talked
+def test_a_conversation_with_a_run_on_a_terminal(rested: tuple[Product, Minds]) -> None:
+    product, _ = rested
     with Terminal(product.command("chat", "--agent", "btc_momentum"), product.environment()) as terminal:
         terminal.expect("Ctrl-D or /quit leaves")
         terminal.line("how are you?")

@@ -96,6 +96,10 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def state_of(place: Product, deployment_id: str) -> str:
+    return next(row["state"] for row in place.ask("status")["deployments"] if row["id"] == deployment_id)
+
+
 @pytest.mark.parametrize(
     ("algo", "market", "params"),
     [("rsi_reversal", "ETH", ()), ("breakout", "BTC", ("length=30",)), ("supertrend", "HYPE", ()), ("trailed", "BTC", ())],
@@ -231,9 +235,7 @@ def test_up_starts_again_what_dies_and_leaves_alone_what_was_stopped(place: Prod
     first, second = detached(place), detached(place, "other")
     place.ask("stop", second["deployment"])
     os.kill(first["pid"], signal.SIGKILL)
-    wait_until(lambda: not is_alive(first["pid"]))
-    states = {row["id"]: row["state"] for row in place.ask("status")["deployments"]}
-    assert states["rsi_reversal_a1"] == "interrupted"
+    wait_until(lambda: state_of(place, "rsi_reversal_a1") == "interrupted")  # its lock is free once the last of its threads is gone
     with supervised(place) as process:
         wait_until(going_on(place, "rsi_reversal_a1", first["pid"]))
         pid = deployment(place, "rsi_reversal_a1")["pid"]
