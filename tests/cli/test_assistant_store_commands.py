@@ -11,30 +11,14 @@ from typing import Any
 import pytest
 
 from tradeagent.assistant.sessions import Sessions
-from tradeagent.cli import complete, entry
+from tradeagent.cli import complete
 from tradeagent.cli.session import Globals, set_globals
 from tradeagent.domain.clock import SystemClock
 from tradeagent.llm.contract import Message, TextDelta, TurnFinished
 from tradeagent.llm.usage import Usage
-from tradeagent.runtime.workspace import init_workspace
 from tradeagent.workspace.paths import Workspace
 
 Ask = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    init_workspace(tmp_path / "ws")
-    return tmp_path / "ws"
-
-
-@pytest.fixture
-def ask(root: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
-    def typed(*arguments: str) -> tuple[int, Any]:
-        code = entry.run(["--workspace", str(root), *arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return typed
 
 
 def run(root: Path, *arguments: str, piped: str | bytes = b"") -> "subprocess.CompletedProcess[bytes]":

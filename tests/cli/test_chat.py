@@ -18,19 +18,12 @@ from terminal import Terminal
 
 from tradeagent.ledger import threads
 from tradeagent.ledger.store import Ledger, open_ledger
-from tradeagent.runtime.workspace import init_workspace
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "llm"))
 
 from loopback import END, ROLE, Loopback, Reply, chunk, failure, text_reply, tool_piece
 from product import Answer, Product
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    init_workspace(tmp_path / "ws")
-    return tmp_path / "ws"
 
 
 def command(root: Path, *arguments: str) -> list[str]:

@@ -1,32 +1,13 @@
 """`config set` as typed: what it answers is what `config show` says, and every change is in the audit feed without a secret."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tradeagent.cli import entry
-from tradeagent.runtime.workspace import init_workspace
-
 SECRET = "hunter2-canary-51aa"
 Ask = Callable[..., Any]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    init_workspace(tmp_path / "ws")
-    return tmp_path / "ws"
-
-
-@pytest.fixture
-def ask(root: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
-    def typed(*arguments: str) -> Any:
-        code = entry.run(["--workspace", str(root), *arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return typed
 
 
 def changes(ask: Ask) -> list[dict[str, Any]]:

@@ -17,7 +17,6 @@ from tradeagent.cli import entry
 from tradeagent.domain.clock import SystemClock
 from tradeagent.ledger import wallets
 from tradeagent.ledger.store import open_ledger
-from tradeagent.runtime.workspace import init_workspace
 
 MODEL = "openai/own"
 Rows = dict[str, dict[str, Any]]
@@ -52,12 +51,6 @@ def gone() -> str:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{closed.getsockname()[1]}"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    init_workspace(tmp_path / "ws")
-    return tmp_path / "ws"
 
 
 @pytest.fixture
