@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tradeagent.domain.clock import MINUTE_MS, SystemClock
-from tradeagent.domain.names import CommandKind, DeploymentState
-from tradeagent.ledger import notes, runs, trading
+from tradeagent.domain.names import CommandKind, DeploymentState, EventKind, IncidentCode, ReconcilePhase
+from tradeagent.ledger import events, notes, runs, trading
 from tradeagent.ledger.store import open_ledger
 from tradeagent.market.instruments import HYPERLIQUID
 from tradeagent.market.series import BarSeries
@@ -43,14 +43,18 @@ Hold.
 
 
 class FastClock(SystemClock):
-    """A minute a second, from the close of the bars that are there."""
+    """A minute a second, from the close of the bars that are there. In a `sleep_s` only the wall clock goes on."""
 
     def __init__(self) -> None:
         super().__init__(0)
         self._began = super().monotonic()
+        self.sleep_s = 0.0
 
     def now_ms(self) -> int:
-        return BEGIN + HELD * MINUTE_MS + 100 + int((super().monotonic() - self._began) * 60_000)
+        return BEGIN + HELD * MINUTE_MS + 100 + int((self.monotonic() + self.sleep_s) * 1000)
+
+    def monotonic(self) -> float:
+        return (super().monotonic() - self._began) * 60
 
 
 def _bars(warehouse: Warehouse, first: int, *closes: float) -> None:
@@ -128,3 +132,29 @@ def test_a_run_whose_background_work_dies_ends_and_says_why(tmp_path: Path, monk
     place.ledger.close()
     assert (row.state, row.stopped_because) == (DeploymentState.ERROR, StopReason.FAILED)
     assert "a defect beside the ticks" in told[0]["message"]
+
+
+def test_a_run_on_a_machine_that_slept_says_so_and_goes_on(tmp_path: Path) -> None:
+    place = _place(tmp_path / "ws")
+
+    async def story(runner: Runner) -> None:
+        running = asyncio.create_task(runner.run())
+        await _until(lambda: runner.tally.ticks == 1)
+        place.clock.sleep_s = 8 * 3600.0
+
+        def told() -> bool:
+            with place.ledger.reading() as tx:
+                return any(row["code"] == IncidentCode.CLOCK_STEP.value for row in notes.list_incidents(tx, only_open=True))
+
+        await _until(told)
+        await _until(lambda: runner.tally.ticks == 2)
+        runner.interrupt()
+        await running
+
+    with assembled(place, RunRequest("holder", Pace(), cash="10000")) as run:
+        asyncio.run(story(Runner(run)))
+        assert run.door.engine.phase is ReconcilePhase.CONSISTENT
+    with place.ledger.reading() as tx:
+        skipped = events.read(tx, kinds=[EventKind.TICK_SKIPPED.value])
+    place.ledger.close()
+    assert len(skipped) <= 1, "eight hours of missed ticks are one"

@@ -20,10 +20,11 @@ from tradeagent.domain.limits import resolve_limits
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import Actor, IntentKind, LimitKind, OrderType, ReconcilePhase, Side
 from tradeagent.domain.order import Proposal, Verdict
-from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
+from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.playback import Playback
 from tradeagent.execution.reconcile import compare
 from tradeagent.execution.recover import recover
+from tradeagent.execution.setup import Costs, Setup, Terms
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, RiskState, Scope
 from tradeagent.ledger import runs, trading, wallets
 from tradeagent.ledger.runs import DeploymentRow

@@ -19,9 +19,10 @@ from tradeagent.domain.limits import SPECS, Limits
 from tradeagent.domain.names import Actor, LimitKind, Rule
 from tradeagent.domain.order import Fill, FundingPayment, OrderReport, Rejection, RuleCheck
 from tradeagent.execution import rules
-from tradeagent.execution.engine import Costs, ExecutionEngine, Setup, Terms
+from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.planning import Plan
 from tradeagent.execution.recover import recover
+from tradeagent.execution.setup import Costs, Setup, Terms
 from tradeagent.execution.state import MarketState, RiskState, Scope
 from tradeagent.ledger import runs, wallets
 from tradeagent.ledger.store import Ledger, create_ledger, open_ledger

@@ -5,20 +5,18 @@ writes the outcome. What is interrupted in between is resolved by asking the ven
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from tradeagent.brokers.protocol import Activity, Broker
 from tradeagent.domain.clock import Clock, day_start_ms
-from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import RefusedError, VenueError
-from tradeagent.domain.limits import Limits
 from tradeagent.domain.money import ZERO
 from tradeagent.domain.names import (
     Actor,
@@ -38,63 +36,20 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.book import AccountBook
 from tradeagent.execution.caps import largest_size
-from tradeagent.execution.entry_times import EntryTimes
 from tradeagent.execution.intents import Intents
 from tradeagent.execution.orders import fill_dict, is_held, order_dict, order_request, order_rows
 from tradeagent.execution.planning import Plan, Unshapely, plan
 from tradeagent.execution.rules import judge, unasked
-from tradeagent.execution.state import MarketState, RiskState, Scope, Spend
+from tradeagent.execution.setup import Setup
+from tradeagent.execution.sleep import SleepWatch
+from tradeagent.execution.state import RiskState, Spend
 from tradeagent.ledger import notes, trading
 from tradeagent.ledger.standing import standing
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.trading import OrderRow
-from tradeagent.ledger.wallets import WalletRow
-from tradeagent.workspace.latch import Gate, Latched
+from tradeagent.workspace.latch import Latched
 
 T = TypeVar("T")
-
-
-Approve = Callable[[dict[str, Any]], Awaitable[str]]
-"""Asks a person about a plan (as JSON); an empty answer is a yes, anything else says why not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On what terms somebody may trade through this door; `approve` asks a person about each entry (copilot)."""
-
-    scope: Scope
-    limits: Limits
-    slug: str = ""
-    budget_cap: Decimal | None = None
-    approve: Approve | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What a simulated fill costs."""
-
-    fees: FeeSchedule
-    slippage_bps: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Whose door it is: the wallet with its fencing token, the terms by actor, costs, the markets (kept current by the playback),
-    and the gate that a kill shuts.
-
-    `wall` counts model spend by real days, also when `clock` is a replay's.
-    """
-
-    wallet: WalletRow
-    token: int
-    terms: dict[Actor, Terms]
-    markets: dict[str, MarketState]
-    gate: Gate
-    costs: Costs
-    dry_run: bool = False
-    in_thread: bool = True
-    wall: Clock | None = None
-    entry_times: EntryTimes = field(default_factory=EntryTimes)
 
 
 class ExecutionEngine:
@@ -102,7 +57,7 @@ class ExecutionEngine:
 
     `dry_run`: every rule runs, nothing is recorded or sent, and the answer is DRY_RUN. `after_fills` places the levels that the venue does
     not keep for an entry; `is_unresolved` asks for a comparison with the venue soon, `is_bare` for another look at the next bar, because a
-    part of a position could neither get the stop it must have nor be closed.
+    part of a position could neither get the stop it must have nor be closed. `sleep` is set by who runs by the wall clock.
     """
 
     def __init__(self, ledger: Ledger, broker: Broker, clock: Clock, setup: Setup) -> None:
@@ -127,6 +82,7 @@ class ExecutionEngine:
         self.after_fills: Callable[[], None] = _nothing
         self.is_unresolved = False
         self.is_bare = False
+        self.sleep: SleepWatch | None = None
         with ledger.reading() as tx:
             self.book = AccountBook.load(tx, self.wallet.name, clock)
 
@@ -227,6 +183,7 @@ class ExecutionEngine:
 
     def state(self, tx: Connection, actor: Actor) -> RiskState:
         """One consistent view of the wallet for a proposal of `actor`."""
+        self.look_for_sleep()
         terms, latched, risk = self.terms[actor], self.gate.latched(), self.book.risk
         if latched is Rule.HALTED:
             risk = replace(risk, halt=HaltReason.KILL.value)
@@ -251,7 +208,17 @@ class ExecutionEngine:
             spend=Spend(found.spent if terms.budget_cap is not None else ZERO, terms.budget_cap),
             live_executors=found.live_executors,
             entry_times=self.entry_times,
+            woke_ms=self.sleep.woke_ms if self.sleep else 0,
         )
+
+    def look_for_sleep(self) -> None:
+        """After a sleep nothing is entered until ledger and venue have been compared."""
+        if self.sleep is not None and self.sleep.look():
+            self.phase, self.is_unresolved = ReconcilePhase.CHECKING, True
+
+    def decision_ms(self) -> int | None:
+        """The instant that a turn which begins now states in its proposals (UTC ms); None where nothing sleeps, as in a replay."""
+        return self.wall.now_ms() if self.sleep else None
 
     def _admit(
         self, proposal: Proposal, actor: Actor, *, flipping: bool = False, intent_id: str | None = None, approved: bool = False

@@ -12,8 +12,9 @@ from tradeagent.domain.errors import RefusedError, TradeAgentError
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.limits import Limits, Network, resolve_limits, sharing
 from tradeagent.domain.names import Actor, IncidentCode, Level, LimitKind, Rule
-from tradeagent.execution.engine import Approve, Costs, ExecutionEngine, Setup, Terms
+from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.entry_times import EntryCalendar
+from tradeagent.execution.setup import Approve, Costs, Setup, Terms
 from tradeagent.execution.state import MANUAL_CONTROLLER, MarketState, Scope
 from tradeagent.ledger import notes
 from tradeagent.ledger.store import Ledger

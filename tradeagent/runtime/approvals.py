@@ -5,7 +5,7 @@ from typing import Any
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import RefusedError
 from tradeagent.domain.names import Actor, ApprovalState
-from tradeagent.execution.engine import Approve
+from tradeagent.execution.setup import Approve
 from tradeagent.ledger import approvals
 from tradeagent.ledger.store import Ledger
 

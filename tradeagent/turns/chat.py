@@ -129,6 +129,7 @@ class ChatEngine:
             read_journal=setup.files.journal_text,
             venue_url=setup.venue_url,
             resources=setup.resources,
+            decided_ms=setup.engine.decision_ms(),
         )
 
     def _take(self, event: TurnEvent, turn: "_Turn") -> None:

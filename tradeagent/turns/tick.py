@@ -214,6 +214,7 @@ class TickEngine:
             suggestions=self._box(occasion.number),
             venue_url=self._s.venue_url,
             resources=self._s.resources,
+            decided_ms=self._s.engine.decision_ms(),
         )
         own = tools_for(definition.tools or (), entries_barred=bool(occasion.entries_barred))
         async with joined(self._s.outside, own) as (tools, permit):

@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from tradeagent.domain.errors import NotFound
 from tradeagent.domain.money import ZERO, plain
 from tradeagent.domain.names import Actor, EventKind
-from tradeagent.execution.engine import ExecutionEngine, Terms
+from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.reading import tenant_of
+from tradeagent.execution.setup import Terms
 from tradeagent.execution.state import Scope
 from tradeagent.ledger import events, executors, runs
 from tradeagent.ledger.executors import ExecutorRow

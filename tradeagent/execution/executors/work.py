@@ -28,10 +28,11 @@ from tradeagent.domain.names import (
     VerdictKind,
 )
 from tradeagent.domain.order import Proposal, Verdict
-from tradeagent.execution.engine import ExecutionEngine, Terms
+from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.executors.children import Child, Path
 from tradeagent.execution.executors.records import announce, reservation_of, terms_for
 from tradeagent.execution.protection import cancel_order, move_protection
+from tradeagent.execution.setup import Terms
 from tradeagent.ledger import executors, trading
 from tradeagent.ledger.executors import ExecutorRow
 from tradeagent.ledger.trading import OrderRow, PositionRow
