@@ -35,7 +35,7 @@ RULES: Mapping[Rule, str] = {
     Rule.RECONCILING: "ledger and venue agree, and no order in this market has an unknown outcome",
     Rule.SESSION_HOURS: "inside trading.session_hours of config.yml",
     Rule.NEWS_LOCKOUT: "no high-impact event of the calendar is within trading.news_lockout_min, and the calendar can be read",
-    Rule.FRESHNESS: "the newest closed bar is at most 3 intervals + 30 s old",
+    Rule.FRESHNESS: "the newest closed bar is at most 3 intervals + 30 s old; not decided before the machine slept",
     Rule.SANITY: "the limit price is within price_band_pct of the mark, and the last bar is not wilder than its interval allows",
     Rule.PROTECTION: "stop and target where required, on the right side, before liquidation, worth the risk and the cost",
     Rule.CONFIDENCE: "stated confidence is at least min_confidence; of a risk trade its conviction, min_conviction",
