@@ -4,6 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def rows() -> list[Row]:
     whole = _ns(
         lambda: simulate([Leg(leg.instrument, bars, spec, Evaluator(bars).signals(spec), leg.funding_hours, leg.funding_rates)], TERMS)
     )
+    new = _ns(lambda: simulate([replace(leg, bars=replace(bars), signals=Evaluator(bars).signals(spec))], TERMS))
     alone = _ns(lambda: simulate([leg], TERMS))
     metrics = _ns(lambda: metrics_of(run, [leg], TERMS))
     child(["-c", COLD])
@@ -52,6 +54,7 @@ def rows() -> list[Row]:
         peak = json.loads(child(["-c", f"from benchmarks.kernel import peak; peak({str(file)!r})"]).output)
     return [
         Row(f"{what}: averages, signals and kernel", whole, "CPU ns a bar", bound=12, floor=floor),
+        Row("the same on bars that nobody has looked at yet", new, "CPU ns a bar", floor=floor),
         Row(f"{what}: kernel alone", alone, "CPU ns a bar", floor=floor),
         Row("metrics of that run", metrics, "CPU ns a bar", bound=30, floor=floor),
         Row("peak memory of that run above the imported process", peak["peak"] / peak["input"], "× input arrays", bound=2),

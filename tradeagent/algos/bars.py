@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Bars:
     """Closed bars of one market in time order, one row a bar; a row is known at `time + interval_ms` and not before.
 
@@ -26,6 +26,12 @@ class Bars:
     close: Floats
     volume: Floats
     funding: Floats
+
+    def __post_init__(self) -> None:
+        for name in ("time", "open", "high", "low", "close", "volume", "funding"):
+            column = getattr(self, name).view()
+            column.setflags(write=False)
+            object.__setattr__(self, name, column)
 
     def __len__(self) -> int:
         return len(self.time)

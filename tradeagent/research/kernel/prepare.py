@@ -8,23 +8,21 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tradeagent.algos.bars import Bars, Floats, Ints
+from tradeagent.algos.bars import Floats, Ints
 from tradeagent.algos.levels import Reach, Reaches, reaches_of, scaled, tightening
 from tradeagent.algos.machine import COOLDOWN_ONLY, NEVER, REGULAR, STRICT
 from tradeagent.algos.spec import AlgoSpec, SideRules, SizingKind, TimeoutMode
 from tradeagent.domain.errors import InvalidConfig, InvalidInput
 from tradeagent.domain.instrument import Instrument
 from tradeagent.research.kernel import fields as f
-from tradeagent.research.kernel.check import first_bad_bar
 from tradeagent.research.kernel.entries import BY_EQUITY, BY_LOTS, BY_QUOTE, BY_RISK, BY_SCALE
 from tradeagent.research.kernel.tape import FACTORS, FIRST_FACTOR, HIGHEST_RATE, LEVELS_A_SIDE, PRICE_SCALE, SIZE_SCALE, Tape
+from tradeagent.research.kernel.track import track_of
 from tradeagent.research.run import EXIT_REASONS, Leg, Terms
 from tradeagent.venue.state import MarketSpec
 
 MONEY_LIMIT = 10**15
 PRODUCT_LIMIT = 2**62
-LARGEST_RATE = 9 * 10**8
-BEYOND = 2**62
 MODES = {TimeoutMode.COOLDOWN_ONLY: COOLDOWN_ONLY, TimeoutMode.REGULAR: REGULAR, TimeoutMode.STRICT: STRICT}
 SIZINGS = {
     SizingKind.ABS: (BY_QUOTE, 6),
@@ -55,14 +53,10 @@ class Shelf:
         return len(self.series) - 1
 
 
-def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -> tuple[Tape, Ints]:
-    """Tape and memory of a pass. Raises InvalidInput or InvalidConfig naming the leg and field that cannot be simulated.
-
-    `highest` is each leg's highest price, given by who has prepared the same bars before and need not have them checked again.
-    """
+def prepared(legs: Sequence[Leg], terms: Terms) -> tuple[Tape, Ints]:
+    """Tape and memory of a pass. Raises InvalidInput or InvalidConfig naming the leg and field that cannot be simulated."""
     _check_clock(legs)
-    for leg in legs if not highest else ():
-        _check_bars(leg.bars, leg.instrument.symbol)
+    tracks = [track_of(leg) for leg in legs]
     rows = len(legs[0].bars)
     by_name = sorted(range(len(legs)), key=lambda place: legs[place].instrument.symbol)
     shelf = Shelf(rows)
@@ -70,22 +64,19 @@ def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -
     memory = np.zeros((beyond + f.TRIPS_A_BAR * len(legs), f.WIDTH), np.int64)
     memory[0, f.BEYOND] = beyond * f.WIDTH
     factors = np.zeros((len(legs), FACTORS))
-    fund_rows: list[Ints] = []
-    fund_rates: list[Ints] = []
+    paying = 0
     for row, place in enumerate(by_name, start=1):
         leg = legs[place]
         memory[row, f.LEG] = place
         memory[place + 1, f.DECIDES] = row * f.WIDTH
-        memory[row, f.NEXT_FUNDING] = sum(map(len, fund_rows))
+        memory[row, f.NEXT_FUNDING] = paying
+        paying += len(tracks[place].due)
         _fill_leg(memory[row], factors[row - 1], leg, terms, shelf)
-        due, rates = _funding(leg)
-        fund_rows.append(due)
-        fund_rates.append(rates)
     ordered = [legs[place] for place in by_name]
     _fill_account(memory, ordered, terms, rows)
     for row, place in enumerate(by_name, start=1):
-        most = highest[place] if highest else float(legs[place].bars.high.max())
-        memory[row, f.MOST_LOTS] = memory[0, f.MONEY_LIMIT] // max(1, round(most * factors[row - 1, PRICE_SCALE]))
+        highest = tracks[place].highest * factors[row - 1, PRICE_SCALE]
+        memory[row, f.MOST_LOTS] = memory[0, f.MONEY_LIMIT] // max(1, round(highest))
     bars = [leg.bars for leg in ordered]
     tape = Tape(
         rows,
@@ -97,8 +88,8 @@ def prepared(legs: Sequence[Leg], terms: Terms, highest: Sequence[float] = ()) -
         _stacked([np.asarray(leg.signals.codes, np.uint8) for leg in ordered]),
         _stacked(shelf.series or [np.zeros(1)]),
         _read_only(factors.ravel()),
-        _read_only(np.concatenate(fund_rows)),
-        _read_only(np.concatenate(fund_rates)),
+        _stacked([tracks[place].due for place in by_name]),
+        _stacked([tracks[place].paid for place in by_name]),
     )
     return tape, memory
 
@@ -150,18 +141,6 @@ def _fill_leg(memory: Ints, factors: Floats, leg: Leg, terms: Terms, shelf: Shel
         memory[start + f.BUY_BACK_TRAILS] = int(rules is not None and rules.entry.buy_back is not None and rules.entry.buy_back.trailing)
 
 
-def _check_bars(bars: Bars, name: str) -> None:
-    lengths = {len(getattr(bars, column)) for column in ("time", "open", "high", "low", "close", "volume")}
-    if len(lengths) > 1:
-        raise InvalidInput(f"{name}: its columns have {', '.join(map(str, sorted(lengths)))} rows", hint="give columns of one length")
-    bad = first_bad_bar(bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    if bad >= 0:
-        raise InvalidInput(
-            f"{name}: bar {bad} at {int(bars.time[bad])} is out of order, or a price in it is missing, not positive or out of range",
-            hint="run `data verify`, then import the bars again",
-        )
-
-
 def _fill_sizing(memory: Ints, leg: Leg, terms: Terms, shelf: Shelf) -> None:
     known, sizing, name = leg.instrument, leg.spec.sizing, leg.instrument.symbol
     if terms.fill_qty is not None:
@@ -210,28 +189,6 @@ def _fill_levels(memory: Ints, factors: Floats, reaches: Reaches, shelf: Shelf) 
 
 def _place(reach: Reach, shelf: Shelf) -> int:
     return -1 if reach.series is None else shelf.put(reach.series, "level series")
-
-
-def _funding(leg: Leg) -> tuple[Ints, Ints]:
-    """Rows that pay (the first bar that opens at or after the hour) with their rates, ended by a row beyond the last."""
-    hours, rates, name = leg.funding_hours, leg.funding_rates, leg.instrument.symbol
-    if len(hours) != len(rates):
-        raise InvalidInput(f"{name}: {len(hours)} funding hours and {len(rates)} rates", hint="give one rate an hour")
-    if len(hours) and (np.any(np.diff(hours) <= 0) or np.abs(rates).max() > LARGEST_RATE):
-        raise InvalidInput(f"{name}: funding hours are out of order, or a rate is above 9 % an hour", hint="run `data verify`")
-    due = _first_open(leg.bars, hours)
-    kept = (due < len(leg.bars)) & (due > 0)
-    return np.append(due[kept], BEYOND), np.append(np.asarray(rates, np.int64)[kept], 0)
-
-
-def _first_open(bars: Bars, hours: Ints) -> Ints:
-    """The first row that opens at or after each hour, by arithmetic where no bar is missing."""
-    guess = np.clip(-(-(hours - bars.time[0]) // bars.interval_ms), 0, len(bars) - 1)
-    is_first = (bars.time[guess] >= hours) & ((guess == 0) | (bars.time[guess - 1] < hours))
-    if is_first.all():
-        return np.asarray(guess, np.int64)
-    found: Ints = np.searchsorted(bars.time, hours, side="left").astype(np.int64)
-    return found
 
 
 def _fill_account(memory: Ints, legs: Sequence[Leg], terms: Terms, rows: int) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 
 from tradeagent.algos.bars import Ints
 from tradeagent.domain.errors import InvalidInput
-from tradeagent.market.series import funding_series
 from tradeagent.research.kernel import fields as f
 from tradeagent.research.kernel.loop import run
 from tradeagent.research.kernel.prepare import prepared
 from tradeagent.research.kernel.tape import Tape
+from tradeagent.research.kernel.track import track_of
 from tradeagent.research.run import Leg, Run, Terms, Trades
 
 FIRST_ROOM, BARS_A_TRADE = 1024, 32
@@ -77,19 +77,10 @@ def _as_run(legs: Sequence[Leg], memory: Ints, trades: Ints, equity: Ints) -> Ru
         turnover=int(account[f.TURNOVER]),
         exposed=int(account[f.EXPOSED]),
         max_leverage=int(account[f.MAX_LEVERAGE]),
-        counts={name: int(account[column]) for name, column in COUNTS.items()} | {"funding_missing": _missing_hours(legs)},
+        counts={name: int(account[column]) for name, column in COUNTS.items()}
+        | {"funding_missing": sum(track_of(leg).missing_hours for leg in legs)},
     )
 
 
 def _columns(table: Ints) -> Trades:
     return Trades(*np.ascontiguousarray(table[:, : f.TRADE_COLUMNS].T))
-
-
-def _missing_hours(legs: Sequence[Leg]) -> int:
-    """How many funding payments were due between the first and the last open and have no row; 0 where funding is off."""
-    total = 0
-    for leg in legs:
-        if len(leg.funding_hours):
-            rows = funding_series("", leg.instrument.symbol, leg.funding_hours.copy(), np.zeros(len(leg.funding_hours)))
-            total += rows.missing_hours(int(leg.bars.time[0]), int(leg.bars.time[-1]))
-    return total

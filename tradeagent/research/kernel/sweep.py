@@ -71,15 +71,14 @@ def sweep(market: SweepMarket, specs: Sequence[AlgoSpec], terms: Terms, speaker:
 
 
 class _Player:
-    """What one thread needs: its own signals and equity buffer; the bars are checked by the first one only."""
+    """What one thread needs: its own signals and equity buffer."""
 
-    def __init__(self, market: SweepMarket, terms: Terms, say: Say, checked_by: "_Player | None" = None) -> None:
+    def __init__(self, market: SweepMarket, terms: Terms, say: Say, first: "_Player | None" = None) -> None:
         self._market = market
         self._terms = terms
         self._say = say
         self._equity = np.empty(len(market.bars), np.int64)
-        self._highest: tuple[float, ...] = checked_by._highest if checked_by else ()
-        self._last_of_days: Ints = checked_by._last_of_days if checked_by else _last_of_days(market.bars, terms.first_row)
+        self._last_of_days: Ints = first._last_of_days if first else _last_of_days(market.bars, terms.first_row)
 
     def fill(self, table: Floats, specs: Sequence[AlgoSpec], rows: range) -> None:
         for row in rows:
@@ -89,9 +88,7 @@ class _Player:
         """The figures of one algo."""
         market, terms = self._market, self._terms
         leg = Leg(market.instrument, market.bars, spec, self._say(spec), market.funding_hours, market.funding_rates)
-        tape, memory = prepared([leg], terms, self._highest)
-        if not self._highest:
-            self._highest = (float(market.bars.high.max()),)
+        tape, memory = prepared([leg], terms)
         trades, equity = played(tape, memory, self._equity)
         cash, account = int(terms.cash.scaleb(6)), memory[0]
         pnl = trades[:, GROSS] - trades[:, FEES] - trades[:, FUNDING]
