@@ -767,3 +767,12 @@ def test_an_order_the_venue_lost_is_closed_in_the_ledger(new_world: NewWorld) ->
     assert verdict.kind is EXECUTED and verdict.order is not None
     [order] = world.orders()
     assert (order.cloid, order.controller_id) == (verdict.order["cloid"], "unmanaged"), "the one that rests is nobody's any more"
+
+
+def test_a_resting_entry_holds_the_margin_of_the_leverage_it_was_sent_with(new_world: NewWorld) -> None:
+    """160 × 99 at 2x are 7,920 of 10,000 USDC."""
+    world = new_world()
+    assert world.submit(size=160, type="limit", price=99, leverage=2, stop=90).kind is EXECUTED
+    refused = world.submit(market="ETH", size=42, leverage=1, stop=45)
+    assert refused.rule is Rule.MARGIN and refused.rejection is not None and "2080" in refused.rejection.message.replace(",", "")
+    assert world.submit(market="ETH", size=41, leverage=1, stop=45).kind is EXECUTED

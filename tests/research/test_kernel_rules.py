@@ -188,6 +188,20 @@ def test_the_whole_equity_without_leverage_is_cut_to_what_it_carries_when_the_fi
     assert found.open_trades.size[0] == notional // 500_000
 
 
+@pytest.mark.parametrize(
+    ("cash", "percent", "sizes", "refused"),
+    [(100_000, 40, [0.8, 0.8], 0), (100_000, 70, [1.4, 0.6 * 100 / 101], 0), (500, 99, [0.0099], 1)],
+)
+def test_a_share_of_the_equity_is_cut_to_what_the_other_market_leaves(cash: int, percent: int, sizes: list[float], refused: int) -> None:
+    """Both enter at the same close: the second counts what the first has sent. 5 USDC are less than the venue takes."""
+    spec = replace(SPEC, sizing=Sizing(SizingKind.PCT_OF_EQUITY, D(percent)))
+    first = hand_leg([50_000.0] * 3, {0: LONG}, spec=spec)
+    other = replace(first, instrument=replace(first.instrument, symbol="ETH"), bars=replace(first.bars, market="ETH"))
+    found = play(first, other, fill_qty=None, leverage=1, cash=D(cash))
+    assert found.open_trades.size.tolist() == [int(size * 100_000) for size in sizes]
+    assert found.counts["no_margin"] == refused
+
+
 def test_margin_is_asked_for_again_at_the_open() -> None:
     found = run([50_000.0, 52_000.0, 52_000.0], {0: LONG}, fill_qty=D(2), leverage=1)
     assert (len(found.open_trades), found.counts["no_margin"]) == (0, 1)

@@ -157,7 +157,7 @@ class RiskState:
             if order.reduce_only or (market and order.market != market) or (deployment and not belongs_to(order.controller_id, deployment)):
                 continue
             price = order.price or order.trigger or self.mark(order.market) or ZERO
-            found.append((order.market, order.side, order.size - order.filled, price, self.leverage_of(order.market)))
+            found.append((order.market, order.side, order.size - order.filled, price, self._setting(order.market)))
         reserved_intents = {order.intent_id for order in self.orders}
         for held in self.reservations:
             if (
@@ -177,6 +177,11 @@ class RiskState:
         cap = self.limits.number("max_leverage")
         venue_max = self.markets[market].instrument.max_leverage
         return max(1, min(venue_max, int(cap))) if cap is not None else venue_max
+
+    def _setting(self, market: str) -> int:
+        """The leverage that the market was set to at the venue when an entry was sent there."""
+        sent = self.row(market, NET)
+        return sent.leverage if sent else self.leverage_of(market)
 
     def levels(self, market: str) -> list[OrderRow]:
         """The orders that protect what is held in a market: reduce-only triggers, without children that still wait for their entry."""

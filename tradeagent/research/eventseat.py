@@ -73,10 +73,10 @@ class Seat:
             return None, Decimal(amount) / UNIT
         return Decimal(amount).scaleb(-self.leg.instrument.price_decimals), None
 
-    def lots(self, equity: int, basis: int, stop: Decimal | None, row: int, terms: Terms) -> int | None:
-        """The size of an entry by the algo's sizing, rounded down, a share of the equity cut to what that carries.
+    def lots(self, equity: int, free: int, basis: int, stop: Decimal | None, row: int, terms: Terms) -> int | None:
+        """The size of an entry by the algo's sizing, rounded down; None when it needs a stop or a factor that is not there.
 
-        None when it needs a stop or a factor that is not there.
+        A share of the equity is cut to what `free`, which other markets leave, carries, unless no order that the venue takes fits there.
         """
         known, sizing = self.leg.instrument, self.leg.spec.sizing
         if terms.fill_qty is not None:
@@ -91,8 +91,8 @@ class Seat:
             wanted = share(equity, percent) // distance if distance else None
         else:
             wanted = share(equity, percent) // basis
-        most = carried(equity, terms.leverage or self.leg.spec.leverage, scaled(terms.fees.taker, 8)) // basis
-        return None if wanted is None else min(wanted, most)
+        most = carried(free, terms.leverage or self.leg.spec.leverage, scaled(terms.fees.taker, 8)) // basis
+        return wanted if wanted is None or most * basis < micro(known.min_notional) else min(wanted, most)
 
     def as_wish(self, proposal: Proposal, row: int) -> Proposal:
         """Under limits a share of the equity is a wish, which the door cuts to the tightest cap; a fixed amount stays as it is."""

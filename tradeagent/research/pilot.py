@@ -5,6 +5,7 @@ Nothing here follows the venue: whoever calls brings the seat as it stands, and 
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple, Protocol
 
 from tradeagent.algos import machine
@@ -137,7 +138,7 @@ class Pilot:
         levels = seat.levels(side, basis, seen)
         is_sound = levels is not None and all(level is None or level > 0 for level in levels)
         equity = max(0, micro(self._engine.book.equity()))
-        lots = seat.lots(equity, basis, levels[0], seen, self._terms) if levels is not None and is_sound else None
+        lots = seat.lots(equity, self._free(seat.symbol), basis, levels[0], seen, self._terms) if levels is not None and is_sound else None
         if levels is None or lots is None:
             self._told.passed_over("bad_levels")
             return
@@ -172,6 +173,16 @@ class Pilot:
             self._told.accepted(seat, verdict, side, row, limit)
         else:
             self._told.refused(verdict)
+
+    def _free(self, market: str) -> int:
+        """What other markets and their resting entries leave free of the equity, 10⁻⁶ quote rounded down; exact, as the kernel has it."""
+        with self._engine.ledger.reading() as tx:
+            state = self._engine.state(tx, Actor.ALGO)
+        account, none = state.account, Fraction(0)
+        held = (Fraction(p.notional(account.marks[p.market])) / p.leverage for p in account.positions if p.market != market)
+        resting = (Fraction(size * price) / leverage for other, _, size, price, leverage in state.entries_resting() if other != market)
+        free = max(none, Fraction(account.equity) - sum(held, none)) - sum(resting, none)
+        return max(0, int(free * 10**6))
 
 
 def cloid_of(verdict: Verdict) -> str:

@@ -212,25 +212,31 @@ def _leverage_at(m: Table, leg: int, notional: int) -> int:
 
 @inlined
 def _lots(m: Table, tape: Tape, leg: int, basis: int, stop: int) -> int:
-    """Size by the algo's sizing, rounded down, a share of the equity cut to what that carries; UNKNOWN when it needs a stop or a factor
-    that is not there."""
+    """Size by the algo's sizing, rounded down; UNKNOWN when it needs a stop or a factor that is not there.
+
+    A share of the equity is cut to what the account carries beside its other markets, unless no order that the venue takes fits there.
+    """
     kind, value = m[leg + f.SIZING], m[leg + f.SIZING_VALUE]
     if kind == BY_LOTS:
         return value
     worth = max(0, equity(m))
     if kind == BY_QUOTE:
         return min(value, worth) // basis
-    most = carried(worth, m[leg + f.LEVERAGE], m[f.TAKER]) // basis
+    most = carried(max(0, _free(m, leg)) // m[f.MARGIN_UNIT], m[leg + f.LEVERAGE], m[f.TAKER]) // basis
     if kind == BY_RISK:
         distance = abs(basis - stop)
-        return min(share(worth, value) // distance, most) if stop > 0 and distance != 0 else UNKNOWN
+        if stop <= 0 or distance == 0:
+            return UNKNOWN
+        wanted = share(worth, value) // distance
+        return wanted if most * basis < m[leg + f.MIN_NOTIONAL] else min(wanted, most)
     if kind == BY_SCALE:
         row = m[f.ROW] - m[f.DELAY]
         factor = tape.series[m[leg + f.SCALE] * tape.rows + row] if row >= 0 else np.nan
         if not factor >= 0:
             return UNKNOWN
         value = int(np.rint(value * min(factor, 1.0)))
-    return min(share(worth, value) // basis, most)
+    wanted = share(worth, value) // basis
+    return wanted if most * basis < m[leg + f.MIN_NOTIONAL] else min(wanted, most)
 
 
 @inlined
@@ -242,19 +248,23 @@ def _outlives_stop(m: Table, leg: int, signed: int, basis: int, stop: int) -> bo
 
 
 @inlined
-def _is_free(m: Table, leg: int, notional: int) -> bool:
-    """The MARGIN rule: initial margin and taker fee of a new position within what is free, its own market counted as closed."""
-    unit = m[f.MARGIN_UNIT]
+def _free(m: Table, leg: int) -> int:
+    """What other markets and their resting entries leave free of the equity, over MARGIN_UNIT; below 0 when that is not enough."""
     own = abs(m[leg + f.SIZE]) * m[leg + f.MARK] * m[leg + f.MARGIN_FACTOR]
-    free = max(0, equity(m) * unit - (initial_margin(m) - own))
+    free = max(0, equity(m) * m[f.MARGIN_UNIT] - (initial_margin(m) - own))
     for other in range(f.WIDTH, m[f.BEYOND], f.WIDTH):
         if m[other + f.ENTRY_SIDE] != 0:
             price = m[other + f.ENTRY_PRICE] if m[other + f.ENTRY_PRICE] != 0 else m[other + f.MARK]
-            free -= (
-                m[other + f.ENTRY_LOTS] * price * (m[other + f.MARGIN_FACTOR] if m[other + f.SIZE] != 0 else m[other + f.RESTING_FACTOR])
-            )
+            free -= m[other + f.ENTRY_LOTS] * price * m[other + f.MARGIN_FACTOR]
+    return free
+
+
+@inlined
+def _is_free(m: Table, leg: int, notional: int) -> bool:
+    """The MARGIN rule: initial margin and taker fee of a new position within what is free, its own market counted as closed."""
+    unit = m[f.MARGIN_UNIT]
     whole = notional // FEE_UNIT
     rest = (notional - whole * FEE_UNIT) * m[f.TAKER]
     exact = whole * m[f.TAKER] + rest // FEE_UNIT
     partly = -(-(rest % FEE_UNIT) * unit // FEE_UNIT)
-    return notional * m[leg + f.MARGIN_FACTOR] + exact * unit + partly <= free
+    return notional * m[leg + f.MARGIN_FACTOR] + exact * unit + partly <= _free(m, leg)

@@ -122,7 +122,6 @@ def _fill_leg(memory: Ints, factors: Floats, leg: Leg, terms: Terms, shelf: Shel
     memory[f.TARGET_HOLD] = -1
     memory[f.DECIMALS] = known.price_decimals
     memory[f.LEVERAGE] = leverage
-    memory[f.MOST_LEVERAGE] = known.max_leverage
     market = MarketSpec.of(known)
     memory[f.MIN_NOTIONAL] = market.min_notional
     memory[f.MOST_NOTIONAL] = market.max_market_notional
@@ -222,8 +221,8 @@ def _fill_margin(memory: Ints, instruments: Sequence[Instrument]) -> None:
     """Tiers from the highest down over one common denominator, and the money limit under which no product leaves int64."""
     unit = lcm(*(2 * tier.max_leverage for known in instruments for tier in known.tiers))
     rows = memory[1 : len(instruments) + 1]
-    shared = lcm(*(int(value) for row in rows for value in row[[f.LEVERAGE, f.MOST_LEVERAGE]]))
-    rows[:, f.MARGIN_FACTOR], rows[:, f.RESTING_FACTOR] = shared // rows[:, f.LEVERAGE], shared // rows[:, f.MOST_LEVERAGE]
+    shared = lcm(*(int(leverage) for leverage in rows[:, f.LEVERAGE]))
+    rows[:, f.MARGIN_FACTOR] = shared // rows[:, f.LEVERAGE]
     memory[0, f.MAINTENANCE_UNIT], memory[0, f.MARGIN_UNIT] = unit, shared
     limit = min(MONEY_LIMIT, PRODUCT_LIMIT // (4 * unit * len(instruments)), PRODUCT_LIMIT // (4 * shared * len(instruments)))
     if limit < 10**12:
