@@ -1,7 +1,8 @@
 """A run on the wall clock, with new bars coming while it waits for its next tick. The clock here is sixty times as fast as the wall."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from tradeagent.domain.clock import MINUTE_MS, SystemClock
 from tradeagent.domain.names import CommandKind, DeploymentState, EventKind, IncidentCode, ReconcilePhase
 from tradeagent.ledger import events, notes, runs, trading
 from tradeagent.ledger.store import open_ledger
+from tradeagent.llm.contract import Message, ModelDelta, ToolSpec
 from tradeagent.market.instruments import HYPERLIQUID
 from tradeagent.market.series import BarSeries
 from tradeagent.market.warehouse import Warehouse
+from tradeagent.runtime import assembly
 from tradeagent.runtime import runner as runner_module
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
 from tradeagent.runtime.ground import Pace
@@ -116,6 +119,74 @@ def test_a_crash_between_two_ticks_halts_and_flattens_without_waiting_for_the_ne
     assert entry["time_ms"] % MINUTE_MS == 0
     assert entry["time_ms"] >= placed - 1_000, "nothing fills at a price from before it was placed"
     assert exit_["exit_reason"] == "halt"
+
+
+class Thinking:
+    """A model that says nothing until it is told to."""
+
+    id = "test/thinking"
+    is_rule_based = True
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = 0, asyncio.Event()
+
+    async def estimate_usd(self, messages: Sequence[Message], max_tokens: int, tools: Sequence[ToolSpec] = ()) -> Decimal:
+        return Decimal(0)
+
+    async def stream(self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, max_tokens: int) -> AsyncGenerator[ModelDelta, None]:
+        self.asked += 1
+        await self.may_answer.wait()
+        yield ModelDelta(text="hold", done="stop")
+
+
+def test_a_stop_fills_and_a_halt_comes_while_the_model_thinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, model = _place(tmp_path / "ws"), Thinking()
+    monkeypatch.setattr(assembly, "open_model", lambda *_: model)
+    order = {"market": "BTC", "side": "buy", "controller_id": "manual", "kind": "open", "type": "market", "tif": "gtc"}
+
+    def of_run(read: Callable[..., Any]) -> Any:
+        with place.ledger.reading() as tx:
+            return read(tx)
+
+    def buy(stop: str) -> None:
+        asked = {"proposal": order | {"quote": "900", "stop": stop, "reason": "by hand"}}
+        with place.ledger.transaction() as tx:
+            runs.add_command(tx, place.clock.new_id(), "holder", None, CommandKind.SUBMIT, asked, place.clock.now_ms())
+
+    def number() -> int:
+        return (place.clock.now_ms() - BEGIN) // MINUTE_MS
+
+    def is_held() -> bool:
+        return any(row.size for row in of_run(lambda tx: trading.positions_of(tx, "holder")))
+
+    async def story(runner: Runner) -> None:
+        warehouse, running = Warehouse(place.workspace.warehouse_dir), asyncio.create_task(runner.run())
+        await _until(lambda: model.asked == 1)
+        buy("97000")
+        await _until(lambda: bool(of_run(lambda tx: trading.live_orders(tx, "holder"))))
+        there = number() + 3
+        _bars(warehouse, HELD, *[100_000.0] * (there - HELD))
+        await _until(is_held)
+        _bars(warehouse, there, 96_000.0)
+        await _until(lambda: not is_held())
+        buy("60000")
+        await _until(lambda: bool(of_run(lambda tx: trading.live_orders(tx, "holder"))))
+        _bars(warehouse, there + 1, *[96_000.0] * (number() + 3 - there))
+        await _until(is_held)
+        _bars(warehouse, number() + 4, 86_000.0)
+        await _until(lambda: of_run(lambda tx: runs.get_deployment(tx, "holder_1")).state == DeploymentState.HALTED)
+        await _until(lambda: not is_held())
+        assert runner.tally.last is None, "the model still thinks"
+        model.may_answer.set()
+        await _until(lambda: runner.tally.last is not None)
+        runner.interrupt()
+        await running
+
+    with assembled(place, RunRequest("holder", Pace(), cash="10000")) as run:
+        asyncio.run(story(Runner(run)))
+    reasons = [row["exit_reason"] for row in of_run(lambda tx: trading.fills_of(tx, wallet="holder", limit=10)) if row["exit_reason"]]
+    place.ledger.close()
+    assert sorted(reasons) == ["halt", "stop"]
 
 
 def test_a_run_whose_background_work_dies_ends_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ class Runner(Generic[R]):
         notifier = notifier_of(self._stage)
         if notifier is not None:
             notifier.start()
-        beside = [asyncio.create_task(each) for each in (self._obey(), self._keep_consistent(), self._converse())]
+        beside = [asyncio.create_task(each) for each in (self._obey(), self._follow(), self._keep_consistent(), self._converse())]
         for task in beside:
             task.add_done_callback(self._died)
         try:
@@ -182,19 +182,18 @@ class Runner(Generic[R]):
             return
         while (ahead := mark - clock.now_ms()) > 0 and not self._stop.is_set():
             await self._wait(min(ahead / 1000, LOOK_EVERY_S))
-            if mark - clock.now_ms() > LOOK_EVERY_S * 1000:
-                await self._look()
         while not self._mind.is_ready(mark) and not self._stop.is_set():
             await self._wait(LOOK_EVERY_S)
-            await self._look()
         self.tally.lateness_ms.append(max(0, clock.now_ms() - mark))
 
-    async def _look(self) -> None:
-        """Play the bars that came since, so that a halt is judged on each of them and waits for no tick."""
-        try:
-            await self._run.door.engine.alone(self._advance)
-        except TradeAgentError:
-            return  # the next tick meets the same trouble, and records it
+    async def _follow(self) -> None:
+        """Play the bars that come, whatever the tick is doing: stops, halts and executors wait for no model."""
+        while not (self._stage.is_dry or self._stage.is_replay):
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self._run.door.engine.alone(self._advance)
+            except TradeAgentError:
+                continue  # the next tick meets the same trouble, and records it
 
     async def _wait(self, seconds: float) -> None:
         """Wait in wall time, but no longer than until somebody ends the run."""
