@@ -586,10 +586,16 @@ def test_half_a_coin_that_cannot_have_its_stop_is_bought_or_sold_back(new_world:
     assert "had no stop (no level is known): closed at the market" in incidents(world)["naked_position"]
 
 
-@pytest.mark.parametrize(("late_ms", "is_played"), [(3 * STEP + 30_000, True), (3 * STEP + 30_001, False)])
-def test_bars_are_played_until_the_newest_of_them_is_too_old_to_decide_on(new_world: NewWorld, late_ms: int, is_played: bool) -> None:
+@pytest.mark.parametrize(
+    ("source", "late_ms", "is_played"),
+    [("wall", 3 * STEP + 30_000, True), ("wall", 3 * STEP + 30_001, False), ("replay", 3 * STEP + 30_001, True)],
+)
+def test_bars_too_old_to_decide_on_are_left_by_the_wall_clock_and_played_by_a_replay(
+    new_world: NewWorld, source: str, late_ms: int, is_played: bool
+) -> None:
     world = new_world(live=True)
     before = world.now
+    world.playback.start(before, source)
     world.feed.bars["BTC"].append(Bar("BTC", before, STEP, 100_000, 101_000, 99_000, 101_000, 1_000_000))
     world.playback.advance(before + STEP + late_ms)
     assert world.engine.book.risk.market_clock_ms == (before + STEP if is_played else before)

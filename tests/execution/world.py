@@ -18,7 +18,7 @@ from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.instrument import Instrument, MarginTier
 from tradeagent.domain.limits import resolve_limits
 from tradeagent.domain.money import ZERO
-from tradeagent.domain.names import Actor, IntentKind, LimitKind, OrderType, ReconcilePhase, Side
+from tradeagent.domain.names import Actor, IntentKind, LimitKind, OrderType, ReconcilePhase, Side, Tif
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.playback import Playback
@@ -130,17 +130,18 @@ class World:
         live: bool = False,
         start_ms: int = NOON,
         budget_cap: Decimal | None = None,
+        durable: bool = False,
     ) -> None:
         self.root = root
         base = {} if default_limits else OPEN_LIMITS
         self.limits = resolve_limits(kind, {**base, **(limits or {})})
         self.manual_limits = resolve_limits(LimitKind.MANUAL, {**base, **(manual or {})})
         self.costs = Costs(fees, slippage_bps)
-        self.dry_run, self.live, self.budget_cap = dry_run, live, budget_cap
+        self.dry_run, self.live, self.budget_cap, self.durable = dry_run, live, budget_cap, durable
         self.clock = SimulatedClock(start_ms)
         self.feed = HandMadeFeed({m: [_flat(m, start_ms - STEP, int(p * 1000))] for m, p in FIRST_PRICES.items()})
         create_ledger(root / "ledger.db").close()
-        self.ledger = open_ledger(root / "ledger.db", durable=False)
+        self.ledger = open_ledger(root / "ledger.db", durable=durable)
         with self.ledger.transaction() as tx:
             if wallets.find(tx, WALLET) is None:
                 wallets.create(tx, wallets.WalletRow(WALLET, "paper", "paper", "agent", {}, start_ms))
@@ -156,7 +157,7 @@ class World:
             token = runs.take_lease(tx, WALLET, "test", AGENT, self.clock.now_ms())
             wallet = wallets.get(tx, WALLET)
         self.paper = PaperBroker(
-            self.root / "paper.db", INSTRUMENTS, self.clock, fees=self.costs.fees, slippage_bps=self.costs.slippage_bps, durable=False
+            self.root / "paper.db", INSTRUMENTS, self.clock, fees=self.costs.fees, slippage_bps=self.costs.slippage_bps, durable=self.durable
         )
         terms = {
             Actor.AGENT: Terms(
@@ -294,6 +295,8 @@ def proposal(side: str = "buy", market: str = "BTC", actor: Actor = Actor.AGENT,
     values = {key: D(value) if key in numbers and value is not None else value for key, value in stated.items()}
     if "type" in values:
         values["type"] = OrderType(values["type"])
+    if "tif" in values:
+        values["tif"] = Tif(values["tif"])
     owner = {Actor.AGENT: AGENT, Actor.MANUAL: MANUAL_CONTROLLER, Actor.SYSTEM: "system"}[actor]
     return Proposal(market, Side(side), values.pop("controller_id", owner), **values)
 

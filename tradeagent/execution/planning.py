@@ -11,7 +11,7 @@ from decimal import Decimal
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import ZERO, limit_price, on_size_grid, plain, protective_price, size_down
-from tradeagent.domain.names import Direction, IntentKind, Rule
+from tradeagent.domain.names import Direction, IntentKind, OrderType, Rule, Tif
 from tradeagent.domain.order import Proposal, Rejection
 from tradeagent.execution.state import RiskState
 
@@ -137,6 +137,19 @@ def check_numbers(proposal: Proposal) -> None:
         raise Unshapely(f"a {proposal.type.value} order needs a price")
     if proposal.type.is_trigger and proposal.trigger is None:
         raise Unshapely(f"a {proposal.type.value} order needs a trigger")
+    _check_type(proposal)
+
+
+def _check_type(proposal: Proposal) -> None:
+    """Raise Unshapely for what an order of this type would silently leave out."""
+    name = proposal.type.value
+    if proposal.price is not None and not proposal.type.has_price:
+        instead = f"{name.removesuffix('market')}limit"
+        raise Unshapely(f"a {name} order has no price; {instead} is the type that has", value=plain(proposal.price))
+    if proposal.trigger is not None and not proposal.type.is_trigger:
+        raise Unshapely(f"a {name} order has no trigger; stop_{name} and take_profit_{name} have one", value=plain(proposal.trigger))
+    if proposal.tif is Tif.ALO and proposal.type is not OrderType.LIMIT:
+        raise Unshapely(f"alo rests or is refused, and a {name} order takes what is there; it goes with limit", value=Tif.ALO.value)
 
 
 def _on_grid(proposal: Proposal, instrument: Instrument) -> tuple[Decimal | None, Decimal | None]:

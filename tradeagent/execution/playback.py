@@ -15,6 +15,7 @@ from tradeagent.execution.executors.desk import step_all
 from tradeagent.execution.halts import judge_marks
 from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS
 from tradeagent.execution.state import MarketState
+from tradeagent.ledger.wallets import WALL
 from tradeagent.market.feed import MarketFeed
 
 
@@ -29,6 +30,7 @@ class Playback:
         self._last_open: dict[str, int] = {}
         self._untraded: set[str] = set()
         self._gaps: list[tuple[str, int, int]] = []
+        self._source = WALL
         engine.before_send = self.open_now
 
     def look(self, now_ms: int) -> None:
@@ -47,16 +49,17 @@ class Playback:
 
         `source` says what drives the clock from now on, the wall or a replay. A wall clock without bars leaves the wallet as it was.
         """
+        self._source = source
         risk = self._engine.book.risk
         begin = risk.market_clock_ms
         if begin is None:
             begin = now_ms
-            if any(self._is_fresh(market, now_ms) for market in self._feed.markets):
+            if self.is_fresh(now_ms):
                 day = replace(
                     risk, day_start_ms=day_start_ms(now_ms), day_start_equity=risk.last_equity, day_flows=ZERO, last_equity_ms=now_ms
                 )
                 self._engine.book.set_risk(replace(day, market_clock_ms=begin, clock_source=source))
-        elif source != risk.clock_source and any(self._is_fresh(market, now_ms) for market in self._feed.markets):
+        elif source != risk.clock_source and self.is_fresh(now_ms):
             self._engine.book.set_risk(replace(risk, clock_source=source))
         for market in self._feed.markets:
             close = self._feed.newest_close(market, begin)
@@ -71,10 +74,10 @@ class Playback:
     def advance(self, until_ms: int) -> None:
         """Play every bar that has closed since the wallet's clock, in order.
 
-        Bars that are stale at `until_ms` are left for when the feed is alive again: nothing could be decided on them.
+        By the wall clock, bars that are stale at `until_ms` are left for when the feed is alive again: nothing could be decided on them.
         """
         begin = self._engine.book.risk.market_clock_ms
-        if begin is None or not any(self._is_fresh(market, until_ms) for market in self._feed.markets):
+        if begin is None or (self._source == WALL and not self.is_fresh(until_ms)):
             return
         for bars in self._feed.bars_closing(begin, until_ms):
             self._close(bars)
@@ -112,6 +115,10 @@ class Playback:
             engine.after_fills()
         judge_marks(engine)
         step_all(engine, {market: self._path(bar) for market, bar in bars.items()})
+
+    def is_fresh(self, now_ms: int) -> bool:
+        """Whether something can be decided on a market now."""
+        return any(self._is_fresh(market, now_ms) for market in self._feed.markets)
 
     def stale(self, now_ms: int) -> list[str]:
         """Why nothing can be decided on a market now, in words that stay the same while its bars stay away."""
