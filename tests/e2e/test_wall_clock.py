@@ -17,7 +17,7 @@ from tradeagent.llm.contract import Message, ModelDelta, ToolSpec
 from tradeagent.market.instruments import HYPERLIQUID
 from tradeagent.market.series import BarSeries
 from tradeagent.market.warehouse import Warehouse
-from tradeagent.runtime import assembly
+from tradeagent.runtime import assembly, control
 from tradeagent.runtime import runner as runner_module
 from tradeagent.runtime.assembly import Place, RunRequest, assembled
 from tradeagent.runtime.ground import Pace
@@ -43,6 +43,12 @@ limits: {max_daily_loss_quote: 50, max_single_order_quote: 1000, max_position_si
 
 Hold.
 """
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds of this clock are a sixth of one."""
+    monkeypatch.setattr(control, "ACK_TIMEOUT_S", control.ACK_TIMEOUT_S * 60)
 
 
 class FastClock(SystemClock):
@@ -210,7 +216,8 @@ def test_a_run_on_a_machine_that_slept_says_so_and_goes_on(tmp_path: Path) -> No
 
     async def story(runner: Runner) -> None:
         running = asyncio.create_task(runner.run())
-        await _until(lambda: runner.tally.ticks == 1)
+        await _until(lambda: runner.tally.last is not None)
+        _bars(Warehouse(place.workspace.warehouse_dir), HELD, *[100_000.0] * (8 * 60 + 60))
         place.clock.sleep_s = 8 * 3600.0
 
         def told() -> bool:
@@ -218,7 +225,8 @@ def test_a_run_on_a_machine_that_slept_says_so_and_goes_on(tmp_path: Path) -> No
                 return any(row["code"] == IncidentCode.CLOCK_STEP.value for row in notes.list_incidents(tx, only_open=True))
 
         await _until(told)
-        await _until(lambda: runner.tally.ticks == 2)
+        await _until(lambda: runner.tally.last is not None and runner.tally.last.number == 2)
+        assert runner.tally.blocked == 0, "the first tick after it need not wait for the next comparison"
         runner.interrupt()
         await running
 

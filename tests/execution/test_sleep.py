@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_a_sleep_is_time_that_passed_without_the_process(wall: Hands, slept: flo
     wall.sleep_for(slept)
     assert watch.look() is is_sleep and not watch.look()
     assert watch.slept_s == pytest.approx(slept if is_sleep else 0.0)
-    assert watch.woke_ms == (wall.now_ms() if is_sleep else 0)
+    assert watch.wakings == int(is_sleep)
 
 
 def test_sleeps_add_up_until_they_are_told(wall: Hands) -> None:
@@ -70,22 +71,23 @@ def test_sleeps_add_up_until_they_are_told(wall: Hands) -> None:
     assert watch.slept_s == pytest.approx(120)
 
 
-def test_what_was_decided_before_a_sleep_is_never_entered(world: World, wall: Hands) -> None:
-    decided = world.engine.decision_ms()
-    stated = {"size": 1, "decided_ms": decided}
+@pytest.mark.parametrize(("slept_s", "set_back_ms"), [(8 * 3600, 0), (0, HOUR_MS)])
+def test_what_was_decided_before_a_sleep_is_never_entered(world: World, wall: Hands, slept_s: int, set_back_ms: int) -> None:
+    stated: dict[str, Any] = {"size": 1, "waking": world.engine.waking()}
     assert world.submit(**stated).kind is VerdictKind.EXECUTED
-    wall.sleep_for(8 * 3600)
+    wall.sleep_for(slept_s)
+    wall.set_back_ms = set_back_ms
     assert world.submit(**stated).rule is Rule.RECONCILING, "the door itself finds the sleep"
     assert reconcile(world.engine, routine=True).phase is ReconcilePhase.CONSISTENT
     verdict = world.submit(**stated)
-    assert verdict.rule is Rule.FRESHNESS and "before the machine slept" in verdict.rejection.message
-    assert world.submit(size=1, decided_ms=world.engine.decision_ms()).kind is VerdictKind.EXECUTED
-    assert world.submit("sell", size=1, reduce_only=True, decided_ms=decided).kind is VerdictKind.EXECUTED, "an exit goes out"
+    assert verdict.rule is Rule.FRESHNESS and verdict.rejection is not None and "before the machine slept" in verdict.rejection.message
+    assert world.submit(size=1, waking=world.engine.waking()).kind is VerdictKind.EXECUTED
+    assert world.submit("sell", reduce_only=True, **stated).kind is VerdictKind.EXECUTED, "an exit goes out"
 
 
 def test_an_operation_decided_before_a_sleep_does_not_begin(world: World, wall: Hands) -> None:
     fields = {"market": "BTC", "side": "buy", "amount": "1", "strategy": "market"}
-    wanted = Order(ExecutorType.ORDER, parse_spec(ExecutorType.ORDER, fields), "because", decided_ms=world.engine.decision_ms())
+    wanted = Order(ExecutorType.ORDER, parse_spec(ExecutorType.ORDER, fields), "because", waking=world.engine.waking())
     wall.sleep_for(60)
     world.engine.look_for_sleep()
     reconcile(world.engine, routine=True)
@@ -95,7 +97,7 @@ def test_an_operation_decided_before_a_sleep_does_not_begin(world: World, wall: 
 
 def test_a_replay_does_not_sleep(tmp_path: Path) -> None:
     world = World(tmp_path)
-    assert world.engine.decision_ms() is None
+    assert world.engine.waking() is None
     world.play_many(30)
     assert world.submit(size=1).kind is VerdictKind.EXECUTED
 
@@ -105,8 +107,8 @@ async def test_a_run_that_wakes_compares_at_once_and_says_so(
     world: World, wall: Hands, monkeypatch: pytest.MonkeyPatch, set_back_ms: int, slept_s: int, words: str
 ) -> None:
     monkeypatch.setattr(checks, "LOOK_S", 0.01)
-    task = asyncio.create_task(checks.keep_consistent(world.engine))
-    while world.engine.sleep is None or world.engine.sleep.woke_ms:
+    watch, task = world.engine.sleep, asyncio.create_task(checks.keep_consistent(world.engine))
+    while world.engine.sleep is watch:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     wall.set_back_ms = set_back_ms

@@ -3,6 +3,7 @@
 Two markets, BTC at 100 and ETH at 50, sizes in thousandths, five-minute bars that are flat unless a test says otherwise.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +14,7 @@ from tradeagent.brokers.paper import PaperBroker
 from tradeagent.brokers.protocol import Broker
 from tradeagent.brokers.refusing import RefusingBroker
 from tradeagent.domain.bars import Bar
-from tradeagent.domain.clock import MINUTE_MS, SimulatedClock
+from tradeagent.domain.clock import MINUTE_MS, SimulatedClock, ulid
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.instrument import Instrument, MarginTier
 from tradeagent.domain.limits import resolve_limits
@@ -108,6 +109,17 @@ class HandMadeFeed:
         return False
 
 
+class CountingClock(SimulatedClock):
+    """Its ids follow each other, so that a history played again is the same to the last row."""
+
+    def __init__(self, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self._ids = itertools.count()
+
+    def new_id(self) -> str:
+        return ulid(self.now_ms(), next(self._ids))
+
+
 class World:
     """One wallet with its door. `limits` are the agent's, over limits that are all off unless `default_limits`.
 
@@ -131,14 +143,15 @@ class World:
         start_ms: int = NOON,
         budget_cap: Decimal | None = None,
         durable: bool = False,
+        volume_cap: Decimal | None = None,
     ) -> None:
         self.root = root
         base = {} if default_limits else OPEN_LIMITS
         self.limits = resolve_limits(kind, {**base, **(limits or {})})
         self.manual_limits = resolve_limits(LimitKind.MANUAL, {**base, **(manual or {})})
         self.costs = Costs(fees, slippage_bps)
-        self.dry_run, self.live, self.budget_cap, self.durable = dry_run, live, budget_cap, durable
-        self.clock = SimulatedClock(start_ms)
+        self.dry_run, self.live, self.budget_cap, self.durable, self.volume_cap = dry_run, live, budget_cap, durable, volume_cap
+        self.clock = CountingClock(start_ms)
         self.feed = HandMadeFeed({m: [_flat(m, start_ms - STEP, int(p * 1000))] for m, p in FIRST_PRICES.items()})
         create_ledger(root / "ledger.db").close()
         self.ledger = open_ledger(root / "ledger.db", durable=durable)
@@ -157,7 +170,13 @@ class World:
             token = runs.take_lease(tx, WALLET, "test", AGENT, self.clock.now_ms())
             wallet = wallets.get(tx, WALLET)
         self.paper = PaperBroker(
-            self.root / "paper.db", INSTRUMENTS, self.clock, fees=self.costs.fees, slippage_bps=self.costs.slippage_bps, durable=self.durable
+            self.root / "paper.db",
+            INSTRUMENTS,
+            self.clock,
+            fees=self.costs.fees,
+            slippage_bps=self.costs.slippage_bps,
+            volume_cap=self.volume_cap,
+            durable=self.durable,
         )
         terms = {
             Actor.AGENT: Terms(

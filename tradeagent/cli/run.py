@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradeagent.cli.complete import agents
+from tradeagent.cli.complete import agents, wallets
 from tradeagent.cli.output import pairs
 from tradeagent.cli.session import session
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tradeagent.runtime.assembly import RunRequest
     from tradeagent.runtime.ground import Pace, R, Runnable
     from tradeagent.runtime.place import Place
-    from tradeagent.runtime.runner import Tally
     from tradeagent.runtime.stops import StopReason
+    from tradeagent.runtime.tally import Tally
     from tradeagent.turns.record import TickRecord
 
 
@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 def run(
     agent: Annotated[str, typer.Argument(help="agent folder in trading_agents/", autocompletion=agents)],
     mode: Annotated[str, typer.Option(help="dry-run (no order is possible) | once | loop")] = "loop",
-    wallet: Annotated[str | None, typer.Option(help="default: a paper wallet named after the agent, made on first use")] = None,
+    wallet: Annotated[
+        str | None, typer.Option(help="default: a paper wallet named after the agent, made on first use", autocompletion=wallets)
+    ] = None,
     cash: Annotated[str | None, typer.Option(help="first deposit of a new wallet, USDC")] = None,
     replay: Annotated[str | None, typer.Option(help="VENUE:MARKET:INTERVAL of imported bars, comma-separated for several")] = None,
     from_: From = None,

@@ -13,8 +13,8 @@ class Proposal:
 
     Exactly one of `size`, `quote`, `risk_quote`, `pct_of_equity`, `risk_per_trade_pct` states the size of an entry; a close may
     state none, which means all of the proposer's inventory. `kind` update moves protection, cancel names `order_id`. The stop of an entry
-    follows the best price since at the distance `trail`, or at `trail_rate` as a fraction of that price. `decided_ms` is when the turn
-    began in which a mind has decided (UTC ms by the wall clock).
+    follows the best price since at the distance `trail`, or at `trail_rate` as a fraction of that price. `waking` says
+    after which sleep of the machine a mind has decided.
     """
 
     market: str
@@ -42,7 +42,7 @@ class Proposal:
     whole_position: bool = False
     trail: Decimal | None = None
     trail_rate: Decimal | None = None
-    decided_ms: int | None = None
+    waking: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,17 +208,19 @@ class ExecutionEngine:
             spend=Spend(found.spent if terms.budget_cap is not None else ZERO, terms.budget_cap),
             live_executors=found.live_executors,
             entry_times=self.entry_times,
-            woke_ms=self.sleep.woke_ms if self.sleep else 0,
+            waking=self.waking(),
         )
 
-    def look_for_sleep(self) -> None:
-        """After a sleep nothing is entered until ledger and venue have been compared."""
-        if self.sleep is not None and self.sleep.look():
-            self.phase, self.is_unresolved = ReconcilePhase.CHECKING, True
+    def look_for_sleep(self) -> bool:
+        """Whether the machine has slept since the look before; then nothing is entered until ledger and venue have been compared."""
+        if self.sleep is None or not self.sleep.look():
+            return False
+        self.phase, self.is_unresolved = ReconcilePhase.CHECKING, True
+        return True
 
-    def decision_ms(self) -> int | None:
-        """The instant that a turn which begins now states in its proposals (UTC ms); None where nothing sleeps, as in a replay."""
-        return self.wall.now_ms() if self.sleep else None
+    def waking(self) -> int | None:
+        """Which waking of the machine this is, for a turn that begins to state in its proposals; None in a replay, which never sleeps."""
+        return self.sleep.wakings if self.sleep else None
 
     def _admit(
         self, proposal: Proposal, actor: Actor, *, flipping: bool = False, intent_id: str | None = None, approved: bool = False

@@ -131,9 +131,8 @@ def freshness(plan: Plan, state: RiskState) -> Finding:
     market = state.markets[plan.proposal.market]
     if market.mark is None:
         return _refuse(Rule.FRESHNESS, f"{plan.proposal.market} has no bars; import or fetch some")
-    decided_ms = plan.proposal.decided_ms
-    if decided_ms is not None and decided_ms < state.woke_ms:
-        return _refuse(Rule.FRESHNESS, "this was decided before the machine slept: look at the market again")
+    if plan.proposal.waking not in (None, state.waking):
+        return _refuse(Rule.FRESHNESS, "this was decided before the machine slept or its clock was set: look at the market again")
     age, most = state.now_ms - market.mark_ms, MAX_MARK_AGE_INTERVALS * market.interval_ms + MARK_GRACE_MS
     value, limit = f"{age // 1000} s", f"{most // 1000} s"
     if age <= most:

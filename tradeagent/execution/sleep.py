@@ -8,14 +8,14 @@ GAP_S = 30.0
 class SleepWatch:
     """Compares how far wall and monotonic time have moved from look to look; more than GAP_S apart is a sleep.
 
-    `woke_ms` is the wall instant of the last waking, 0 before the first; `slept_s` is how long it was and stays until somebody is told.
-    A clock that is set back counts too, as a negative sleep. One thread at a time.
+    `wakings` counts them; `slept_s` is how long the newest were and stays until somebody is told. A clock that is set back counts too, as a
+    negative sleep. One thread at a time.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._seen = clock.now_ms(), clock.monotonic()
-        self.woke_ms = 0
+        self.wakings = 0
         self.slept_s = 0.0
 
     def look(self) -> bool:
@@ -25,5 +25,5 @@ class SleepWatch:
         gap_s = (now_ms - seen_ms) / 1000 - (now_s - seen_s)
         if abs(gap_s) <= GAP_S:
             return False
-        self.woke_ms, self.slept_s = now_ms, self.slept_s + gap_s
+        self.wakings, self.slept_s = self.wakings + 1, self.slept_s + gap_s
         return True

@@ -83,7 +83,7 @@ class RiskState:
     flipping: bool = False
     live_executors: int = 0
     entry_times: EntryTimes = field(default_factory=EntryTimes)
-    woke_ms: int = 0
+    waking: int | None = None
 
     def once_closed(self, market: str) -> "RiskState":
         """The view of a flip's opening leg: what the caller holds in `market` counts as closed at the mark."""

@@ -189,8 +189,10 @@ def queued_commands(tx: Connection, wallet: str) -> list[dict[str, Any]]:
     return _QUEUED_COMMANDS.dicts(tx, {"the_wallet": wallet})
 
 
-def update_command(tx: Connection, command_id: str, state: CommandState, **values: Any) -> None:
-    tx.execute(update(commands).where(commands.c.id == command_id).values(state=state.value, **values))
+def update_command(tx: Connection, command_id: str, state: CommandState, *, before: CommandState | None = None, **values: Any) -> bool:
+    """Move a command on; with `before` only if it still is there, because its asker may take back what its runner is about to take."""
+    query = update(commands).where(commands.c.id == command_id).values(state=state.value, **values)
+    return bool(tx.execute(query if before is None else query.where(commands.c.state == before.value)).rowcount)
 
 
 def command(tx: Connection, command_id: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from tradeagent.domain.bars import interval_text
 from tradeagent.runtime.algo_assembly import AlgoRun
 from tradeagent.runtime.algo_mind import Step
 from tradeagent.runtime.report import account_part
-from tradeagent.runtime.runner import Tally
 from tradeagent.runtime.stops import StopReason
+from tradeagent.runtime.tally import Tally
 from tradeagent.turns.record import TickState
 
 

@@ -22,7 +22,8 @@ def approver(ledger: Ledger, wall: Clock, wallet: str, deployment: str) -> Appro
         row = {"id": approval_id, "wallet": wallet, "deployment": deployment, "plan": plan, "created_ms": now, "expires_ms": now + WAIT_MS}
         with ledger.transaction() as tx:
             approvals.ask(tx, row)
-        while wall.now_ms() < now + WAIT_MS:
+        until = wall.monotonic() + WAIT_MS / 1000
+        while wall.monotonic() < until:
             with ledger.reading() as tx:
                 state = ApprovalState(approvals.get(tx, approval_id)["state"])
             if state is not ApprovalState.WAITING:

@@ -30,6 +30,7 @@ LEFT_BEHIND = (DeploymentState.INTERRUPTED, DeploymentState.HALTED)
 POLL_S = 0.02
 ON_WALLETS = frozenset({CommandKind.CLEAR_HALT, CommandKind.FLATTEN, CommandKind.RECONCILE})
 """Commands that a wallet may be named for, since its halt, its positions and its books are there without any run."""
+TOO_LATE = {"code": BusyError.code, "message": "nobody answered in time; the order was taken back", "hint": "give it again"}
 _ERRORS: dict[int, type[TradeAgentError]] = {error.exit_code: error for error in (Defect, InvalidInput, RefusedError, NotFound, VenueError)}
 
 
@@ -47,7 +48,7 @@ def command(place: Place, name: str, kind: CommandKind, payload: dict[str, Any] 
 
     The result is `{deployment, wallet, command, state, …}`; NotFound when nothing has that name.
     """
-    target = _addressed(place, name, kind)
+    target = addressed(place, name, kind)
     if target.run is not None and kind is CommandKind.DIRECTIVE:
         return _directive(place, target.run, (payload or {}).get("text", ""))
     if target.run is not None and target.is_running:
@@ -55,8 +56,11 @@ def command(place: Place, name: str, kind: CommandKind, payload: dict[str, Any] 
     return _without_runner(place, target, kind, payload or {})
 
 
-def _addressed(place: Place, name: str, kind: CommandKind) -> Addressed:
-    """What is meant: a run by its id, the run of this agent that is alive, else its newest; else the wallet, with what was left on it."""
+def addressed(place: Place, name: str, kind: CommandKind) -> Addressed:
+    """What is meant: a run by its id, the run of this agent that is alive, else its newest; else the wallet, with what was left on it.
+
+    NotFound when nothing has that name.
+    """
     with place.ledger.reading() as tx:
         named = runs.find_deployment(tx, name)
         rows = [named] if named else runs.all_deployments(tx, slug=name)
@@ -84,7 +88,12 @@ def send(place: Place, wallet: str, deployment: str | None, kind: CommandKind, p
         events.append(
             tx, EventKind.COMMAND_STATE, now, wallet=wallet, deployment=deployment, actor=Actor.MANUAL, subject=command_id, data=data
         )
-    row = asyncio.run(_outcome(place, command_id))
+    try:
+        row = asyncio.run(_outcome(place, wallet, command_id))
+    except BusyError as busy:
+        if is_entry(kind, payload) and _taken_back(place, command_id):
+            raise BusyError(f"{busy.message}; the order was taken back", hint="see `tradeagent status`, then give it again") from None
+        raise
     result = dict(row["result"] or {})
     if row["state"] == CommandState.FAILED.value:
         error = _ERRORS.get(result.get("exit_code", 0), BusyError)
@@ -93,7 +102,7 @@ def send(place: Place, wallet: str, deployment: str | None, kind: CommandKind, p
     return {"deployment": deployment, "wallet": wallet, "command": kind.value, "state": row["state"], "latency_ms": latency_ms, **result}
 
 
-async def _outcome(place: Place, command_id: str) -> dict[str, Any]:
+async def _outcome(place: Place, wallet: str, command_id: str) -> dict[str, Any]:
     deadline = place.clock.monotonic() + ACK_TIMEOUT_S
     while True:
         with place.ledger.reading() as tx:
@@ -102,9 +111,26 @@ async def _outcome(place: Place, command_id: str) -> dict[str, Any]:
             return row
         if place.clock.monotonic() > deadline:
             raise BusyError(
-                f"the runner did not answer within {ACK_TIMEOUT_S:g} s; the command stays queued", hint="`tradeagent status` shows it"
+                f"the runner did not answer within {ACK_TIMEOUT_S:g} s", hint=f"`tradeagent audit --wallet {wallet}` tells when it was done"
             )
         await place.clock.sleep(POLL_S)
+
+
+def is_entry(kind: CommandKind, payload: dict[str, Any]) -> bool:
+    """Whether a command is an order that may open something: late, it is not what the person wanted any more."""
+    proposal = payload.get("proposal", {})
+    return kind is CommandKind.SUBMIT and not (proposal.keys() & {"reduce_only", "whole_position", "order_id"})
+
+
+def is_late(row: dict[str, Any], now_ms: int) -> bool:
+    """Whether whoever asked for an entry has been told that nobody answered."""
+    return is_entry(CommandKind(row["kind"]), row["payload"]) and now_ms - row["created_ms"] > ACK_TIMEOUT_S * 1000
+
+
+def _taken_back(place: Place, command_id: str) -> bool:
+    now = place.clock.now_ms()
+    with place.ledger.transaction() as tx:
+        return runs.update_command(tx, command_id, CommandState.FAILED, before=CommandState.QUEUED, done_ms=now, result=TOO_LATE)
 
 
 def _directive(place: Place, deployment: DeploymentRow, text: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from tradeagent.domain.money import plain
 from tradeagent.domain.names import Rule, RunMode
 from tradeagent.ledger import notes, trading
 from tradeagent.runtime.ground import R, Runnable
-from tradeagent.runtime.runner import Tally
 from tradeagent.runtime.stops import StopReason
+from tradeagent.runtime.tally import Tally
 from tradeagent.turns.record import Baseline, TickRecord, TickState
 
 if TYPE_CHECKING:

@@ -4,9 +4,7 @@ Several runners share a process; each owns one wallet. Commands are obeyed while
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
 from tradeagent.domain.clock import SimulatedClock
@@ -18,56 +16,26 @@ from tradeagent.domain.names import (
     DeploymentState,
     EventKind,
     HaltReason,
-    IncidentCode,
-    Level,
     Rule,
     RunMode,
-    VerdictKind,
 )
 from tradeagent.execution.executors.desk import step_all
 from tradeagent.execution.halts import note_kill
 from tradeagent.execution.protection import cancel_entries
 from tradeagent.execution.reconcile import reconcile
-from tradeagent.ledger import events, notes, runs
+from tradeagent.ledger import events, runs
 from tradeagent.runtime.checks import keep_consistent
-from tradeagent.runtime.control import execute_row, failure
+from tradeagent.runtime.control import TOO_LATE, execute_row, failure, is_late
 from tradeagent.runtime.feed_watch import FeedWatch
 from tradeagent.runtime.ground import R, Runnable
 from tradeagent.runtime.notifications import notifier_of
 from tradeagent.runtime.schedule import NextMark
 from tradeagent.runtime.stops import StopReason
-from tradeagent.turns.record import TickState
+from tradeagent.runtime.tally import Failures, Tally
 
 COMMAND_POLL_S = 0.05
 LOOK_EVERY_S = 1.0
-MAX_FAILURES = 5
 PRUNE_EVERY = 50
-
-
-@dataclass(slots=True)
-class Tally(Generic[R]):
-    """What a run did, for its report."""
-
-    ticks: int = 0
-    blocked: int = 0
-    failures_in_row: int = 0
-    proposals: int = 0
-    executed: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    last: R | None = None
-    error: str = ""
-    lateness_ms: list[int] = field(default_factory=list)
-
-    def count(self, record: R) -> None:
-        """Add a tick that was recorded."""
-        self.last = record
-        self.failures_in_row = 0
-        self.blocked += record.state is TickState.BLOCKED
-        for kind, rule in record.verdicts:
-            self.proposals += 1
-            self.executed += kind == VerdictKind.EXECUTED.value
-            if kind == VerdictKind.REJECTED.value:
-                self.rejected[rule or "venue"] += 1
 
 
 class Runner(Generic[R]):
@@ -82,9 +50,9 @@ class Runner(Generic[R]):
         self._wake = asyncio.Event()
         self._why: StopReason | None = None
         self._defect = ""
-        self._was_busy = False
         self._watch = FeedWatch(run.door.engine, run.playback, run.row.id)
         self.tally: Tally[R] = Tally(ticks=run.row.ticks)
+        self._failures = Failures(run, self.tally)
 
     def interrupt(self) -> None:
         """Ctrl-C or SIGTERM: finish the tick that runs, then end."""
@@ -110,7 +78,7 @@ class Runner(Generic[R]):
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             if self._defect:
-                await self._failed(self.tally.ticks, self._defect)
+                self._failed(self.tally.ticks, self._defect)
             await self._finish()
             if notifier is not None:
                 await asyncio.to_thread(notifier.stop)
@@ -210,19 +178,18 @@ class Runner(Generic[R]):
             await self._run.door.engine.alone(self._advance)
             record = await self._mind.tick(number, self._mind.interval_ms, next_mark, self._stage.clock.monotonic() - begin)
         except TradeAgentError as error:
-            await self._failed(number, error.message, is_busy=isinstance(error, BusyError))
+            self._failed(number, error.message, is_busy=isinstance(error, BusyError))
             if self._is_experiment:
                 raise
             return
         except Exception as error:  # the boundary of a tick: a defect is an incident, and the next tick still comes
-            await self._failed(number, f"{type(error).__name__}: {error}")
+            self._failed(number, f"{type(error).__name__}: {error}")
             if self._is_experiment:
                 raise
             return
         self.tally.count(record)
-        if self._was_busy:
-            self._was_busy = False
-            await self._run.door.engine.alone(self._close_busy)
+        if self._failures.are_open:
+            await self._run.door.engine.alone(self._failures.settle)
         if record.number % PRUNE_EVERY == 0:
             await self._run.door.engine.alone(lambda: self._mind.prune(record.number))
         if self._on_tick is not None:
@@ -235,35 +202,18 @@ class Runner(Generic[R]):
         self._run.door.refresh()
         if not self._stage.is_dry:
             self._run.playback.advance(self._stage.clock.now_ms())
+            if self._run.door.engine.look_for_sleep():
+                reconcile(self._run.door.engine, routine=True)
             self._watch.look(self._stage.clock.now_ms())
             step_all(self._run.door.engine)
             if self._stage.is_replay and self._run.door.engine.is_unresolved:
                 reconcile(self._run.door.engine, routine=True)
 
-    def _close_busy(self) -> None:
-        with self._stage.ledger.transaction(durable=False) as tx:
-            notes.close_incidents(tx, IncidentCode.LEDGER_BUSY, self._stage.clock.now_ms(), wallet=self._stage.wallet.name)
-
-    async def _failed(self, number: int, message: str, *, is_busy: bool = False) -> None:
-        """A tick that raised: an incident and a journal line; five in a row pause the deployment."""
+    def _failed(self, number: int, message: str, *, is_busy: bool = False) -> None:
         self.tally.failures_in_row += 1
         self.tally.error = message
-        stage, row, now = self._stage, self._run.row, self._stage.clock.now_ms()
-        paused = self.tally.failures_in_row >= MAX_FAILURES and stage.pace.mode is RunMode.LOOP
-        if stage.is_dry:
-            return
-        with stage.ledger.transaction() as tx:
-            incident = notes.Incident(IncidentCode.TICK_FAILED, Level.ERROR, f"tick {number}: {message}", stage.wallet.name, row.id)
-            notes.open_incident(tx, stage.clock.new_id(), incident, now)
-            if is_busy:
-                busy = replace(incident, code=IncidentCode.LEDGER_BUSY, message=message)
-                self._was_busy = notes.open_incident(tx, stage.clock.new_id(), busy, now) or self._was_busy
-            runs.update_deployment(tx, row.id, failures=self.tally.failures_in_row, ticks=number)
-            if paused:
-                runs.change_state(tx, row, DeploymentState.PAUSED, now)
-        self._mind.note("error", now, f"tick {number} failed", message)
-        if paused:
-            self._mind.note("paused", now, f"{MAX_FAILURES} ticks in a row failed", "resume when the cause is gone")
+        if not self._stage.is_dry:
+            self._failures.add(number, message, is_busy=is_busy)
 
     async def _keep_consistent(self) -> None:
         """Compare with the venue by the wall clock, whatever the tick is doing; a replay does it when an answer was lost."""
@@ -313,7 +263,8 @@ class Runner(Generic[R]):
     async def _execute(self, row: dict[str, Any]) -> None:
         """Acknowledge, do, answer; on the wallet's own turn, so that nothing else of this run happens in between."""
         engine, kind = self._run.door.engine, CommandKind(row["kind"])
-        await engine.alone(lambda: self._set_command(row, CommandState.ACKED, acked_ms=self._stage.place.clock.now_ms()))
+        if not await engine.alone(lambda: self._take(row)):
+            return
         try:
             result = await engine.alone(lambda: execute_row(engine, row) | self._change(kind))
         except Exception as error:  # noqa: BLE001  # the boundary of a command: whoever waits for it is told, and the next one is obeyed
@@ -323,6 +274,14 @@ class Runner(Generic[R]):
         await engine.alone(lambda: self._answer(row, result))
         if kind is CommandKind.STOP:
             self._end(StopReason.COMMAND)
+
+    def _take(self, row: dict[str, Any]) -> bool:
+        """Take a command that waits; not an order that comes too late, nor what its asker has taken back."""
+        now = self._stage.place.clock.now_ms()
+        if is_late(row, now):
+            self._set_command(row, CommandState.FAILED, before=CommandState.QUEUED, done_ms=now, result=TOO_LATE)
+            return False
+        return self._set_command(row, CommandState.ACKED, before=CommandState.QUEUED, acked_ms=now)
 
     def _answer(self, row: dict[str, Any], result: dict[str, Any]) -> None:
         self._set_command(row, CommandState.DONE, done_ms=self._stage.place.clock.now_ms(), result=result)
@@ -359,14 +318,16 @@ class Runner(Generic[R]):
         with self._stage.ledger.transaction() as tx:
             runs.change_state(tx, row, state, now, **values)
 
-    def _set_command(self, row: dict[str, Any], state: CommandState, **values: Any) -> None:
+    def _set_command(self, row: dict[str, Any], state: CommandState, **values: Any) -> bool:
         now = self._stage.place.clock.now_ms()
         with self._stage.ledger.transaction(durable=state is not CommandState.ACKED) as tx:
-            runs.update_command(tx, row["id"], state, **values)
+            if not runs.update_command(tx, row["id"], state, **values):
+                return False
             data = {"kind": row["kind"], "state": state.value}
             events.append(
                 tx, EventKind.COMMAND_STATE, now, wallet=row["wallet"], deployment=row["deployment"], subject=row["id"], data=data
             )
+        return True
 
     async def _finish(self) -> None:
         """Say how it ended, in the ledger and for people."""

@@ -90,7 +90,7 @@ class Resources:
 @dataclass(frozen=True, slots=True)
 class AgentContext(ToolContext):
     """One turn of an agent: its own wallet, markets and folder. No tool argument names another. `venue_url` is None in a replay,
-    and so is `decided_ms`, when the turn began."""
+    and so is `waking`, after which sleep of the machine the turn began."""
 
     deployment: str
     slug: str
@@ -101,7 +101,7 @@ class AgentContext(ToolContext):
     suggestions: SuggestionBox | None = None
     venue_url: str | None = None
     resources: Resources = Resources()
-    decided_ms: int | None = None
+    waking: int | None = None
 
     def venue(self) -> str | None:
         return self.venue_url

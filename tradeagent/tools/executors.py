@@ -103,7 +103,7 @@ async def _create(
     controller_id: str | None = None,
 ) -> ToolResult:
     try:
-        wanted = Order(kind, parse_spec(kind, fields), reason, confidence, controller_id, context.decided_ms)
+        wanted = Order(kind, parse_spec(kind, fields), reason, confidence, controller_id, context.waking)
     except TradeAgentError as error:
         return ToolResult.error(error.code, error.message, error.hint)
     verdict, row = await create(context.engine, wanted, context.actor)

@@ -89,7 +89,7 @@ async def propose_order(arguments: ProposeOrder, context: AgentContext) -> ToolR
         leverage=arguments.leverage,
         confidence=arguments.confidence,
         reason=arguments.reason,
-        decided_ms=context.decided_ms,
+        waking=context.waking,
     )
     return _answer(await context.engine.submit(proposal, context.actor), context)
 
@@ -106,7 +106,7 @@ async def propose_risk_trade(arguments: ProposeRiskTrade, context: AgentContext)
         risk_quote=arguments.risk_quote,
         conviction=arguments.conviction,
         reason=arguments.reason,
-        decided_ms=context.decided_ms,
+        waking=context.waking,
     )
     return _answer(await context.engine.submit(proposal, context.actor), context)
 

@@ -12,7 +12,7 @@ from tradeagent.domain.names import Actor, MessageState
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger import notes, suggestions, threads
 from tradeagent.ledger.threads import ASSISTANT, MessageRow
-from tradeagent.llm.contract import Message, TextDelta, Tool, ToolCallFinished, TurnEvent, TurnFinished
+from tradeagent.llm.contract import Message, TextDelta, Tool, ToolCallFinished, ToolCallStarted, TurnEvent, TurnFinished
 from tradeagent.llm.loop import TurnControl, run_turn
 from tradeagent.llm.offline.context import MESSAGE_SECTION
 from tradeagent.llm.untrusted import free_text
@@ -129,15 +129,18 @@ class ChatEngine:
             read_journal=setup.files.journal_text,
             venue_url=setup.venue_url,
             resources=setup.resources,
-            decided_ms=setup.engine.decision_ms(),
+            waking=setup.engine.waking(),
         )
 
     def _take(self, event: TurnEvent, turn: "_Turn") -> None:
         if isinstance(event, TextDelta):
             self.transcript.say(event.text)
+        elif isinstance(event, ToolCallStarted):
+            turn.arguments[event.call_id] = event.arguments
         elif isinstance(event, ToolCallFinished):
             status = "refused" if event.result.is_error else "ok"
-            turn.calls.append({"name": event.name, "status": status, "duration_ms": event.duration_ms})
+            arguments = turn.arguments.pop(event.call_id, "{}")
+            turn.calls.append({"name": event.name, "arguments": arguments, "status": status, "duration_ms": event.duration_ms})
             self.transcript.add(f"\n\n> **{event.name}** {status}\n\n")
         elif isinstance(event, TurnFinished):
             turn.ended = event
@@ -155,8 +158,9 @@ class ChatEngine:
         reason = "interrupted" if ended is None else ended.reason
         state = MessageState.INTERRUPTED if ended is None else MessageState.DONE
         answer = {"text": "" if ended is None else ended.text, "reason": reason, "detail": "" if ended is None else ended.detail}
+        used = None if ended is None else ended.usage.as_dict()
         with self.setup.ledger.transaction(durable=False) as tx:
-            threads.finish(tx, thread, {**answer, "tool_calls": turn.calls}, state, self._now())
+            threads.finish(tx, thread, {**answer, "tool_calls": turn.calls, "usage": used}, state, self._now())
             incidents = TurnIncidents(self.setup.clock, self.setup.engine.wallet.name, self.setup.deployment)
             incidents.of_talk(tx, f"the chat with {self.setup.deployment}", reason, answer["detail"], self._now())
         verdict = answered(turn.notes.verdicts)
@@ -176,6 +180,7 @@ class _Turn:
     model: str
     notes: TurnNotes = field(default_factory=TurnNotes)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    arguments: dict[str, str] = field(default_factory=dict)
     ended: TurnFinished | None = None
     started_ms: int = 0
 

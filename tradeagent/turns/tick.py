@@ -168,7 +168,7 @@ class TickEngine:
             return found
 
     def _blocked(self, state: RiskState) -> Block | None:
-        return blocked(state, self._s.agent.definition.markets)
+        return blocked(state, self._s.agent.definition.markets, self.feed)
 
     def _event(self, kind: EventKind, now: int, data: dict[str, Any], actor: Actor = Actor.SYSTEM, subject: str = "") -> dict[str, Any]:
         wallet = self._s.engine.wallet.name
@@ -214,7 +214,7 @@ class TickEngine:
             suggestions=self._box(occasion.number),
             venue_url=self._s.venue_url,
             resources=self._s.resources,
-            decided_ms=self._s.engine.decision_ms(),
+            waking=self._s.engine.waking(),
         )
         own = tools_for(definition.tools or (), entries_barred=bool(occasion.entries_barred))
         async with joined(self._s.outside, own) as (tools, permit):
@@ -311,9 +311,9 @@ def _reflects(setup: TickSetup) -> bool:
     return any(tool.name == UPDATE_REFLECTION for tool in tools_for(definition.tools or (), entries_barred=False))
 
 
-def blocked(state: RiskState, markets: Sequence[str]) -> Block | None:
+def blocked(state: RiskState, markets: Sequence[str], feed: MarketFeed | None) -> Block | None:
     """Why no model is asked: kill switch, halt, pause, budget, no fresh bars, or entries barred with nothing open."""
-    return _stopped(state) or _unreadable(state, markets) or _barred_and_flat(state)
+    return _stopped(state) or _unreadable(state, markets, feed) or _barred_and_flat(state)
 
 
 def _stopped(state: RiskState) -> Block | None:
@@ -330,11 +330,11 @@ def _stopped(state: RiskState) -> Block | None:
     return None
 
 
-def _unreadable(state: RiskState, markets: Sequence[str]) -> Block | None:
+def _unreadable(state: RiskState, markets: Sequence[str], feed: MarketFeed | None) -> Block | None:
     """The risk state cannot be computed from what is known."""
     if state.phase is not ReconcilePhase.CONSISTENT:
         return Block(Rule.RECONCILING, f"ledger and venue are not consistent ({state.phase.value})")
-    stale = _stale(state, markets)
+    stale = _stale(state, markets, feed)
     if stale:
         return Block(Rule.FRESHNESS, stale)
     if state.equity <= 0:
@@ -365,16 +365,14 @@ def entries_barred(state: RiskState) -> str | None:
     return None
 
 
-def _stale(state: RiskState, markets: Sequence[str]) -> str:
+def _stale(state: RiskState, markets: Sequence[str], feed: MarketFeed | None) -> str:
     """Why no market has fresh bars; empty when one has."""
     reasons = []
     for market in markets:
         seen = state.markets.get(market)
-        if seen is None or seen.mark is None:
-            reasons.append(f"{market} has no bars")
-            continue
-        age = state.now_ms - seen.mark_ms
-        if age <= MAX_MARK_AGE_INTERVALS * seen.interval_ms + MARK_GRACE_MS:
+        if seen and state.now_ms - seen.mark_ms <= MAX_MARK_AGE_INTERVALS * seen.interval_ms + MARK_GRACE_MS:
             return ""
-        reasons.append(f"the newest {market} bar closed {age_text(age)} ago")
+        close = feed.newest_close(market, state.now_ms) if feed else None  # not always played: stale bars wait
+        age = None if close is None else age_text(state.now_ms - close)
+        reasons.append(f"the newest {market} bar closed {age} ago" if age else f"{market} has no bars")
     return "; ".join(reasons)

@@ -26,14 +26,14 @@ from tradeagent.ledger.trading import NET, Reservation
 @dataclass(frozen=True, slots=True)
 class Order:
     """What somebody wants to be carried out: a type, its checked specification, and why. `controller_id` is who they say they are,
-    `decided_ms` as in a proposal."""
+    `waking` as in a proposal."""
 
     type: ExecutorType
     spec: Spec
     reason: str = ""
     confidence: Decimal | None = None
     controller_id: str | None = None
-    decided_ms: int | None = None
+    waking: int | None = None
 
 
 async def create(engine: ExecutionEngine, wanted: Order, actor: Actor) -> tuple[Verdict, ExecutorRow | None]:
@@ -158,7 +158,7 @@ def _proposal(state: RiskState, wanted: Order, design: Design) -> Proposal:
         leverage=design.leverage,
         confidence=wanted.confidence,
         reason=wanted.reason,
-        decided_ms=wanted.decided_ms,
+        waking=wanted.waking,
     )
 
 

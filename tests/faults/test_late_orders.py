@@ -1,0 +1,65 @@
+"""What cannot be done at once: an order that its runner does not take is taken back, and a tick that no ledger takes is told later."""
+
+import signal
+import sqlite3
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import pytest
+from minds import Scripted, run_with
+from product import BTC, Product, running
+
+from tradeagent.ledger.store import open_ledger
+from tradeagent.runtime.tally import Failures
+from tradeagent.turns.tick import build_prompt
+
+pytestmark = pytest.mark.slow
+LIVE = ("btc_momentum", "--replay", BTC, "--speed", "60")
+ENTRY = ("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "50", "--stop", "60000", "--json")
+
+
+def test_an_order_to_a_frozen_runner_is_taken_back_and_never_placed(product: Product) -> None:
+    with running(product, *LIVE) as process:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            answer = product.here(*ENTRY)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        assert answer.code == 6 and "taken back" in answer.error["message"], answer
+        product.ask("reconcile", "btc_momentum")
+        assert product.ask("order", "list", "--wallet", "btc_momentum") == []
+        assert product.ask("position", "list") == []
+
+
+def test_a_tick_that_failed_because_the_ledger_was_held_is_told_by_the_next_that_gets_it(product: Product) -> None:
+    holder = sqlite3.connect(product.ledger_file, isolation_level=None)
+    added = Failures.add
+
+    def hold(*arguments: Any, **options: Any) -> Any:
+        if not holder.in_transaction and not told:
+            holder.execute("BEGIN IMMEDIATE")
+        return build_prompt(*arguments, **options)
+
+    def let_go(self: Any, *arguments: Any, **options: Any) -> None:
+        added(self, *arguments, **options)
+        told.append(arguments[1])
+        if len(told) == 2:
+            holder.execute("ROLLBACK")
+
+    told: list[str] = []
+    with (
+        mock.patch("tradeagent.runtime.ground.open_ledger", partial(open_ledger, lock_timeout_s=0.2)),
+        mock.patch("tradeagent.turns.tick.build_prompt", hold),
+        mock.patch.object(Failures, "add", let_go),
+    ):
+        run_with(Scripted(), product, "btc_momentum", "--replay", BTC, "--max-ticks", "4")
+    holder.close()
+    assert len(told) == 2 and all("locked" in message or "busy" in message for message in told), told
+    found = sorted((row["code"], row["state"]) for row in product.ask("incidents", "--all"))
+    assert found == [
+        ("ledger_busy", "closed"),
+        ("tick_failed", "open"),
+        ("tick_failed", "open"),
+    ]
+    assert [row["state"] for row in product.ask("status")["deployments"]] == ["completed"]
