@@ -9,7 +9,12 @@ import numpy.typing as npt
 from tradeagent.algos.bars import Bars, Floats
 
 MINUTE = 60_000
-REAL = ("hyperliquid_BTC_1h", "hyperliquid_FARTCOIN_1m", "hyperliquid_SOL_1d")
+MARKETS = ("BTC", "ETH", "SOL", "HYPE", "FARTCOIN")
+REAL = (
+    *(f"hyperliquid_{market}_{interval}" for market in MARKETS for interval in ("5m", "1h")),
+    "hyperliquid_FARTCOIN_1m",
+    "hyperliquid_SOL_1d",
+)
 
 
 def walk(rows: int, seed: int = 0, decimals: int | None = 1, price: float = 60_000.0) -> Bars:
@@ -33,6 +38,23 @@ def flat(rows: int, price: float = 100.0) -> Bars:
     """Nothing moves and nothing trades."""
     column = np.full(rows, price)
     return bars_of(column, column, column, column, np.zeros(rows))
+
+
+def uneven(rows: int, seed: int = 9) -> Bars:
+    """Prices that move by whole ticks or not at all, so that typical prices tie and stops are touched.
+
+    Some bars have no range, some no volume, and every 500 rows the market stands still for 45.
+    """
+    rng = np.random.default_rng(seed)
+    standing = np.arange(rows) % 500 >= 455
+    close = 1000 + np.cumsum(np.where(standing, 0, rng.integers(-1, 2, rows)))
+    opens = np.concatenate([close[:1], close[:-1]])
+    single = standing | (rng.random(rows) < 0.1)
+    opens = np.where(single, close, opens)
+    high = np.maximum(opens, close) + np.where(single, 0, rng.integers(0, 3, rows))
+    low = np.minimum(opens, close) - np.where(single, 0, rng.integers(0, 3, rows))
+    volume = np.where(standing | (rng.random(rows) < 0.15), 0.0, np.round(rng.uniform(0, 10, rows), 5))
+    return bars_of(opens / 10, high / 10, low / 10, close / 10, volume)
 
 
 def broken(bars: Bars, rows: npt.NDArray[np.int64]) -> Bars:

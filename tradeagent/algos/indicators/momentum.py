@@ -5,14 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from tradeagent.algos.bars import Bars
-from tradeagent.algos.indicators.hot import average, highest, lowest, position, rsi
+from tradeagent.algos.indicators.hot import average, highest, lowest, position, rsi, true_range
 from tradeagent.algos.indicators.indicator import Family, Indicator, Outputs
 from tradeagent.algos.indicators.library import Function, from_library
-from tradeagent.algos.indicators.params import Settings, source_of
-from tradeagent.algos.indicators.trend import linear, weighted
+from tradeagent.algos.indicators.params import Settings, frozen, source_of
+from tradeagent.algos.indicators.trend import efficiency, linear, share, total, weighted
 from tradeagent.algos.spec import Param
 
 _MOMENTUM = Family.MOMENTUM
+_NOISE = 1e-14
 _MACD: Mapping[str, Param] = {"fast": 12, "slow": 26, "signal": 9, "source": "close"}
 
 
@@ -57,6 +58,53 @@ def _vigor(bars: Bars, to: Settings) -> Outputs:
     ranged = average(weighted(bars.high - bars.low, symmetric), length)
     line = moved / ranged
     return line, weighted(line, symmetric)
+
+
+def _mfi(bars: Bars, to: Settings) -> Outputs:
+    """Price times volume of the bars whose typical price rose, as percent of all that moved; 0 where none did, as TA-Lib has it.
+
+    Typical prices that differ by no more than the rounding of their floats are equal: such a bar is no flow.
+    """
+    typical = bars.high + bars.low + bars.close
+    change = np.diff(typical, prepend=np.nan)
+    flow = typical * bars.volume * np.where(np.abs(change) <= _NOISE * typical, 0.0, np.sign(change))
+    rising, falling = (total(np.maximum(way, 0.0), to.whole("length")) for way in (flow, -flow))
+    return (100.0 * share(rising, rising + falling),)
+
+
+def _cmo(bars: Bars, to: Settings) -> Outputs:
+    change = np.diff(source_of(bars, to.text("source")), prepend=np.nan)
+    rising, falling = (total(np.maximum(way, 0.0), to.whole("length")) for way in (change, -change))
+    return (100.0 * share(rising - falling, rising + falling),)
+
+
+def _uo(bars: Bars, to: Settings) -> Outputs:
+    """Williams (1976): three shares of the true range that lie below the close, the shortest weighing 4 of 7; 0 for one without range."""
+    ranges, pressure = true_range(bars), np.full(len(bars), np.nan)
+    pressure[1:] = bars.close[1:] - np.minimum(bars.low[1:], bars.close[:-1])
+    lengths = sorted(to.whole(name) for name in ("fast", "medium", "slow"))
+    shares = [share(total(pressure, length), total(ranges, length)) for length in lengths]
+    return (100.0 * (4 * shares[0] + 2 * shares[1] + shares[2]) / 7,)
+
+
+def _cci(bars: Bars, to: Settings) -> Outputs:
+    """Lambert (1980); 0 where the typical price is its average, but for the rounding of floats."""
+    from tradeagent.algos.indicators import windows
+
+    typical, length = source_of(bars, "hlc3"), to.whole("length")
+    middle = average(typical, length)
+    apart = typical - middle
+    spread = windows.mean_distance(typical, frozen(middle), length)
+    return (np.where(np.abs(apart) <= _NOISE * typical, 0.0, apart / (0.015 * spread)),)
+
+
+def _efficiency(bars: Bars, to: Settings) -> Outputs:
+    return (efficiency(source_of(bars, to.text("source")), to.whole("length")),)
+
+
+def _bop(bars: Bars, _: Settings) -> Outputs:
+    """Close less open over high less low; 0 without a range, as TA-Lib has it."""
+    return (share(bars.close - bars.open, bars.high - bars.low),)
 
 
 MOMENTUM = (
@@ -108,21 +156,21 @@ MOMENTUM = (
         lambda to: to.whole("length") + 5,
         outputs=("line", "signal"),
     ),
-    from_library(
+    Indicator(
         "mfi",
         _MOMENTUM,
-        "Money flow index",
-        Function("volume.mfi"),
+        "Money flow index; 0 where no money flowed",
         {"length": 14},
+        _mfi,
         lambda to: to.whole("length"),
         normalised=True,
     ),
-    from_library(
+    Indicator(
         "uo",
         _MOMENTUM,
-        "Ultimate oscillator",
-        Function("momentum.uo"),
+        "Ultimate oscillator; 0 where nothing moves",
         {"fast": 7, "medium": 14, "slow": 28},
+        _uo,
         lambda to: max(_slower(to), to.whole("medium")),
         normalised=True,
     ),
@@ -188,20 +236,20 @@ MOMENTUM = (
         outputs=("line", "signal"),
         recursive=True,
     ),
-    from_library(
+    Indicator(
         "cci",
         _MOMENTUM,
-        "Commodity channel index",
-        Function("momentum.cci"),
+        "Commodity channel index; 0 where nothing moves",
         {"length": 20},
+        _cci,
         lambda to: to.whole("length") - 1,
     ),
-    from_library(
+    Indicator(
         "cmo",
         _MOMENTUM,
-        "Chande momentum oscillator",
-        Function("momentum.cmo"),
+        "Chande momentum oscillator; 0 where nothing moves",
         {"length": 14, "source": "close"},
+        _cmo,
         lambda to: to.whole("length"),
     ),
     from_library(
@@ -214,7 +262,7 @@ MOMENTUM = (
         outputs=("line", "signal"),
         recursive=True,
     ),
-    from_library("bop", _MOMENTUM, "Balance of power", Function("momentum.bop"), {}, lambda to: 0),
+    Indicator("bop", _MOMENTUM, "Balance of power; 0 where a bar has no range", {}, _bop, lambda to: 0),
     from_library(
         "trix",
         _MOMENTUM,
@@ -235,12 +283,12 @@ MOMENTUM = (
         outputs=("bull", "bear"),
         recursive=True,
     ),
-    from_library(
+    Indicator(
         "efficiency",
         _MOMENTUM,
-        "Kaufman's efficiency ratio, 0 to 1",
-        Function("momentum.er"),
+        "Kaufman's efficiency ratio, 0 to 1; 1 where nothing moves",
         {"length": 10, "source": "close"},
+        _efficiency,
         lambda to: to.whole("length"),
     ),
 )

@@ -5,9 +5,9 @@ from decimal import Decimal
 import numpy as np
 
 from tradeagent.algos.bars import Bars, Floats
-from tradeagent.algos.indicators.hot import average
+from tradeagent.algos.indicators.hot import atr, average, highest, lowest, true_range
 from tradeagent.algos.indicators.indicator import Family, Indicator, Outputs
-from tradeagent.algos.indicators.library import Function, call, from_library, stretches
+from tradeagent.algos.indicators.library import Function, from_library, stretches
 from tradeagent.algos.indicators.params import Settings, frozen, source_of
 
 _TREND = Family.TREND
@@ -24,6 +24,25 @@ def weighted(x: Floats, weights: Floats) -> Floats:
 def linear(x: Floats, length: int) -> Floats:
     """Weights 1 to `length`."""
     return weighted(x, np.arange(1.0, length + 1))
+
+
+def total(x: Floats, length: int) -> Floats:
+    """Sum of the last rows, added up anew for each: nothing is left of what has gone, where a running sum keeps its rounding."""
+    from tradeagent.algos.indicators import windows
+
+    return windows.weighted(frozen(x), frozen(np.ones(length)))
+
+
+def share(part: Floats, whole: Floats, nothing: float = 0.0) -> Floats:
+    """`nothing` where the whole is 0."""
+    return np.where(whole == 0, nothing, part / whole)
+
+
+def efficiency(x: Floats, length: int) -> Floats:
+    """Kaufman (1995): the distance of two values `length` rows apart over the way between them; 1 where nothing moved, as TA-Lib has it."""
+    apart = np.full(len(x), np.nan)
+    apart[length:] = np.abs(x[length:] - x[:-length])
+    return np.minimum(share(apart, total(np.abs(np.diff(x, prepend=np.nan)), length), 1.0), 1.0)
 
 
 def _wma(bars: Bars, to: Settings) -> Outputs:
@@ -64,12 +83,38 @@ def _vwap(bars: Bars, _: Settings) -> Outputs:
 
 
 def _psar(bars: Bars, to: Settings) -> Outputs:
-    function = Function("trend.psar", ("PSARl", "PSARs"))
-    arguments = {"af0": to.number("step"), "af": to.number("step"), "max_af": to.number("most")}
-    below, above = call(function, bars, arguments, rows=1)
-    under = np.isfinite(below)
-    line = np.where(under, below, above)
-    return line, np.where(np.isnan(line), np.nan, np.where(under, 1.0, -1.0))
+    from tradeagent.algos.indicators.recursive import parabolic
+
+    line, direction = parabolic(frozen(bars.high), frozen(bars.low), to.number("step"), to.number("most"))
+    return line, direction
+
+
+def _supertrend(bars: Bars, to: Settings) -> Outputs:
+    from tradeagent.algos.indicators.recursive import banded
+
+    middle, width = source_of(bars, "hl2"), to.number("multiplier") * atr(bars, to.whole("length"))
+    line, direction = banded(frozen(bars.close), frozen(middle + width), frozen(middle - width))
+    return line, direction
+
+
+def _kama(bars: Bars, to: Settings) -> Outputs:
+    from tradeagent.algos.indicators.recursive import adaptive
+
+    x = source_of(bars, to.text("source"))
+    return (adaptive(x, frozen(efficiency(x, to.whole("length"))), to.whole("fast"), to.whole("slow")),)
+
+
+def _vhf(bars: Bars, to: Settings) -> Outputs:
+    x, length = source_of(bars, to.text("source")), to.whole("length")
+    return (share(highest(x, length) - lowest(x, length), total(np.abs(np.diff(x, prepend=np.nan)), length)),)
+
+
+def _vortex(bars: Bars, to: Settings) -> Outputs:
+    """Botes and Siepman (2010); 0 where there is no true range, as TA-Lib has it."""
+    length = to.whole("length")
+    ranges, plus, minus = total(true_range(bars), length), np.full(len(bars), np.nan), np.full(len(bars), np.nan)
+    plus[1:], minus[1:] = np.abs(bars.high[1:] - bars.low[:-1]), np.abs(bars.low[1:] - bars.high[:-1])
+    return share(total(plus, length), ranges), share(total(minus, length), ranges)
 
 
 TREND = (
@@ -100,7 +145,6 @@ TREND = (
         lambda to: 1,
         outputs=("line", "direction"),
         recursive=True,
-        library="pandas-ta-classic",
     ),
     from_library(
         "dema",
@@ -146,13 +190,13 @@ TREND = (
         lambda to: to.whole("length") - 1 + (to.whole("length") - 1) // 2,
         recursive=True,
     ),
-    from_library(
+    Indicator(
         "kama",
         _TREND,
         "Kaufman's adaptive moving average",
-        Function("overlap.kama"),
         {"length": 10, "fast": 2, "slow": 30, "source": "close"},
-        lambda to: max(to.whole("length"), to.whole("fast") - 1, to.whole("slow") - 1),
+        _kama,
+        lambda to: to.whole("length"),
         recursive=True,
     ),
     from_library(
@@ -180,12 +224,12 @@ TREND = (
         {"length": 20, "source": "close"},
         lambda to: to.whole("length") - 1,
     ),
-    from_library(
+    Indicator(
         "supertrend",
         _TREND,
         "Supertrend; direction 1 while the line is below the price, -1 above",
-        Function("overlap.supertrend", ("SUPERT_", "SUPERTd_")),
         {"length": 10, "multiplier": Decimal(3)},
+        _supertrend,
         lambda to: to.whole("length"),
         outputs=("line", "direction"),
         recursive=True,
@@ -213,21 +257,21 @@ TREND = (
         lambda to: to.whole("length"),
         outputs=("up", "down", "osc"),
     ),
-    from_library(
+    Indicator(
         "vortex",
         _TREND,
-        "Vortex indicator",
-        Function("trend.vortex", ("VTXP", "VTXM")),
+        "Vortex indicator; 0 where nothing moves",
         {"length": 14},
+        _vortex,
         lambda to: to.whole("length"),
         outputs=("plus", "minus"),
     ),
-    from_library(
+    Indicator(
         "vhf",
         _TREND,
-        "Vertical horizontal filter",
-        Function("trend.vhf"),
+        "Vertical horizontal filter; 0 where nothing moves",
         {"length": 28, "source": "close"},
+        _vhf,
         lambda to: to.whole("length"),
     ),
     from_library(

@@ -6,6 +6,7 @@ from tradeagent.algos.bars import Bars
 from tradeagent.algos.indicators.indicator import Family, Indicator, Outputs
 from tradeagent.algos.indicators.library import Function, from_library, stretches
 from tradeagent.algos.indicators.params import Settings
+from tradeagent.algos.indicators.trend import share, total
 
 _VOLUME = Family.VOLUME
 
@@ -26,18 +27,24 @@ def _index(name: str, title: str, wanted: int) -> Indicator:
     return Indicator(name, _VOLUME, title, {}, formula, lambda to: 0, recursive=True)
 
 
+def _cmf(bars: Bars, to: Settings) -> Outputs:
+    """Volume weighed by where the close lies in its bar (1 at the high, −1 at the low), over all volume; 0 without any, as TA-Lib."""
+    place = share(2 * bars.close - bars.high - bars.low, bars.high - bars.low)
+    return (share(total(place * bars.volume, to.whole("length")), total(bars.volume, to.whole("length"))),)
+
+
 VOLUME = (
     _index("nvi", "Negative volume index", -1),
     _index("pvi", "Positive volume index", 1),
     from_library("obv", _VOLUME, "On-balance volume", Function("volume.obv"), {}, lambda to: 0, recursive=True),
     from_library("ad", _VOLUME, "Accumulation and distribution line", Function("volume.ad"), {}, lambda to: 0, recursive=True),
     from_library("pvt", _VOLUME, "Price volume trend", Function("volume.pvt"), {}, lambda to: 1, recursive=True),
-    from_library(
+    Indicator(
         "cmf",
         _VOLUME,
-        "Chaikin money flow",
-        Function("volume.cmf"),
+        "Chaikin money flow; 0 where nothing traded",
         {"length": 20},
+        _cmf,
         lambda to: to.whole("length") - 1,
     ),
     from_library(

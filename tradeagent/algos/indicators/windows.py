@@ -201,6 +201,19 @@ def deviation(x: Floats, means: Floats, length: int) -> Floats:
 
 
 @compiled
+def mean_distance(x: Floats, means: Floats, length: int) -> Floats:
+    """Mean distance of the last `length` rows from their mean, which is given; NaN in the first `length - 1`."""
+    out = np.empty(len(x), np.float64)
+    out[: length - 1] = np.nan
+    for i in range(length - 1, len(x)):
+        total = 0.0
+        for j in range(i - length + 1, i + 1):
+            total += abs(x[j] - means[i])
+        out[i] = total / length
+    return out
+
+
+@compiled
 def _running_maximum(x: Floats, length: int, sign: float, out: Floats) -> None:
     """Of `sign` times x, by running maxima from both ends of each block of `length` rows (van Herk 1992; Gil, Werman 1993). No NaN."""
     ahead = np.full(length + 1, -np.inf)
