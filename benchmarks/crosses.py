@@ -1,8 +1,10 @@
 """The work of the kernel's benchmarks: a year of minutes, and averages that cross with a stop and a target."""
 
+from pathlib import Path
+
 import numpy as np
 
-from tradeagent.algos.bars import Bars
+from tradeagent.algos.bars import Bars, Floats, Ints
 from tradeagent.algos.parse import parse_algo
 from tradeagent.algos.spec import AlgoSpec
 from tradeagent.domain.clock import HOUR_MS, MINUTE_MS
@@ -40,7 +42,22 @@ leverage: 3
 def minutes(count: int = YEAR) -> SweepMarket:
     """Made-up one-minute bars of BTC with a funding row each hour; the same ones every time."""
     made = synthetic_market(0, count, "BTC", MINUTE_MS).bars
-    none = np.full(count, np.nan)
-    bars = Bars("BTC", MINUTE_MS, made.ts, made.open, made.high, made.low, made.close, made.volume, none)
-    hours = np.arange(-(-int(made.ts[0]) // HOUR_MS), int(made.ts[-1]) // HOUR_MS + 1, dtype=np.int64) * HOUR_MS
+    return _place(made.ts, made.open, made.high, made.low, made.close, made.volume, np.full(count, np.nan))
+
+
+def keep(place: SweepMarket, file: Path) -> None:
+    """The bars as one array, for a process that is to have no other trace of them."""
+    bars = place.bars
+    np.save(file, np.stack([bars.time.astype(np.float64), bars.open, bars.high, bars.low, bars.close, bars.volume, bars.funding]))
+
+
+def kept(file: Path) -> SweepMarket:
+    """What `keep` wrote, with the funding of those hours."""
+    time_ms, *columns = np.load(file)
+    return _place(time_ms.astype(np.int64), *columns)
+
+
+def _place(time_ms: Ints, *columns: Floats) -> SweepMarket:
+    hours = np.arange(-(-int(time_ms[0]) // HOUR_MS), int(time_ms[-1]) // HOUR_MS + 1, dtype=np.int64) * HOUR_MS
+    bars = Bars("BTC", MINUTE_MS, time_ms, *columns)
     return SweepMarket(instrument("hyperliquid", "BTC"), bars, hours, np.full(len(hours), 125_000, np.int64))

@@ -1,19 +1,14 @@
 """One algo on a year of minutes: CPU per bar with averages, signals and every rule of the venue; memory; the first run of a process."""
 
-import json
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.crosses import YEAR, cross, minutes
-from benchmarks.measure import child, scratch
+from benchmarks.crosses import YEAR, cross, keep, kept, minutes
+from benchmarks.measure import child, median, peak_of, scratch, spent
 from benchmarks.report import Floor, Row, main
-from tradeagent.algos.bars import Bars
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.research.kernel import simulate, sweep
 from tradeagent.research.kernel.check import first_bad_bar
@@ -47,17 +42,18 @@ def rows() -> list[Row]:
     alone = _ns(lambda: simulate([leg], TERMS))
     metrics = _ns(lambda: metrics_of(run, [leg], TERMS))
     child(["-c", COLD])
-    cold = statistics.median(float(child(["-c", COLD]).output) for _ in range(3))
+    cold = median(lambda: float(child(["-c", COLD]).output), 3)
     with scratch() as folder:
         file = folder / "bars.npy"
-        np.save(file, np.stack([bars.open, bars.high, bars.low, bars.close, bars.volume, bars.funding, bars.time.astype(np.float64)]))
-        peak = json.loads(child(["-c", f"from benchmarks.kernel import peak; peak({str(file)!r})"]).output)
+        keep(place, file)
+        held = median(lambda: int(child(["-c", f"from benchmarks.kernel import peak; peak({str(file)!r})"]).output), 3)
+    given = 7 * bars.time.nbytes + 2 * place.funding_hours.nbytes
     return [
-        Row(f"{what}: averages, signals and kernel", whole, "CPU ns a bar", bound=12, floor=floor),
-        Row("the same on bars that nobody has looked at yet", new, "CPU ns a bar", floor=floor),
+        Row(f"{what}: bars nobody has looked at yet, averages, signals and kernel", new, "CPU ns a bar", bound=12, floor=floor),
+        Row("the same once the bars have been looked at", whole, "CPU ns a bar", floor=floor),
         Row(f"{what}: kernel alone", alone, "CPU ns a bar", floor=floor),
         Row("metrics of that run", metrics, "CPU ns a bar", bound=30, floor=floor),
-        Row("peak memory of that run above the imported process", peak["peak"] / peak["input"], "× input arrays", bound=2),
+        Row("peak memory of that run above the imported process, funding included", held / given, "× input arrays", bound=2),
         Row("first run of a new process, compiled before", cold, "s wall", bound=1),
         Row("200 crosses over 100,000 bars, result table included", _sweep(), "s wall"),
     ]
@@ -72,44 +68,28 @@ def first_run() -> None:
 
 
 def peak(file: str) -> None:
-    """Print how much memory one run on the bars in `file` adds to a process that has compiled everything, its bars included."""
+    """Print the bytes that one run adds to a process that has compiled everything; the bars, read from `file`, and funding count."""
     first_run()
-    small, spec = minutes(2_000), cross(20, 100)
-    Path("/proc/self/clear_refs").write_text("5")  # the mark of the most memory starts again from here
-    before = _resident("VmRSS")
-    *columns, time_ms = np.load(file)
-    bars = Bars("BTC", small.bars.interval_ms, time_ms.astype(np.int64), *columns)
-    no_hours = small.funding_hours[:0]
-    simulate([Leg(small.instrument, bars, spec, Evaluator(bars).signals(spec), no_hours, no_hours)], TERMS)
-    print(json.dumps({"peak": _resident("VmHWM") - before, "input": len(columns) * bars.open.nbytes + bars.time.nbytes}))
 
+    def work() -> None:
+        place, spec = kept(Path(file)), cross(20, 100)
+        leg = Leg(place.instrument, place.bars, spec, Evaluator(place.bars).signals(spec), place.funding_hours, place.funding_rates)
+        simulate([leg], TERMS)
 
-def _resident(which: str) -> int:
-    """Bytes of memory the process holds now (VmRSS), or the most since the mark was set (VmHWM); Linux keeps both."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{which}:")[1].split()[0]) * 1024
+    print(peak_of(work))
 
 
 def _sweep() -> float:
     place = minutes(100_000)
     specs = [cross(fast, slow) for fast in range(5, 25) for slow in range(30, 130, 10)]
     sweep(place, specs[:2], TERMS, lambda: Evaluator(place.bars).signals)
-    return _least(lambda: sweep(place, specs, TERMS, lambda: Evaluator(place.bars).signals), time.perf_counter, 3)
+    return median(lambda: spent(lambda: sweep(place, specs, TERMS, lambda: Evaluator(place.bars).signals), time.perf_counter))
 
 
 def _ns(work: Callable[[], object]) -> float:
-    """Least CPU time in ns a bar of several runs."""
+    """CPU time in ns a bar."""
     work()
-    return _least(work, time.process_time, RUNS) / YEAR * 1e9
-
-
-def _least(work: Callable[[], object], clock: Callable[[], float], runs: int) -> float:
-    taken: Sequence[float] = []
-    for _ in range(runs):
-        began = clock()
-        work()
-        taken = [*taken, clock() - began]
-    return min(taken)
+    return median(lambda: spent(work), RUNS) / YEAR * 1e9
 
 
 if __name__ == "__main__":

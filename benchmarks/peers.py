@@ -1,33 +1,45 @@
-"""The same work side by side with vectorbt and backtesting.py, where they are installed (`pip install vectorbt backtesting`).
+"""The same work side by side with vectorbt and backtesting.py, where they are installed (the extra `bench`).
 
-Flips of two averages, a fixed quantity, a fee and no slippage give the same trades in all three, compared before they are timed; ours
-start one row after the averages, where it would else take a side at once, because warm-up counts as false.
+Flips of two averages, a fixed quantity, a fee and no slippage give the same trades in all three, compared when they are timed; ours
+start one row after the averages, where it would else take a side at once, because warm-up counts as false. Where both averages are exactly
+equal, a peer's rounding decides whether they have crossed: the trades of such bars may differ, and no others.
 With stop and target the engines differ and are only timed: vectorbt looks at neither in the entry bar and measures both from the fill,
-ours from the decision price and in the entry bar too. Neither peer charges funding or asks for margin.
+ours from the decision price and in the entry bar too. Neither peer charges funding or asks for margin; ours with stop and target does both.
 Our algo is read from its text beforehand, as a peer's strategy is Python that was compiled beforehand; a sweep sets its parameters.
+Our bars are new ones in every run, so that they are checked each time, as a command does. Memory and first runs are those of processes of
+their own; the bars are read from a file and count.
 """
 
 import importlib.util
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from benchmarks.crosses import YEAR, cross, minutes
+from benchmarks import peer_runs
+from benchmarks.crosses import YEAR, cross, keep, kept, minutes
+from benchmarks.measure import child, median, peak_of, scratch, spent
+from benchmarks.peer_runs import CASH, FEE, PAIRS, QUANTITY, SAMPLE
 from benchmarks.report import Floor, Row, main
+from tradeagent.algos.bars import Floats, Ints
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.research.evaluation import spec_at
 from tradeagent.research.kernel import SweepMarket, simulate, sweep
 from tradeagent.research.run import Leg, Run, Terms
 
-FEE = 0.00045
-QUANTITY = 0.01
-CASH = 1_000_000
-PAIRS = [(fast, slow) for fast in range(5, 25) for slow in range(30, 130, 10)]
+T = TypeVar("T")
+OURS, RUN, SWEEP = "ours", "run", "sweep"
+SIZES = {"vectorbt": (YEAR, 5 * YEAR), "backtesting": (YEAR,)}  # five years of backtesting.py take minutes and say the same
+FASTER = {"vectorbt": 6, "backtesting": 300}  # how many times as fast one run of ours is to be
+SWEEP_FASTER = 15
+SWEPT_BARS, SMALL_BARS = 100_000, 2_000
+RUNS = 3
 PLAIN = Terms(
     cash=Decimal(CASH),
     fees=FeeSchedule(Decimal(str(FEE)), Decimal(0)),
@@ -36,167 +48,143 @@ PLAIN = Terms(
     first_row=100,
 )
 FULL = Terms(cash=Decimal(CASH))
-BACKTESTING_BARS = 50_000
 LEVELS, FLIPS = cross(20, 100), replace(cross(20, 100, levels=False), leverage=40)
 TRUNCATED = 2e-6  # ours truncates the fee of each of a trade's two fills to 10⁻⁶
+SWEPT = f"{len(PAIRS)} pairs over {SWEPT_BARS:,} bars with stop and target, result table included"
 
 
 def rows() -> list[Row]:
-    """Our CPU or wall time beside each peer's in the same process; `× floor` is the part of the peer's time that ours takes."""
-    found: list[Row] = []
-    if importlib.util.find_spec("vectorbt"):
-        found += _beside_vectorbt()
-    if importlib.util.find_spec("backtesting"):
-        found += _beside_backtesting()
-    return found or [Row("peers: neither vectorbt nor backtesting.py is installed", 0, "peers")]
+    """Our time, memory and first run beside each peer's; `× floor` is the part of the peer's that ours takes."""
+    installed = list(filter(importlib.util.find_spec, SIZES))
+    if not installed:
+        return [Row("peers: neither vectorbt nor backtesting.py is installed", 0, "peers")]
+    with scratch() as folder:
+        files = {count: folder / f"{count}.npy" for count in (SMALL_BARS, SWEPT_BARS, YEAR, 5 * YEAR)}
+        for count, file in files.items():
+            keep(minutes(count), file)
+        return [row for peer in installed for row in _of(peer, files)]
 
 
-def _beside_vectorbt() -> list[Row]:
-    place = minutes()
-    run = _ours(place, PLAIN, levels=False)
-    theirs = _vectorbt(place, levels=False)
-    pnl = theirs.trades.records_arr[theirs.trades.records_arr["status"] == 1]["pnl"]
-    _same("vectorbt", run, len(pnl), float(pnl.sum()))
-    small = minutes(100_000)
-    return [
-        _row(
-            f"one run, SMA 20/100 flip with stop and target, {YEAR:,} bars",
-            _least(lambda: _ours(place, FULL, levels=True)) / YEAR * 1e9,
-            Floor("vectorbt", _least(lambda: _vectorbt(place, levels=True).total_return()) / YEAR * 1e9),
-            faster=6,
-        ),
-        _row(
-            f"one run, SMA 20/100 flip, the same {len(run.trades):,} trades, {YEAR:,} bars",
-            _least(lambda: _ours(place, PLAIN, levels=False)) / YEAR * 1e9,
-            Floor("vectorbt", _least(lambda: _vectorbt(place, levels=False).total_return()) / YEAR * 1e9),
-            faster=6,
-        ),
-        _row(
-            f"{len(PAIRS)} pairs over 100,000 bars with stop and target, result table included",
-            _least(lambda: _our_sweep(small), time.perf_counter),
-            Floor("vectorbt", _least(lambda: _vectorbt_sweep(small), time.perf_counter)),
-            faster=15,
-            unit="s wall",
-        ),
-    ]
+def _of(peer: str, files: Mapping[int, Path]) -> Iterator[Row]:
+    small = files[SMALL_BARS]
+    for levels in (True, False):
+        _ours(kept(small), levels=levels)
+        peer_runs.run(peer, kept(small).bars, levels=levels)
+        for count in SIZES[peer]:
+            yield _run(peer, kept(files[count]), levels=levels)
+    yield _sweep(peer, kept(small), kept(files[SWEPT_BARS]))
+    for count in SIZES[peer]:
+        yield _memory(peer, RUN, small, files[count], f"one run, {count:,} bars")
+    if peer == "vectorbt":  # the other sweeps one run after the other
+        yield _memory(peer, SWEEP, small, files[SWEPT_BARS], f"{len(PAIRS)} pairs, {SWEPT_BARS:,} bars")
+    yield _first_run(peer, small)
 
 
-def _row(what: str, ours: float, peer: Floor, *, faster: int, unit: str = "CPU ns a bar") -> Row:
-    """Ours is to take no more than the peer's time divided by `faster`."""
-    return Row(what, ours, unit, bound=peer.value / faster, floor=peer)
-
-
-def _beside_backtesting() -> list[Row]:
-    place = minutes(BACKTESTING_BARS)
-    run = _ours(place, PLAIN, levels=False)
-    stats = _backtesting(place)
-    gross = run.trades.gross.sum() / 1e6
-    theirs = stats["_trades"]
-    signed = float((theirs["Size"] * (theirs["ExitPrice"] - theirs["EntryPrice"])).sum()) * QUANTITY
-    if len(theirs) != len(run.trades) or abs(signed - gross) > TRUNCATED:
-        raise RuntimeError(f"backtesting.py: {len(theirs)} trades, gross {signed}; ours: {len(run.trades)}, {gross}")
-    return [
-        _row(
-            f"one run, SMA 20/100 flip, the same {len(run.trades):,} trades, {BACKTESTING_BARS:,} bars",
-            _least(lambda: _ours(place, PLAIN, levels=False)) / BACKTESTING_BARS * 1e9,
-            Floor("backtesting.py", _least(lambda: _backtesting(place), runs=1) / BACKTESTING_BARS * 1e9),
-            faster=300,
-        )
-    ]
-
-
-def _ours(place: SweepMarket, terms: Terms, *, levels: bool) -> Run:
-    """Averages, signals and the run, from nothing."""
-    spec = LEVELS if levels else FLIPS
-    funding = (place.funding_hours, place.funding_rates) if levels else (place.funding_hours[:0], place.funding_rates[:0])
-    return simulate([Leg(place.instrument, place.bars, spec, Evaluator(place.bars).signals(spec), *funding)], terms)
-
-
-def _our_sweep(place: SweepMarket) -> None:
-    specs = [spec_at(LEVELS, {"fast.length": fast, "slow.length": slow}) for fast, slow in PAIRS]
-    sweep(place, specs, FULL, lambda: Evaluator(place.bars).signals)
-
-
-def _same(peer: str, run: Run, trades: int, pnl: float) -> None:
-    """Raise unless the peer closed the same trades with the same net result."""
-    ours = int((run.trades.gross - run.trades.fees).sum()) / 1e6
-    if trades != len(run.trades) or abs(pnl - ours) > TRUNCATED * trades:
-        raise RuntimeError(f"{peer}: {trades} trades, net {pnl}; ours: {len(run.trades)}, {ours}")
-
-
-def _vectorbt(place: SweepMarket, *, levels: bool, fast: object = 20, slow: object = 100):  # type: ignore[no-untyped-def]  # peer's type
-    import pandas as pd
-    import vectorbt as vbt
-
-    bars = place.bars
-    index = pd.to_datetime(bars.time, unit="ms")
-    close, opened, high, low = (pd.Series(column, index=index) for column in (bars.close, bars.open, bars.high, bars.low))
-    quick, calm = vbt.MA.run(close, fast), vbt.MA.run(close, slow)
-    long, short = quick.ma_crossed_above(calm), quick.ma_crossed_below(calm)
-    exits = {"sl_stop": 0.01, "tp_stop": 0.02} if levels else {}
-    return vbt.Portfolio.from_signals(
-        close,
-        long.shift(1, fill_value=False),
-        short_entries=short.shift(1, fill_value=False),
-        price=opened,
-        open=opened,
-        high=high,
-        low=low,
-        size=QUANTITY,
-        fees=FEE,
-        init_cash=CASH,
-        freq="1min",
-        **exits,
+def _run(peer: str, place: SweepMarket, *, levels: bool) -> Row:
+    seconds, run = _timed(lambda: _ours(place, levels=levels))
+    theirs, trades = _timed(lambda: peer_runs.run(peer, place.bars, levels=levels))
+    count, what = len(place.bars), "with stop and target" if levels else _same(peer, run, trades, _ties(place.bars.close))
+    floor = Floor(peer, theirs / count * 1e9)
+    return Row(
+        f"one run, SMA 20/100 flip, {what}, {count:,} bars", seconds / count * 1e9, "CPU ns a bar", floor.value / FASTER[peer], floor
     )
 
 
-def _vectorbt_sweep(place: SweepMarket) -> None:
-    """The same figures as `sweep` puts in its table."""
-    found = _vectorbt(place, levels=True, fast=[fast for fast, _ in PAIRS], slow=[slow for _, slow in PAIRS])
-    found.total_return(), found.sharpe_ratio(), found.max_drawdown()
-    found.trades.count(), found.trades.win_rate(), found.total_profit(), found.orders.fees.sum()
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """CPU seconds, and what the last run came to."""
+    found: list[T] = []
+    return median(lambda: spent(lambda: found.append(work())), RUNS), found[-1]
 
 
-def _backtesting(place: SweepMarket):  # type: ignore[no-untyped-def]  # peer's type
-    """One unit is QUANTITY BTC: backtesting.py trades whole units, so prices and result are scaled."""
-    import pandas as pd
-    from backtesting import Backtest, Strategy
-
-    bars = place.bars
-    columns = {"Open": bars.open, "High": bars.high, "Low": bars.low, "Close": bars.close}
-    frame = pd.DataFrame(columns, index=pd.to_datetime(bars.time, unit="ms"))
-
-    def average(values: np.ndarray, length: int) -> np.ndarray:
-        return pd.Series(values).rolling(length).mean().to_numpy()
-
-    class Cross(Strategy):
-        def init(self) -> None:
-            self.fast = self.I(average, self.data.Close, 20)
-            self.slow = self.I(average, self.data.Close, 100)
-
-        def next(self) -> None:
-            fast, slow = self.fast, self.slow
-            if fast[-1] > slow[-1] and fast[-2] <= slow[-2]:
-                self.position.close()
-                self.buy(size=1)
-            elif fast[-1] < slow[-1] and fast[-2] >= slow[-2]:
-                self.position.close()
-                self.sell(size=1)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Backtest(frame, Cross, cash=100 * CASH, commission=FEE, finalize_trades=False).run()
+def _same(peer: str, run: Run, trades: np.ndarray, ties: Ints) -> str:
+    """How many trades are the same; raises when another differs than those that a tie decides, or when their net result does."""
+    net = (run.trades.gross - run.trades.fees) / 1e6
+    ours = dict(zip(zip(run.trades.entry_row.tolist(), run.trades.exit_row.tolist(), strict=True), net.tolist(), strict=True))
+    theirs = {(int(begun), int(ended)): float(result) for begun, ended, result in trades}
+    common, decided = ours.keys() & theirs.keys(), [int(row) + later for row in ties for later in (1, 2)]
+    apart = sum(ours[trade] - theirs[trade] for trade in common)
+    unlike = [trade for trade in ours.keys() ^ theirs.keys() if not any(trade[0] <= row <= trade[1] for row in decided)]
+    if unlike or abs(apart) > TRUNCATED * len(common):
+        raise RuntimeError(f"{peer}: {len(theirs)} trades, ours {len(ours)}, the same {len(common)}, whose net results are {apart} apart")
+    others = f" of {len(ours):,}" if len(common) < len(ours) else ""
+    return f"the same {len(common):,}{others} trades"
 
 
-def _least(work: Callable[[], object], clock: Callable[[], float] = time.process_time, runs: int = 3) -> float:
-    """Least seconds of several runs after a first one that compiles."""
-    work()
-    best = float("inf")
-    for _ in range(runs):
-        began = clock()
-        work()
-        best = min(best, clock() - began)
-    return best
+def _ties(closes: Floats) -> Ints:
+    """Rows at which both averages are exactly equal, by whole sums of tenths."""
+    sums = np.concatenate([[0], np.cumsum(np.rint(closes * 10).astype(np.int64))])
+    slow, fast = sums[100:] - sums[:-100], sums[100:] - sums[80:-20]
+    return np.asarray(np.flatnonzero(fast * 5 == slow) + 99, np.int64)
+
+
+def _sweep(peer: str, small: SweepMarket, place: SweepMarket) -> Row:
+    _swept(small)
+    peer_runs.swept(peer, small.bars)
+    ours = median(lambda: spent(lambda: _swept(place), time.perf_counter), RUNS)
+    scaled = "" if peer == "vectorbt" else f", {len(SAMPLE)} pairs scaled"
+    floor = Floor(peer + scaled, median(lambda: peer_runs.swept(peer, place.bars), RUNS))
+    return Row(SWEPT, ours, "s wall", floor.value / SWEEP_FASTER, floor)
+
+
+def _memory(peer: str, work: str, small: Path, file: Path, what: str) -> Row:
+    name = f"peak memory above the imported process, its bars included, {what}"
+    return Row(name, _peak_mb(OURS, work, small, file), "MB", floor=Floor(peer, _peak_mb(peer, work, small, file)))
+
+
+@cache
+def _peak_mb(engine: str, work: str, small: Path, file: Path) -> float:
+    """Of processes that have imported and compiled everything before."""
+    asked = f"from benchmarks.peers import peak; peak({engine!r}, {work!r}, {str(small)!r}, {str(file)!r})"
+    return median(lambda: int(child(["-c", asked]).output) / 1e6, RUNS)
+
+
+def peak(engine: str, work: str, small: str, file: str) -> None:
+    """Print the bytes that the work on `file` adds to a process that has done it on `small`."""
+    _work(engine, work, Path(small))
+    print(peak_of(lambda: _work(engine, work, Path(file))))
+
+
+def _first_run(peer: str, file: Path) -> Row:
+    """Of processes that find everything compiled before; imports included."""
+
+    def measured(module: str, engine: str) -> float:
+        asked = f"from {module} import first; first({engine!r}, {str(file)!r})"
+        timed = f"import time; began = time.perf_counter(); {asked}; print(time.perf_counter() - began)"
+        child(["-c", timed])
+        return median(lambda: float(child(["-c", timed]).output), RUNS)
+
+    floor = Floor(peer, measured("benchmarks.peer_runs", peer))
+    return Row(
+        f"first run of a new process, imports included, {SMALL_BARS:,} bars", measured("benchmarks.peers", OURS), "s wall", floor=floor
+    )
+
+
+def first(engine: str, file: str) -> None:
+    """What the first run of a process does."""
+    _work(engine, RUN, Path(file))
+
+
+def _work(engine: str, work: str, file: Path) -> None:
+    if engine == OURS:
+        place = kept(file)
+        _swept(place) if work == SWEEP else _ours(place, levels=True)
+    elif work == SWEEP:
+        peer_runs.swept(engine, peer_runs.read(file))
+    else:
+        peer_runs.first(engine, str(file))
+
+
+def _ours(place: SweepMarket, *, levels: bool) -> Run:
+    """Averages, signals and the run, from nothing: bars that nobody has looked at yet."""
+    bars, spec = replace(place.bars), LEVELS if levels else FLIPS
+    funding = (place.funding_hours, place.funding_rates) if levels else (place.funding_hours[:0], place.funding_rates[:0])
+    return simulate([Leg(place.instrument, bars, spec, Evaluator(bars).signals(spec), *funding)], FULL if levels else PLAIN)
+
+
+def _swept(place: SweepMarket) -> None:
+    bars = replace(place.bars)
+    specs = [spec_at(LEVELS, {"fast.length": fast, "slow.length": slow}) for fast, slow in PAIRS]
+    sweep(replace(place, bars=bars), specs, FULL, lambda: Evaluator(bars).signals)
 
 
 if __name__ == "__main__":

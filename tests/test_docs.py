@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tradeagent.agents.definition import AgentDefinition
@@ -193,7 +194,23 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bars: str) -> Iter
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```console" in (REPO / page).read_text()], ids=str)
 def test_what_a_page_types_does_what_it_shows(page: Path, terminal: Terminal) -> None:
-    text = (REPO / page).read_text()
+    typed(terminal, page, (REPO / page).read_text())
+
+
+@pytest.mark.real_data
+def test_the_page_of_optimising_holds_on_real_bars(terminal: Terminal, shared_data: Path) -> None:
+    """From the search over the rolling validation to the report, on the five-minute bars that Hyperliquid had."""
+    real = f"SELECT ts AS time, open, high, low, close, volume FROM '{shared_data}/hyperliquid_BTC_5m.parquet' ORDER BY ts"
+    duckdb.sql(real).write_csv(str(terminal.folder / "BTC_5m.csv"))
+    text, made_up = (REPO / "docs/optimising.md").read_text(), "2025-03-01 to 2025-03-11, 3,000 bars"
+    assert made_up in text
+    typed(terminal, Path("docs/optimising.md"), text.replace(made_up, "2025-03-14 to 2025-07-26, 38,531 bars"))
+    report = (terminal.folder / "best.html").read_text()
+    assert "38,531" in report and "2025-07-26" in report
+
+
+def typed(terminal: Terminal, page: Path, text: str) -> None:
+    """Type what the text of a page says; each command prints what it shows, and ends as it says."""
     for name, content in files(text).items():
         (terminal.folder / name).write_text(content)
     for command in commands(text):

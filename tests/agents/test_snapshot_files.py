@@ -197,6 +197,13 @@ def test_sessions_are_numbered_after_the_highest(tmp_path: Path) -> None:
     ]
 
 
+def test_a_number_is_given_once_whatever_became_of_its_folder(tmp_path: Path) -> None:
+    assert create_session(tmp_path, {}, durable=False, after=7).number == 8
+    assert create_session(tmp_path, {}, durable=False, after=3).number == 9
+    assert reserve_experiment(tmp_path, durable=False, after=7) == 8
+    assert reserve_experiment(tmp_path, durable=False, after=3) == 9
+
+
 def test_two_runs_that_begin_at_once_get_two_sessions(tmp_path: Path) -> None:
     made: list[Session] = []
     numbers: list[int] = []

@@ -69,9 +69,37 @@ def test_a_python_file_is_an_algo_without_levels(ledger: Ledger, tmp_path: Path)
     file.write_text("def signal(bars):\n    return 0\n")
     with pytest.raises(InvalidConfig, match="no function `signals`"):
         from_file(file)
+    file.write_text("def signals(bars):\n    import os\n    return bars['close'] * 0\n")
+    with pytest.raises(InvalidConfig, match=r"turn\.py:2: import os is not allowed"):
+        from_file(file)
+    with pytest.raises(InvalidConfig, match="import os"):
+        save(ledger, "outward", file.read_text(), 1, kind="python")
+    assert "outward" not in names_of(ledger)
     file.write_text("(" * 3000)
     with pytest.raises(InvalidConfig):
         from_file(file)
+
+
+@pytest.mark.parametrize(
+    "imports",
+    ["from collections import deque", "import numpy.linalg, math", "try:\n    import talib\nexcept Exception:\n    talib = None"],
+)
+def test_a_python_file_may_import_what_the_sandbox_gives_and_try_what_it_may_lack(imports: str, tmp_path: Path) -> None:
+    file = tmp_path / "turn.py"
+    file.write_text(f"{imports}\ndef signals(bars):\n    return bars['close'] * 0 + {'+'.join(['1'] * 900)}\n")
+    assert from_file(file).spec.python
+
+
+@pytest.mark.parametrize(
+    ("imports", "named"),
+    [("import math, sys", "sys"), ("from os.path import join", "os.path"), ("from . import x", "."), ("import os", "os")],
+)
+def test_an_import_that_the_sandbox_refuses_is_named_with_its_line(imports: str, named: str, tmp_path: Path) -> None:
+    file = tmp_path / "turn.py"
+    file.write_text(f"import numpy\n\n{imports}\ndef signals(bars):\n    import subprocess\n")
+    with pytest.raises(InvalidConfig) as wrong:
+        from_file(file)
+    assert wrong.value.message.endswith(f":3: import {named} is not allowed") and "numpy" in wrong.value.hint
 
 
 def test_names_that_are_not_there_name_the_nearest(ledger: Ledger, tmp_path: Path) -> None:

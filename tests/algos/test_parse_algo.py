@@ -103,7 +103,11 @@ def test_python_in_yaml_has_levels_and_no_conditions() -> None:
     with pytest.raises(UnknownKey) as caught:
         parse_algo(text.replace("stop_loss", "required"), "p.yml")
     assert "exit.long.required" in caught.value.message
-    for source, said in (("def signals(bars", "python: line 1: "), ("def signal(bars, length)", "no function `signals`")):
+    for source, said in (
+        ("def signals(bars", "python: line 1: "),
+        ("def signal(bars, length)", "no function `signals`"),
+        ("import os\n  def signals(bars, length)", "python: line 1: import os is not allowed"),
+    ):
         with pytest.raises(InvalidConfig) as wrong:
             parse_algo(text.replace("def signals(bars, length)", source), "p.yml")
         assert said in wrong.value.message and wrong.value.details["line"] == 3

@@ -1,23 +1,30 @@
-"""A world of the execution tests before a nemesis, whose boundaries are counted, and which can be left and entered again."""
+"""A world of the execution tests before a nemesis, whose boundaries are counted, and which can be left and entered again.
+
+A process that dies in it is a real one, and dies of SIGKILL: it begins with nothing open, and leaves its files and the world outside.
+"""
 
 import os
+import pickle
 import shutil
-import sqlite3
+import signal
 import tempfile
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from nemesis import Fault, Nemesis
+from nemesis import Fault, Nemesis, Past, Request
 from world import HandMadeFeed, World
 
 from tradeagent.domain.bars import Bar
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import BusyError, DataError, TradeAgentError, VenueError
+from tradeagent.domain.names import ReconcilePhase
 from tradeagent.execution.recover import recover
 
 T = TypeVar("T")
@@ -30,13 +37,9 @@ def scratch() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
 
 
-class Crash(BaseException):
-    """The process ends here."""
-
-
 @dataclass(frozen=True)
 class Blow:
-    """What happens at one boundary: a fault of the venue, an error of the ledger, the end of the process, or two of these."""
+    """What happens at one boundary: a fault of the venue, an error of the ledger, `kill -9`, or two of these."""
 
     name: str
     fault: Fault | None = None
@@ -85,9 +88,15 @@ def blows_at(boundary: str) -> tuple[Blow, ...]:
     return WRITE_BLOWS if boundary in ("place", "cancel", "set_leverage") else (*READ_BLOWS, LAGS)
 
 
+def _immortal() -> NoReturn:
+    raise AssertionError("only a life of its own may end")
+
+
 @dataclass
 class Boundaries:
     """Counts the boundaries that are crossed, and strikes at one of them."""
+
+    die: Callable[[], NoReturn] = _immortal
 
     at: int | None = None
     blow: Blow | None = None
@@ -112,8 +121,8 @@ class Edge(Nemesis):
         self.blow = self._boundaries.cross(name)
         return self.blow.fault if self.blow else None
 
-    def _write(self, name: str, deliver: Callable[[], T], cloids: Sequence[str] = ()) -> T:
-        return self._mortal(lambda: super(Edge, self)._write(name, deliver, cloids))
+    def _write(self, request: Request, cloids: Sequence[str] = ()) -> Any:
+        return self._mortal(lambda: super(Edge, self)._write(request, cloids))
 
     def _read(self, name: str) -> Fault | None:
         return self._mortal(lambda: super(Edge, self)._read(name))
@@ -123,9 +132,9 @@ class Edge(Nemesis):
         self.blow = None
         try:
             return call()
-        except VenueError as error:
+        except VenueError:
             if self.blow is not None and self.blow.dies:
-                raise Crash from error
+                self._boundaries.die()
             raise
 
 
@@ -150,63 +159,117 @@ class WatchedLedger:
     def _cross(self, name: str) -> None:
         blow = self._boundaries.cross(name)
         if blow is not None and blow.dies:
-            raise Crash
+            self._boundaries.die()
         if blow is not None and blow.error is not None:
             raise blow.error()
 
 
 @dataclass(frozen=True)
-class Save:
-    """A world on disk: its folder, its instant and the bars of its feed."""
+class Outside:
+    """What goes on without any process: the instant, the market, what is under way to the venue and what a slow reader still sees there."""
 
-    root: Path
     now_ms: int
     bars: dict[str, tuple[Bar, ...]]
+    late: tuple[Request, ...] = ()
+    past: Past | None = None
+
+
+@dataclass(frozen=True)
+class Save:
+    """A world on disk: its folder, and what is outside."""
+
+    root: Path
+    outside: Outside
 
 
 class Arena(World):
-    """A world with the product's costs. `save` leaves it; `rewind` goes back to a save, as a process that starts there."""
+    """A world with the product's costs and durability. `save` leaves it; `rewind` goes back to a save, as a process that starts there."""
 
     def __init__(self, root: Path, *, save: Save | None = None, **settings: Any) -> None:
         self.boundaries = Boundaries()
         self.edge: Edge | None = None
         self._refuses_repeats = False
-        self._saved = save
+        self._outside: Outside | None = None
         if save is not None:
             shutil.copytree(save.root, root)
-            settings |= {"cash": 0, "start_ms": save.now_ms}
-        more = {"fees": FeeSchedule(), "slippage_bps": Decimal(2), "limits": LIMITS, "manual": LIMITS}
+            self._outside = save.outside
+            settings |= {"cash": 0, "start_ms": save.outside.now_ms}
+        more = {"fees": FeeSchedule(), "slippage_bps": Decimal(2), "limits": LIMITS, "manual": LIMITS, "durable": True}
         super().__init__(root, **{**more, **settings})
 
     def save(self) -> Save:
         """Close the world; its folder is the save."""
         self.done()
-        return Save(self.root, self.now, {market: tuple(bars) for market, bars in self.feed.bars.items()})
+        return Save(self.root, self.outside)
+
+    @property
+    def outside(self) -> Outside:
+        bars = {market: tuple(bars) for market, bars in self.feed.bars.items()}
+        return Outside(self.now, bars, tuple(self.edge.late), self.edge.past) if self.edge else Outside(self.now, bars)
+
+    def lay(self, save: Save, *, refuses_repeats: bool = False) -> None:
+        """Everything as it was saved, and nothing open."""
+        self.done()
+        shutil.rmtree(self.root)
+        shutil.copytree(save.root, self.root)
+        self._outside, self._refuses_repeats = save.outside, refuses_repeats
 
     def rewind(self, save: Save, *, refuses_repeats: bool = False) -> None:
-        """Both files as they were saved; the ledger stays open, which is what makes thousands of points affordable."""
-        self.paper.close()
-        for suffix in ("", "-wal", "-shm"):
-            (self.root / f"paper.db{suffix}").unlink(missing_ok=True)
-        shutil.copy(save.root / "paper.db", self.root / "paper.db")
-        with closing(sqlite3.connect(save.root / "ledger.db")) as saved, closing(sqlite3.connect(self.root / "ledger.db")) as ledger:
-            ledger.execute("PRAGMA synchronous=OFF")
-            saved.backup(ledger)
-        self._refuses_repeats, self._saved, self.edge = refuses_repeats, save, None
-        self.clock = SimulatedClock(save.now_ms)
+        self.lay(save, refuses_repeats=refuses_repeats)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start where the world was laid, as a new world does after its making."""
         self._open()
         recover(self.engine)
         self._start()
 
+    def restart(self) -> ReconcilePhase:
+        """As a new process: every connection is closed first. The ledger opens the next by itself, and knows its statements already."""
+        self.done()
+        return super().restart()
+
+    def kill(self, life: Callable[[], object]) -> None:
+        """`life` in a process of its own, which begins with nothing open and must end by SIGKILL."""
+        self.done()
+        assert threading.active_count() == 1, "a fork takes one thread with it"
+        come, go = os.pipe()
+        process = os.fork()
+        if process == 0:
+            os.close(come)
+            self._live(life, go)
+        os.close(go)
+        with os.fdopen(come, "rb") as pipe:
+            left = pipe.read()
+        _, status = os.waitpid(process, 0)
+        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+            raise AssertionError(f"not killed: {left.decode()}")
+        self._outside = pickle.loads(left)
+
+    def _live(self, life: Callable[[], object], go: int) -> NoReturn:
+        def die() -> NoReturn:
+            with os.fdopen(go, "wb") as pipe:
+                pickle.dump(self.outside, pipe)
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError("SIGKILL was survived")
+
+        self.boundaries.die = die
+        try:
+            life()
+            word = f"boundary {self.boundaries.at} is not among {self.boundaries.seen}"
+        except BaseException:  # noqa: BLE001  # whatever it is, this child must not go on with what its parent was doing
+            word = traceback.format_exc()
+        os.write(go, word.encode())
+        os._exit(1)
+
     def _open(self) -> None:
-        if self._saved is not None:
-            self.feed = HandMadeFeed({market: list(bars) for market, bars in self._saved.bars.items()})
-            self._saved = None
+        if self._outside is not None:
+            self.clock = SimulatedClock(self._outside.now_ms)
+            self.feed = HandMadeFeed({market: list(bars) for market, bars in self._outside.bars.items()})
+        outside, self._outside = self._outside or self.outside, None
         super()._open()
-        before, self.edge = self.edge, Edge(self.paper, self.boundaries, self._refuses_repeats)
-        if before is not None:
-            before.broker = self.paper  # what is still under way reaches the venue as it is now
-            self.edge.late, self.edge.past = before.late, before.past
+        self.edge = Edge(self.paper, self.boundaries, self._refuses_repeats)
+        self.edge.late, self.edge.past = list(outside.late), outside.past
         self.engine.broker = self.edge
         self.engine.ledger = WatchedLedger(self.ledger, self.boundaries)  # type: ignore[assignment]
 

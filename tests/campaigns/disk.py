@@ -1,15 +1,18 @@
 """Campaign: the disk is full or broken at every write of an order, for one write or for good, in the ledger and in the paper account.
 
 At every point: nothing is sent whose intent is not on the disk, what went wrong is told as an error of the product with a hint, a flatten
-while the disk is still broken either works or says exactly why not, and with a healthy disk one start makes ledger and venue agree. Faults
-are errors of single statements, and SQLite's own `database or disk is full` on a file that may not grow.
+while the disk is still broken either works or says exactly why not, and with a healthy disk one start makes ledger and venue agree. Where
+flatten cannot write its intents, a kill, which needs no ledger, must get flat, as long as the paper account itself can still be written.
+Faults are errors of single statements, and SQLite's own `database or disk is full` on a file that may not grow.
 """
 
+import asyncio
 import random
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,18 +21,23 @@ from arena import Arena, Save, scratch
 from books import audit
 from exactly_once import FIRST, MINUTE_S, Step, made_up
 from figures import Figures
+from world import INSTRUMENTS, WALLET
 
+from tradeagent.brokers.paper import PaperBroker
 from tradeagent.domain.errors import Defect, TradeAgentError
-from tradeagent.domain.names import Actor, ExitReason
+from tradeagent.domain.names import Actor, ExitReason, KillPolicy
 from tradeagent.domain.order import OrderReport, OrderRequest
 from tradeagent.execution.halts import flatten
+from tradeagent.execution.kill import wipe
 from tradeagent.execution.recover import recover
+from tradeagent.workspace import latch
 
 FULL_SIZE = 3_000
 WRITING = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "REPLACE", "COMMIT")
 TROUBLES = {"ENOSPC": "database or disk is full", "EIO": "disk I/O error"}
-TOLD = ("disk_full", "data_error", "venue_error", "busy", "read_only")
+TOLD = ("disk_full", "data_error", "venue_error", "busy")
 PAGES = range(4)
+LEDGER = "ledger.db"
 
 
 class Disk:
@@ -43,6 +51,7 @@ class Disk:
         self.seen: list[str] = []
         self.at: int | None = None
         self.lasts = False
+        self.file = ""
         self.text = ""
         self.is_counting = False
         for connection in list(self.connections):
@@ -51,9 +60,10 @@ class Disk:
             except sqlite3.ProgrammingError:
                 self.connections.discard(connection)
 
-    def fail(self, at: int, text: str, *, lasts: bool) -> None:
+    def fail(self, at: int, text: str, *, lasts: bool, file: str = "") -> None:
+        """Fail write `at`, or all from it on; with a file only the writes to that one."""
         self.heal()
-        self.at, self.text, self.lasts, self.is_counting = at, text, lasts, True
+        self.at, self.text, self.lasts, self.file, self.is_counting = at, text, lasts, file, True
 
     def stop_growing(self, file: str, pages: int) -> None:
         """A real full disk: this file gets no more than `pages` more pages."""
@@ -63,11 +73,12 @@ class Disk:
                 now = connection.execute("PRAGMA page_count").fetchone()[0]
                 connection.execute(f"PRAGMA max_page_count={now + pages}")
 
-    def before(self, statement: str) -> None:
+    def before(self, statement: str, file: str) -> None:
         if not self.is_counting or not statement.lstrip().upper().startswith(WRITING):
             return
         self.seen.append(statement.split(maxsplit=1)[0])
-        if self.at is not None and (len(self.seen) == self.at or (self.lasts and len(self.seen) > self.at)):
+        is_struck = self.at is not None and (len(self.seen) == self.at or (self.lasts and len(self.seen) > self.at))
+        if is_struck and file.endswith(self.file):
             raise sqlite3.OperationalError(self.text)
 
     @contextmanager
@@ -76,17 +87,23 @@ class Disk:
         disk, connect = self, sqlite3.dbapi2.connect
 
         class Cursor(sqlite3.Cursor):
+            connection: "Connection"
+
             def execute(self, statement: str, *values: Any) -> "Cursor":
-                disk.before(statement)
+                disk.before(statement, self.connection.file)
                 super().execute(statement, *values)
                 return self
 
             def executemany(self, statement: str, *values: Any) -> "Cursor":
-                disk.before(statement)
+                disk.before(statement, self.connection.file)
                 super().executemany(statement, *values)
                 return self
 
         class Connection(sqlite3.Connection):
+            def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
+                super().__init__(database, *arguments, **options)
+                self.file = str(database)
+
             def cursor(self, *_: Any) -> Cursor:  # type: ignore[override]
                 return super().cursor(Cursor)
 
@@ -136,30 +153,69 @@ def told(call: Callable[[], object]) -> tuple[str, list[str]]:
     return "", []
 
 
-def struck(arena: Arena, step: Step, disk: Disk, figures: Figures) -> list[str]:
-    """One step on the broken disk, a flatten on it, then a healthy disk and one start."""
+def struck(arena: Arena, step: Step, disk: Disk, figures: Figures, *, breaks_venue: bool) -> list[str]:
+    """One step on the broken disk, a flatten and if need be a kill on it, then a healthy disk and one start."""
     found: list[str] = []
     said: list[str] = []
     watch_sends(arena, found)
     word, wrong = told(lambda: step(arena))
     figures.count("told", bool(word))
     word, unclear = told(lambda: said.extend(v.message for v in flatten(arena.engine, Actor.MANUAL, ExitReason.FLATTEN)))
-    left = dict(arena.paper.account().positions)
+    left = held(arena)
     figures.count("said why not" if left else "flattened")
     if left and not word and not any(said):
         unclear.append(f"flatten said nothing and left {left}")
     figures.count("sends", arena.sends)  # type: ignore[attr-defined]
+    if left and breaks_venue:
+        figures.count("nor can the venue write")
+    elif left:
+        figures.count("then killed")
+        wrong += [f"kill {line}" for line in told(lambda: kill(arena))[1]]
+        wrong += [f"neither flatten nor kill got flat: {still}" for still in (held(arena),) if still]
     disk.heal()
+    latch.clear_latch(arena.root / "kill", WALLET)
     arena.restart()
     arena.clock.advance_to(arena.now + MINUTE_S * 1000)
     recover(arena.engine)
-    return [*found, *wrong, *(f"flatten {line}" for line in unclear), *(f"healed: {line}" for line in audit(arena.root))]
+    return [
+        *found,
+        *wrong,
+        *(f"flatten {line}" for line in unclear),
+        *(f"healed: {line}" for line in audit(arena.root, by_hand=killed(arena))),
+    ]
+
+
+def held(arena: Arena) -> dict[str, Any]:
+    """The positions, by the venue's word."""
+    return dict(arena.paper.account().positions)
+
+
+def killed(arena: Arena) -> set[str]:
+    """The orders of a kill, which stand in no ledger; their fills must."""
+    query = "SELECT json_extract(data, '$.cloid') FROM activity WHERE kind = 'Fill' AND json_extract(data, '$.reason') = 'kill'"
+    with closing(sqlite3.Connection(str(arena.root / "paper.db"))) as paper:
+        return {cloid for (cloid,) in paper.execute(query)}
+
+
+def kill(arena: Arena) -> None:
+    """As another process does it: with a connection of its own to the paper account, and without the ledger."""
+    folder = arena.root / "kill"
+    latch.set_latch(folder, WALLET)
+    latch.drain(folder, WALLET)
+    paper = PaperBroker(
+        arena.root / "paper.db", INSTRUMENTS, arena.clock, fees=arena.costs.fees, slippage_bps=arena.costs.slippage_bps, durable=False
+    )
+    try:
+        asyncio.run(wipe(paper, KillPolicy.FLATTEN_ALL, arena.clock))
+    finally:
+        paper.close()
 
 
 def run(seed: int = 1, size: int = FULL_SIZE) -> Figures:
     """At least `size` points, or every point of as many scenarios as that takes."""
     figures = Figures("disk", seed)
-    figures.counts |= {"points": 0, "writes": 0, "scenarios": 0, "told": 0, "flattened": 0, "said why not": 0, "sends": 0}
+    figures.counts |= {"points": 0, "writes": 0, "scenarios": 0, "told": 0, "sends": 0}
+    figures.counts |= {"flattened": 0, "said why not": 0, "then killed": 0, "nor can the venue write": 0}
     chance = random.Random(seed)
     while figures.counts["points"] < size:
         number = figures.counts["scenarios"]
@@ -177,12 +233,12 @@ def scenario(folder: Path, steps: Sequence[Step], disk: Disk, figures: Figures, 
         for number, step in enumerate(steps, 1):
             writes, after = writes_of(step, save, folder / f"{number}", disk)
             figures.count("writes", writes)
-            for word, fault in faults(disk, writes):
+            for word, breaks_venue, fault in faults(disk, writes):
                 if figures.counts["points"] >= size:
                     return
                 arena.rewind(save)
                 fault()
-                found = struck(arena, step, disk, figures)
+                found = struck(arena, step, disk, figures, breaks_venue=breaks_venue)
                 figures.count("points")
                 figures.violations += [f"{name} step {number} {word}: {line}" for line in found]
             save = after
@@ -202,13 +258,13 @@ def writes_of(step: Step, save: Save, root: Path, disk: Disk) -> tuple[int, Save
     return writes, quiet.save()
 
 
-def faults(disk: Disk, writes: int) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Every fault of a step with so many writes, in words and as what brings it about."""
+def faults(disk: Disk, writes: int) -> Iterator[tuple[str, bool, Callable[[], None]]]:
+    """Every fault of a step with so many writes: in words, whether the venue cannot write any more either, and what brings it about."""
     for at in range(1, writes + 1):
         for name, text in TROUBLES.items():
-            for lasts in (False, True):
-                word = f"{name} at write {at}{' and from then on' if lasts else ''}"
-                yield word, lambda at=at, text=text, lasts=lasts: disk.fail(at, text, lasts=lasts)  # type: ignore[misc]
-    for file in ("ledger.db", "paper.db"):
+            for lasts, file in ((False, ""), (True, ""), (True, LEDGER)):
+                word = f"{name} at write {at}{' and from then on' if lasts else ''}{f' in {file}' if file else ''}"
+                yield word, lasts and not file, partial(disk.fail, at, text, lasts=lasts, file=file)
+    for file in (LEDGER, "paper.db"):
         for pages in PAGES:
-            yield f"{file} may grow {pages} pages", lambda file=file, pages=pages: disk.stop_growing(file, pages)  # type: ignore[misc]
+            yield f"{file} may grow {pages} pages", file != LEDGER, partial(disk.stop_growing, file, pages)

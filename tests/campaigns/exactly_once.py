@@ -1,8 +1,9 @@
-"""Campaign: at every boundary of broker and ledger the process dies or the venue fails, then it starts again or reconciles.
+"""Campaign: at every boundary of broker and ledger the process is killed or the venue fails, then it starts again or reconciles.
 
 A scenario is a list of steps; each is played from a save of the world before it, once to find its boundaries and once for every boundary
-and everything that may happen there. After at most two reconciliations a minute apart the ledger must say what the venue says, no order
-may exist twice and no fill may be missing; then, at every third point, the wallet must still be able to go on and to go flat.
+and everything that may happen there. Whoever dies is a process of its own that ends by SIGKILL; the next one opens the files it left.
+After at most two reconciliations a minute apart the ledger must say what the venue says, no order may exist twice and no fill may be
+missing; then, at every third point, the wallet must still be able to go on and to go flat.
 """
 
 import random
@@ -12,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from arena import Arena, Blow, Crash, Save, blows_at, scratch
+from arena import Arena, Blow, Save, blows_at, scratch
 from books import audit
 from figures import Figures
 from nemesis import Fault
@@ -28,7 +29,6 @@ FULL_SIZE = 10_000
 MINUTE_S = 60
 D = Decimal
 Step = Callable[[Arena], object]
-DEAD = "dead"
 DIES = Blow("dies once it has arrived", Fault.UNANSWERED, dies=True)
 UNANSWERED = Blow("answer lost", Fault.UNANSWERED)
 
@@ -156,18 +156,28 @@ class Strike:
     blow: Blow
 
 
-def struck(arena: Arena, step: Step, first: Strike, second: Strike | None = None, *, goes_on: bool = True) -> list[str]:
-    """Strike, recover within two cycles, and look; `second` falls into the first recovery. Then go on and go flat."""
-    is_dead = fallen(arena, lambda: step(arena), first) == DEAD
-    if second is not None:
-        fell = fallen(arena, arena.restart if is_dead else lambda: recover(arena.engine), second)
-        is_dead = bool(fell) if is_dead else fell == DEAD  # a start that fails ends, a running process tries again
-    if is_dead:
+@dataclass(frozen=True)
+class Point:
+    """A step under a blow, perhaps the recovery from it under a second one, at a venue that may refuse a cloid it knows."""
+
+    name: str
+    first: Strike
+    second: Strike | None = None
+    refuses: bool = False
+
+    @property
+    def kills(self) -> bool:
+        return self.first.blow.dies or (self.second is not None and self.second.blow.dies)
+
+
+def struck(arena: Arena, save: Save, step: Step, point: Point, *, goes_on: bool = True) -> list[str]:
+    """Strike, recover within two cycles, and look. Then go on and go flat."""
+    if suffered(arena, save, step, point):
         arena.restart()
     else:
         told(lambda: recover(arena.engine))
     if arena.edge is not None and arena.edge.late:
-        arena.clock.advance_to(arena.now + (first.blow.arrives_s or 0) * 1000)
+        arena.clock.advance_to(arena.now + ((point.second or point.first).blow.arrives_s or 0) * 1000)
         arena.edge.arrive()
     arena.clock.advance_to(arena.now + MINUTE_S * 1000)
     phase = recover(arena.engine)
@@ -176,13 +186,33 @@ def struck(arena: Arena, step: Step, first: Strike, second: Strike | None = None
     return found or ([f"{line} (afterwards)" for line in afterlife(arena)] if goes_on else [])
 
 
-def fallen(arena: Arena, call: Callable[[], object], strike: Strike) -> str:
-    """What a call said went wrong under a strike, or that the process died of it."""
+def suffered(arena: Arena, save: Save, step: Step, point: Point) -> bool:
+    """Play the strikes of a point; whether no process is left. One that dies is killed, see `Arena.kill`."""
+    first, second = point.first, point.second
+
+    def life() -> None:
+        arena.begin()
+        under(first, arena, lambda: step(arena))
+        if second is not None:
+            under(second, arena, lambda: recover(arena.engine))
+
+    arena.lay(save, refuses_repeats=point.refuses)
+    if not point.kills:
+        life()
+        return False
+    arena.kill(life)
+    if second is None or not first.blow.dies:
+        return True
+    if not second.blow.dies:
+        return bool(under(second, arena, arena.restart))  # a start that fails ends, a running process tries again
+    arena.kill(lambda: under(second, arena, arena.restart))
+    return True
+
+
+def under(strike: Strike, arena: Arena, call: Callable[[], object]) -> str:
+    """What a call said went wrong under a strike."""
     with arena.counting(strike.at, strike.blow):
-        try:
-            return told(call)
-        except Crash:
-            return DEAD
+        return told(call)
 
 
 def afterlife(arena: Arena) -> Iterator[str]:
@@ -208,7 +238,7 @@ def run(seed: int = 1, size: int = FULL_SIZE) -> Figures:
     """
     figures = Figures("exactly_once", seed)
     chance = random.Random(seed)
-    figures.counts |= {"points": 0, "boundaries": 0, "scenarios": 0, "duplicates": 0, "lost": 0, "differences": 0, "left": 0}
+    figures.counts |= {"points": 0, "killed": 0, "boundaries": 0, "scenarios": 0, "duplicates": 0, "lost": 0, "differences": 0, "left": 0}
     while figures.counts["points"] < size:
         number = figures.counts["scenarios"]
         steps = FIRST if number in (0, 2) else made_up(chance)
@@ -219,8 +249,8 @@ def run(seed: int = 1, size: int = FULL_SIZE) -> Figures:
     return figures
 
 
-Points = Callable[[Arena, Save, Step, list[str]], Iterator[tuple[str, bool, Strike, Strike | None]]]
-"""The points of a step: their names, whether the venue refuses a repeated cloid, and one or two strikes."""
+Points = Callable[[Arena, Save, Step, list[str]], Iterator[Point]]
+"""The points of a step whose boundaries are these."""
 
 
 def scenario(folder: Path, steps: tuple[Step, ...], points: Points, figures: Figures, name: str, size: int) -> None:
@@ -233,38 +263,44 @@ def scenario(folder: Path, steps: tuple[Step, ...], points: Points, figures: Fig
                 step(quiet)
             after = quiet.save()
             figures.count("boundaries", len(boundaries.seen))
-            for word, refuses, first, second in points(arena, save, step, boundaries.seen):
+            for point in points(arena, save, step, boundaries.seen):
                 if figures.counts["points"] >= size:
                     return
-                arena.rewind(save, refuses_repeats=refuses)
-                found = struck(arena, step, first, second, goes_on=figures.counts["points"] % 3 == 0)
-                note(figures, f"{name} step {number} {word}", found)
+                found = struck(arena, save, step, point, goes_on=figures.counts["points"] % 3 == 0)
+                figures.count("killed", point.kills)
+                note(figures, f"{name} step {number} {point.name}", found)
             save = after
     finally:
         arena.done()
 
 
-def once(_arena: Arena, _save: Save, _step: Step, seen: list[str]) -> Iterator[tuple[str, bool, Strike, Strike | None]]:
+def once(_arena: Arena, _save: Save, _step: Step, seen: list[str]) -> Iterator[Point]:
     """Every blow at every boundary of a step; both kinds of venue where something is placed."""
     for at, boundary in enumerate(seen, 1):
-        for blow in blows_at(boundary):
-            for refuses in (False, True) if boundary == "place" else (False,):
-                yield f"{boundary} {at}: {blow.name}{', repeats refused' if refuses else ''}", refuses, Strike(at, blow), None
+        for refuses in venues(boundary):
+            for blow in blows_at(boundary):
+                yield Point(f"{boundary} {at}: {blow.name}{', repeats refused' * refuses}", Strike(at, blow), refuses=refuses)
 
 
-def twice(arena: Arena, save: Save, step: Step, seen: list[str]) -> Iterator[tuple[str, bool, Strike, Strike | None]]:
-    """Where something was sent and the answer is missing: every blow at every boundary of the recovery."""
+def twice(arena: Arena, save: Save, step: Step, seen: list[str]) -> Iterator[Point]:
+    """Where something was sent and the answer is missing: every blow at every boundary of the recovery; both kinds of venue as above."""
     for at, boundary in enumerate(seen, 1):
         if boundary not in ("place", "cancel"):
             continue
         for blow in (DIES, UNANSWERED):
-            arena.rewind(save)
-            is_dead = fallen(arena, lambda: step(arena), Strike(at, blow)) == DEAD
-            with arena.counting() as recovery:
-                arena.restart() if is_dead else recover(arena.engine)
-            for then, name in enumerate(recovery.seen, 1):
-                for second in blows_at(name):
-                    yield f"{boundary} {at}: {blow.name}, then {name} {then}: {second.name}", False, Strike(at, blow), Strike(then, second)
+            for refuses in venues(boundary):
+                is_dead = suffered(arena, save, step, Point("", Strike(at, blow), refuses=refuses))
+                with arena.counting() as recovery:
+                    arena.restart() if is_dead else recover(arena.engine)
+                for then, name in enumerate(recovery.seen, 1):
+                    for second in blows_at(name):
+                        word = f"{boundary} {at}: {blow.name}, then {name} {then}: {second.name}{', repeats refused' * refuses}"
+                        yield Point(word, Strike(at, blow), Strike(then, second), refuses)
+
+
+def venues(boundary: str) -> tuple[bool, ...]:
+    """Whether the venue refuses a cloid it knows: both, where orders are placed."""
+    return (False, True) if boundary == "place" else (False,)
 
 
 def note(figures: Figures, word: str, found: list[str]) -> None:

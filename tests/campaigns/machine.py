@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from figures import Figures
-from test_machine import LIMITS, Trading
+from test_machine import BOUND, LIMITS, Trading
 
 from tradeagent.domain.names import Actor, ExitReason
 
@@ -22,7 +22,7 @@ D = Decimal
 def run(seed: int = 1, size: int = FULL_SIZE) -> Figures:
     """`size` steps."""
     figures = Figures("machine", seed)
-    figures.counts |= {"steps": 0, "worlds": 0, "fills": 0}
+    figures.counts |= {"steps": 0, "worlds": 0, "fills": 0, "positions covered": 0}
     LIMITS["max_daily_trades"] = STEPS_A_WORLD
     while figures.counts["steps"] < size:
         number = figures.counts["worlds"]
@@ -36,14 +36,16 @@ def walk(chance: random.Random, steps: int, figures: Figures, name: str) -> None
     machine = Trading()
     history: list[str] = []
     try:
-        machine.begin(live=chance.random() < 0.5)
+        machine.begin(live=chance.random() < 0.5, bound=chance.choice(BOUND))
         for _ in range(steps):
             figures.count("steps")
             rule, arguments = choice(chance)
             history.append(f"{rule}({', '.join(f'{key}={value}' for key, value in arguments.items())})")
             getattr(machine, rule)(**arguments)
             machine.the_books_are_right()
+            machine.no_position_is_naked()
         figures.count("fills", len(machine.world.fills()))
+        figures.count("positions covered", machine.covered)
     except Exception as error:  # noqa: BLE001  # whatever it is, it is a violation
         where = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__} at {where.filename.rpartition('/')[2]}:{where.lineno}: {error}"

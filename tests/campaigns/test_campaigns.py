@@ -1,22 +1,25 @@
 """Every campaign in small, through its command: figures on one line, no violation, and an exit code that tells."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from arena import Arena, blows_at
 from books import audit
-from exactly_once import FIRST, UNANSWERED, Strike, enter, struck
+from exactly_once import FIRST, UNANSWERED, Point, Strike, enter, struck
 from figures import Figures
 from nemesis import Fault
+from nonces import falls
 from proposers import over_caps
 from tool_calls import _problems
 
 from tradeagent.brokers.paper import PaperBroker
 from tradeagent.domain.order import OrderReport, OrderRequest
-from tradeagent.tools.registry import TOOLS
+from tradeagent.tools.registry import DESK, TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,14 +39,14 @@ def play(name: str, size: int, *more: str) -> dict[str, object]:
 @pytest.mark.slow
 def test_a_thousand_crashes_and_faults_leave_every_order_once_and_no_fill_behind() -> None:
     counts = play("exactly_once", 1000)
-    assert counts["points"] == 1000
+    assert counts["points"] == 1000 and counts["killed"] >= 350
     assert counts["duplicates"] == counts["lost"] == counts["differences"] == counts["left"] == 0
 
 
 @pytest.mark.slow
 def test_a_short_walk_over_the_machine_breaks_no_invariant() -> None:
     counts = play("machine", 300)
-    assert counts["steps"] == 300 and counts["fills"]
+    assert counts["steps"] == 300 and counts["fills"] and counts["positions covered"]
 
 
 @pytest.mark.slow
@@ -60,16 +63,61 @@ def test_racing_starts_have_one_owner_each_also_after_a_kill() -> None:
 
 
 @pytest.mark.slow
+def test_no_entry_of_a_real_door_reaches_the_venue_after_its_latch_was_reported() -> None:
+    counts = play("kill_latch", 200)
+    assert counts["races"] == 200 and counts["entries after"] == 0
+    assert counts["frozen in the ledger"] == 10 and counts["frozen at the venue"] == 5
+    for word in ("entries shortly before", "entries awaited", "refused at the gate"):
+        assert counts[word], f"the races never came near the latch: {word}"
+    assert counts["exits after"], "a latch stops no exit"
+    assert counts["slowest latch ms"] < 1000
+
+
+NO_DRAIN = "latch.drain = lambda *_: []"
+NO_GATE = "latch.Gate.sending = lambda self, *, reduces: nullcontext()"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [NO_DRAIN, NO_GATE], ids=["a kill that waits for nobody", "an engine that sends outside the gate"])
+def test_the_races_find_a_latch_that_does_not_hold(broken: str) -> None:
+    program = (
+        "from contextlib import nullcontext; import tests.campaigns.__main__, kill_latch; from tradeagent.workspace import latch; "
+        f"{broken}; print(kill_latch.run(size=60).document())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    document = json.loads(done.stdout)
+    print(document)
+    assert document["counts"]["entries after"] > document["counts"]["frozen at the venue"], "also in races where nobody was frozen"
+    assert any("reached the venue" in line for line in document["violations"])
+
+
+@pytest.mark.slow
 def test_a_broken_disk_never_sends_what_is_not_written_down() -> None:
     counts = play("disk", 150)
-    assert counts["points"] == 150 and counts["told"] and counts["flattened"] and counts["said why not"]
+    assert counts["points"] == 150 and counts["told"] and counts["flattened"]
+    assert counts["then killed"], "where only the ledger cannot be written, kill gets flat"
+    assert counts["said why not"] == counts["then killed"] + counts["nor can the venue write"]
 
 
 @pytest.mark.slow
 def test_two_thousand_broken_tool_calls_crash_nothing_and_dispatch_nothing_invalid() -> None:
     counts = play("tool_calls", 2000)
     assert counts["calls"] >= 2000
-    assert counts["dispatched"] and counts["refused"], "some of the calls are still valid, most are not"
+    assert counts["agent dispatched"] and counts["desk dispatched"] and counts["refused"], "some of the calls are still valid, most are not"
+    assert counts["tools"] == len(TOOLS | DESK)
+
+
+@pytest.mark.slow
+def test_nonces_that_eight_processes_take_rise_in_the_order_of_their_commits() -> None:
+    counts = play("nonces", 250)
+    assert counts["nonces"] == counts["distinct"] == 2000 and counts["turns"] > 8, "the processes took them in turns"
+
+
+def test_a_nonce_that_is_not_above_the_one_before_is_found() -> None:
+    assert list(falls([(0, 5), (1, 6), (1, 9), (0, 7), (1, 7)])) == [
+        "nonce 7 of process 0 was committed after nonce 9 of process 1",
+        "nonce 7 of process 1 was committed after nonce 7 of process 0",
+    ]
 
 
 def test_the_reader_of_tool_calls_finds_what_no_handler_may_get() -> None:
@@ -158,11 +206,57 @@ def test_the_sums_find_what_is_over_a_cap(tmp_path: Path) -> None:
 
 
 def test_a_lost_answer_is_a_blow_that_is_survived(tmp_path: Path) -> None:
-    arena = Arena(tmp_path / "a")
+    save = Arena(tmp_path / "a").save()
     place = next(n for n, name in enumerate(_boundaries(tmp_path / "b"), 1) if name == "place")
-    assert struck(arena, FIRST[0], Strike(place, UNANSWERED)) == []
+    arena = Arena(tmp_path / "c", save=save)
+    assert struck(arena, save, FIRST[0], Point("", Strike(place, UNANSWERED))) == []
     assert arena.edge is not None and not arena.held()
     arena.done()
+
+
+LIFE = """
+import os, sys
+from pathlib import Path
+import tests.campaigns.__main__
+from arena import LEDGER_BLOWS, Arena
+from exactly_once import FIRST, Strike, under
+
+root = Path(sys.argv[1])
+arena = Arena(root / "world")
+arena.lay(Arena(root / "saved").save())
+
+def life():
+    (root / "open").write_text("\\n".join(os.path.realpath(f"/dev/fd/{name}") for name in os.listdir("/dev/fd")))
+    arena.begin()
+    try:
+        under(Strike(int(sys.argv[2]), LEDGER_BLOWS["commit"][0]), arena, lambda: FIRST[0](arena))
+    finally:
+        (root / "farewell").touch()
+
+arena.kill(life)
+"""
+
+
+@pytest.mark.parametrize(("boundary", "intents"), [(1, 0), (2, 0), (3, 1)])
+def test_who_dies_is_killed_with_nothing_said_or_closed(tmp_path: Path, boundary: int, intents: int) -> None:
+    """Before a transaction, before its commit, and after that."""
+    assert _boundaries(tmp_path / "quiet")[:3] == ["begin", "commit", "committed"]
+    done = _lived(tmp_path, boundary)
+    assert done.returncode == 0, done.stderr
+    assert ".db" not in (tmp_path / "open").read_text(), "its parent had a database open"
+    assert not (tmp_path / "farewell").exists()
+    assert (tmp_path / "world" / "ledger.db-wal").stat().st_size > 0
+    with closing(sqlite3.connect(tmp_path / "world" / "ledger.db")) as ledger:
+        assert ledger.execute("SELECT count(*) FROM intents").fetchone() == (intents,)
+
+
+def test_a_life_that_was_not_killed_is_no_point(tmp_path: Path) -> None:
+    done = _lived(tmp_path, 10_000)
+    assert "not killed: boundary 10000 is not among ['begin', " in done.stderr and (tmp_path / "farewell").exists()
+
+
+def _lived(root: Path, boundary: int) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", LIFE, str(root), str(boundary)], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def _boundaries(root: Path) -> list[str]:

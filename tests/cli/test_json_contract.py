@@ -195,7 +195,9 @@ def test_data(ask: Callable[..., Any], shared_data: Path, tmp_path: Path) -> Non
     assert len(ask([SERIES | {"first": instant, "last": instant}], "data", "list")) == 4
     verified = ask({"ok": flag, "series": [SERIES]}, "data", "verify", code=1)
     assert len(verified["series"]) == 4 and not verified["ok"], "a payment is missing in the recorded funding"
-    assert ask([{"from": instant, "to": instant, "missing_bars": count}], "data", "gaps")
+    hole = {"venue": text, "market": text, "interval": text, "funding": flag, "from": instant, "to": instant, "missing_bars": count}
+    gaps = ask([hole], "data", "gaps")
+    assert {(gap["interval"], gap["funding"]) for gap in gaps} == {("1h", True)}, "named as `data list` names them"
     ask(table, "data", "export", str(tmp_path / "bars.csv"), "--market", "BTC", "--interval", "1h")
     ask(anything, "data", "compact")
 
@@ -262,7 +264,7 @@ def test_algos(ask: Callable[..., Any], tmp_path: Path) -> None:
 
 def test_markets(ask: Callable[..., Any], venue: InfoServer) -> None:  # noqa: F811  # the fixture above
     url = ("--url", venue.url)
-    ask({"market": text, "time": instant, "close": money}, "data", "follow", "--market", "BTC", "--interval", "1m", "--once", *url)
+    ask({"market": text, "time": instant, "close": money}, "data", "follow", "-m", "BTC", "-i", "1m", "--once", "--jsonl", *url)
     ask(REPORT, "data", "fetch", "--market", "BTC", "--interval", "1m", "--from", "2025-10-09T09:00Z", *url)
     ask([{"market": text}], "market", "search", "BTC", *url)
     ask({"market": text, "max_leverage": count}, "market", "show", "BTC", *url)
@@ -286,7 +288,7 @@ def test_markets(ask: Callable[..., Any], venue: InfoServer) -> None:  # noqa: F
         (("cv", "run", "sma_cross", *ON, "--train", "10", "--test", "10"), 2, "invalid_input"),
         (("algo", "show", "nosuch"), 4, "not_found"),
         (("algo", "probe", "sma_cross"), 2, "invalid_input"),
-        (("data", "import", "nosuch.csv", "--market", "BTC", "--interval", "1h"), 2, "data_error"),
+        (("data", "import", "nosuch.csv", "--market", "BTC", "--interval", "1h"), 4, "not_found"),
         (("market", "ticker", "BTC", "--url", "http://127.0.0.1:9"), 5, "venue_error"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_venue_that_is_away_is_exit_5_with_a_hint(ask, venue):
 
 
 def test_following_once_prints_a_line_a_bar(ask, venue):
-    code, line = ask("data", "follow", "--market", "BTC", "--interval", "1m", "--once", "--url", venue.url)
+    code, line = ask("data", "follow", "--market", "BTC", "--interval", "1m", "--once", "--jsonl", "--url", venue.url)
     assert (code, line["time"], line["close"]) == (0, "2025-10-09T13:59:00Z", "60300")
     code, text = ask("data", "follow", "--market", "BTC", "--interval", "1m", "--once", "--url", venue.url, json_output=False)
     assert (code, text) == (0, "")
@@ -183,7 +183,7 @@ def test_market_commands_work_offline_from_what_is_stored(ask, venue):
     assert "built-in table" in shown["note"]
     assert [row["market"] for row in ask("market", "search", "fart", "--offline")[1]] == ["FARTCOIN"]
     code, answer = ask("market", "candles", "BTC", "--interval", "1m")
-    assert code == 2
+    assert code == 4
     assert "data fetch" in answer["error"]["hint"]
     ask(*_fetch(venue), "--funding")
     assert len(ask("market", "candles", "BTC", "--interval", "1m", "-n", "500")[1]) == 300

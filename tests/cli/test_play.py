@@ -125,6 +125,30 @@ def test_to_plays_on_after_the_last_line(workspace: Path, capsys: pytest.Capture
     assert "before the last line" in error["message"]
 
 
+def test_an_instant_after_the_last_bar_is_reached_over_all_of_them_and_the_clock_waits_there(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    price = mark()
+    buy = {"op": "place", "market": "BTC", "side": "buy", "type": "limit", "size": "0.01", "price": str(round(price * 0.995, -2))}
+    script = written(workspace, {"at": hour(100), **buy})
+    play = ("order", "play", script, "--replay", REPLAY, "--wallet")
+    ended = ask(capsys, workspace, *play, "one", "--to", hour(200))["wallet"]
+    ask(capsys, workspace, "wallet", "new", "three")
+    for name, to in (("two", hour(300)), ("three", "2040-01-01")):
+        went = ask(capsys, workspace, *play, name, "--to", to)["wallet"]
+        assert {key: went[key] for key in ("as_of", "equity", "cash")} == {key: ended[key] for key in ("as_of", "equity", "cash")}
+    assert (ended["as_of"], [row["size"] for row in ended["positions"]]) == (hour(200), ["0.01"])
+
+    place = ("order", "place", "--market", "BTC", "--size", "0.01", "--replay", REPLAY, "--wallet")
+    error = ask(capsys, workspace, *place, "one", "--side", "buy", "--at", "2040-01-01", code=3)["error"]
+    assert error["code"] == "FRESHNESS" and f"closed at {hour(200)}" in error["message"]
+    sold = ask(capsys, workspace, *place, "one", "--side", "sell", "--reduce-only", "--at", "2040-01-01")
+    assert (sold["verdict"], len(sold["fills"])) == ("executed", 1)
+    assert ask(capsys, workspace, "wallet", "show", "one")["as_of"] == hour(200)
+    ask(capsys, workspace, *place, "one", "--side", "buy", "--at", hour(203))
+    assert ask(capsys, workspace, "wallet", "show", "one")["as_of"] == hour(203)
+
+
 def test_reduce_only_ends_at_flat(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     low = str(round(mark() * 0.9 / 100) * 100)
     opened = {"at": hour(100), "op": "place", "market": "BTC", "side": "buy", "size": "0.01", "stop": low}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any
 
 from tradeagent.brokers.protocol import Activity, BrokerAccount, BrokerOrder, OrderChange, SimulatedBroker
 from tradeagent.domain.bars import Bar
@@ -18,7 +18,6 @@ from tradeagent.domain.errors import RefusedError, VenueError
 from tradeagent.domain.names import OrderState, OrderType, Side
 from tradeagent.domain.order import Fill, OrderReport, OrderRequest
 
-T = TypeVar("T")
 DUPLICATE = "Client order id was used before."
 
 
@@ -56,6 +55,8 @@ _WORDS = {
 _SILENT = (Fault.LOST, Fault.BUSY, Fault.DOWN)
 Choice = Callable[[str], Fault | None]
 """Which fault befalls the next call of this name."""
+Request = tuple[str, tuple[Any, ...]]
+"""A write on its way to the venue, as data: the name of the call and its arguments. It may outlive the process that sent it."""
 
 
 def no_fault(_name: str) -> Fault | None:
@@ -99,7 +100,7 @@ class Nemesis:
     ) -> None:
         self.broker = broker
         self.choose = choose
-        self.late: list[Callable[[], object]] = []
+        self.late: list[Request] = []
         self.done: list[Fault] = []
         self.by_hand: set[str] = set()
         self._chance = chance or random.Random(0)
@@ -120,38 +121,37 @@ class Nemesis:
     def arrive(self) -> None:
         """Late requests reach the venue; nobody waits for their answers any more."""
         while self.late:
-            deliver = self.late.pop(0)
-            try:
-                deliver()
-            except RefusedError:
-                continue
+            self._unheard(self.late.pop(0))
 
     # --- writes -----------------------------------------------------------------------------------------------------------
 
     def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
-        return self._write("place", lambda: self._place(orders), [order.cloid for order in orders])
+        reports: list[OrderReport] = self._write(("place", (tuple(orders),)), [order.cloid for order in orders])
+        return reports
 
     def cancel(self, cloid: str) -> OrderReport:
-        return self._write("cancel", lambda: self.broker.cancel(cloid), [cloid])
+        report: OrderReport = self._write(("cancel", (cloid,)), [cloid])
+        return report
 
     def set_leverage(self, market: str, leverage: int) -> None:
-        self._write("set_leverage", lambda: self.broker.set_leverage(market, leverage))
+        self._write(("set_leverage", (market, leverage)))
 
-    def _write(self, name: str, deliver: Callable[[], T], cloids: Sequence[str] = ()) -> T:
-        fault = self._befall(name)
+    def _write(self, request: Request, cloids: Sequence[str] = ()) -> Any:
+        fault = self._befall(request[0])
         self._remember(cloids)
         if fault in _SILENT:
             raise _lost(fault)
         if fault is Fault.LATE:
-            self.late.append(deliver)
+            self.late.append(request)
             raise _lost(fault)
         if fault is Fault.SLOW and self._clock is not None:
             self._clock.advance_to(self._clock.now_ms() + self._chance.randint(1, 20) * 1000)
-        answer = deliver()
-        if fault is Fault.TWICE:
-            self._again(deliver)
         if fault in (Fault.UNANSWERED, Fault.GARBAGE):
+            self._unheard(request)
             raise _lost(fault)
+        answer = self._deliver(request)
+        if fault is Fault.TWICE:
+            self._unheard(request)
         return answer
 
     def _remember(self, cloids: Sequence[str]) -> None:
@@ -159,9 +159,14 @@ class Nemesis:
         seq = max((one.seq for one in self.broker.activity_since(known)), default=known)
         self.past = Past(self.broker.account(), seq, {cloid: self.broker.order_status(cloid) for cloid in cloids})
 
-    def _again(self, deliver: Callable[[], object]) -> None:
+    def _deliver(self, request: Request) -> Any:
+        name, arguments = request
+        return self._place(*arguments) if name == "place" else getattr(self.broker, name)(*arguments)
+
+    def _unheard(self, request: Request) -> None:
+        """Deliver what nobody hears the answer to, also when it is a refusal."""
         try:
-            deliver()
+            self._deliver(request)
         except RefusedError:
             return
 

@@ -3,6 +3,6 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "llm"))
+sys.path.extend(str(Path(__file__).resolve().parents[1] / room) for room in ("llm", "research"))
 
 from workspaces import product, shared, template  # noqa: F401

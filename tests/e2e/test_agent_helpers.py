@@ -171,12 +171,12 @@ def test_the_commands_of_routines_and_notifications(template: Path, tmp_path: Pa
     assert product.here("routine", "run", "btc_momentum", "scan", "--set", "bars", "--json").error["code"] == "invalid_input"
     assert product.here("routine", "run", "btc_momentum", "scam", "--json").code == 4
     for words in (("--every", "soon"), ("--daily", "25:00"), ("--every", "5s", "--background")):
-        assert product.here("routine", "run", "btc_momentum", "scan", *words, "--json").error["code"] == "invalid_input"
+        assert product.here("routine", "run", "btc_momentum", "scan", *words, "--jsonl").error["code"] == "invalid_input"
     job = product.ask("routine", "run", "btc_momentum", "scan", "--set", "bars=3", "--background")["job"]
     wait_until(lambda: product.ask("jobs", "show", job)["state"] not in ("queued", "running"), 90)
     done = product.ask("jobs", "show", job)
     assert done["state"] == "done" and done["result"]["table"]
-    process = product.start("routine", "run", "btc_momentum", "scan", "--every", "1s", "--json")
+    process = product.start("routine", "run", "btc_momentum", "scan", "--every", "1s", "--jsonl")
     assert process.stdout is not None
     lines = [json.loads(process.stdout.readline()) for _ in range(2)]
     (product.root / "routines" / "scan.py").write_text("def (")

@@ -78,10 +78,12 @@ def test_a_running_agent_answers_and_acts_through_its_own_door(talked: tuple[Pro
     with running(product, *LIVE) as process:
         said = chat(product, "btc_momentum", "hello there")
         assert (said["text"], said["reads_only"], said["tool_calls"]) == ("you said: hello there", False, [])
+        assert (said["session"], said["mode"], said["cards"]) == (f"chat-{said['deployment']}", "loop", [])
         wait_until(lambda: rows_of(product)[0]["ticks"] >= 2)
         bought = chat(product, said["deployment"], "buy", "a", "little")
         assert [(call["name"], call["status"]) for call in bought["tool_calls"]] == [("propose_order", "ok")], bought
         assert '"executed"' in bought["text"]
+        assert bought["tool_calls"][0]["arguments"].items() >= BUY.items()
         refused = chat(product, "btc_momentum", "buy a lot")
         assert [(call["name"], call["status"]) for call in refused["tool_calls"]] == [("propose_order", "refused")]
         assert "SINGLE_ORDER" in refused["text"], "the chat has the door of the ticks, with its rules"
@@ -97,9 +99,12 @@ def test_a_running_agent_answers_and_acts_through_its_own_door(talked: tuple[Pro
     ledger = open_ledger(product.ledger_file)
     with ledger.reading() as tx:
         rows = [row for row in notes.usage_rows(tx, slug="btc_momentum") if row["turn_kind"] == "chat"]
+        booked = [{key: row[key] for key in ("tokens_in", "tokens_out")} for row in rows]
         states = {row.state for row in threads.said(tx, f"chat-{deployment}", 20)}
     ledger.close()
     assert [row["calls"] for row in rows] == [1, 2, 2] and states == {"done"}
+    assert [{key: told["usage"][key] for key in booked[0]} for told in (said, bought, refused)] == booked
+    assert said["usage"] == {**booked[0], "cost_usd": None, "estimated": False}
     transcript = (product.root / "state/threads" / f"chat-{deployment}.md").read_text()
     assert "hello there" in transcript and "> **propose_order** refused" in transcript
     assert "sk-canary" not in transcript

@@ -351,3 +351,4 @@ def test_once_decides_on_the_newest_bar_and_ends(place: Product) -> None:
     assert run["ticks"] == 1 and run["stopped_because"] == "one_tick"
     stale = place.here(*words, "--json")
     assert stale.code == 3 and stale.document["blocked"]["rule"] == "FRESHNESS"
+    assert stale.document["blocked"]["message"].startswith("the newest 5m bar of ETH closed ")

@@ -1,13 +1,14 @@
 """An algo by the wall clock: it waits for each bar of its interval, decides once on it, and fills at an open after that."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_wall_clock import BEGIN, HELD, _bars, _place, _until
 
-from tradeagent.domain.clock import MINUTE_MS
-from tradeagent.domain.names import Actor, DeploymentState
+from tradeagent.domain.clock import MINUTE_MS, SimulatedClock
+from tradeagent.domain.names import Actor, DeploymentState, RunMode
 from tradeagent.ledger import runs, trading
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.runtime.algo_assembly import assembled_algo
@@ -15,6 +16,7 @@ from tradeagent.runtime.algo_mind import Step
 from tradeagent.runtime.assembly import Place
 from tradeagent.runtime.deploy import DeployRequest
 from tradeagent.runtime.deploying import recorded
+from tradeagent.runtime.ground import Pace
 from tradeagent.runtime.runner import Runner
 from tradeagent.runtime.wallets import WalletRequest, create_wallet
 
@@ -85,6 +87,27 @@ def test_it_decides_on_each_bar_that_comes_and_fills_at_an_open_after_it(place: 
     assert [tick["action"].split()[0] for tick in ticks] == ["long", "close"]
     assert len({tick["market_ms"] for tick in ticks}) == len(ticks)
     assert ended.kind == Actor.ALGO.value
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "executed", "said"),
+    [(0, 1, "long"), (3 * MINUTE_MS + 30_000, 1, "long"), (3 * MINUTE_MS + 30_001, 0, "the newest 1m bar of BTC closed 3 min ago")],
+)
+def test_once_decides_on_the_newest_bar_as_long_as_it_is_fresh(place: Place, late_ms: int, executed: int, said: str) -> None:
+    _bars(Warehouse(place.workspace.warehouse_dir), HELD, 100_100.0)
+    closed_ms = BEGIN + (HELD + 1) * MINUTE_MS
+    then = replace(place, clock=SimulatedClock(closed_ms + late_ms))
+    row = recorded(then, DeployRequest("algo", "above", "trend", pace=Pace(RunMode.RUN_ONCE)))
+    with assembled_algo(then, row.id) as run:
+        runner = Runner(run)
+        asyncio.run(runner.run())
+    with place.ledger.reading() as tx:
+        (tick,) = runs.ticks_of(tx, row.id)
+        assert runs.get_deployment(tx, row.id).last_tick_ms == tick["started_ms"] == closed_ms + late_ms
+    place.ledger.close()
+    assert (runner.tally.executed, tick["market_ms"]) == (executed, closed_ms)
+    assert tick["action"].startswith(said)
+    assert tick["rule"] == (None if executed else "FRESHNESS")
 
 
 def test_bars_that_come_in_a_heap_are_decided_on_once(place: Place) -> None:

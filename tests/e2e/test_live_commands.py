@@ -1,5 +1,6 @@
 """Commands of a person to a run that is alive in another process: what they do, how fast, and what is left after it."""
 
+import json
 import signal
 import statistics
 import subprocess
@@ -53,6 +54,20 @@ def test_a_run_on_another_wallet_and_a_dry_run_leave_the_live_one_alone(live: tu
     assert product.ask("directive", "btc_momentum", "be careful")["deployment"] == "btc_momentum_1"
     refused = product.here("pause", "btc_momentum_2", "--json")
     assert (refused.code, refused.error["details"]) == (2, {"state": "completed"})
+
+
+@pytest.mark.parametrize(("stream", "key"), [(("status", "--watch"), "deployments"), (("logs", "btc_momentum", "--follow"), "kind")])
+def test_what_goes_on_is_a_document_a_line_for_programs(live: tuple[Product, Any], stream: tuple[str, ...], key: str) -> None:
+    product, _ = live
+    process = product.start(*stream, "--jsonl")
+    try:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert all(key in line for line in lines) and lines[0] != lines[-1]
+    assert process.returncode == 130
 
 
 def test_pause_blocks_ticks_and_entries_and_resume_reopens_them(live: tuple[Product, Any]) -> None:

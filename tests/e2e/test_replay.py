@@ -146,6 +146,16 @@ def test_tools_answer_as_of_the_recorded_tick(product: Product) -> None:
     assert other.results[1]["account"]["equity"] == "10000"
 
 
+def test_a_model_that_answers_no_tick_is_exit_5_with_its_document(recorded: Product) -> None:
+    nobody = ("--model", "no_such_provider/x", "--json")
+    alone = recorded.here("replay", "btc_momentum", "--tick", "5", *nobody)
+    assert alone.code == 5 and [tick["reason"] for tick in alone.document["ticks"]] == ["model_error"]
+    assert recorded.here("replay", "btc_momentum", "--tick", "5", "--cache", "replay", *nobody).code == 5
+    both = recorded.here("agent", "compare", "btc_momentum", "--model", "offline/hold", *nobody)
+    assert both.code == 0 and [row["answered"] for row in both.document["models"]] == [40, 0]
+    assert recorded.here("agent", "compare", "btc_momentum", *nobody).code == 5
+
+
 def test_a_replay_outlives_the_agent_that_was_edited(product: Product) -> None:
     assert run_with(Scripted(HOLD, HOLD), product, "btc_momentum", "--replay", BTC, "--max-ticks", "2").code == 0
     (product.agents / "btc_momentum" / "agent.md").write_text("broken by a person")

@@ -55,10 +55,21 @@ def test_stale_bars_block_the_tick_with_exit_3_and_the_reason(shared: Product, m
     assert (answer.code, answer.err) == (3, "")
     report = answer.document
     assert (report["ticks"], report["blocked_ticks"], report["blocked"]["rule"]) == (1, 1, "FRESHNESS")
-    assert report["model"]["calls"] == 0
+    assert (report["model"]["calls"], report["model"]["cost_usd"]) == (0, "0")
     record = Path(report["files"]["snapshots"]).read_text()
     assert "FRESHNESS" in record
     assert "running; the record is written" not in record
+
+
+def test_a_wallet_that_stayed_behind_is_told_the_age_of_the_newest_bar_and_its_feed_shows_stale(shared: Product) -> None:
+    shared.ask("run", "btc_momentum", "--wallet", "behind", "--replay", BTC, "--max-ticks", "1")
+    blocked = {
+        mode: shared.here("run", "btc_momentum", "--mode", mode, "--wallet", "behind", "--json").document["blocked"]
+        for mode in ("dry-run", "once")
+    }
+    assert blocked["once"] == blocked["dry-run"]
+    (row,) = [row for row in shared.ask("status")["deployments"] if row["wallet"] == "behind"]
+    assert row["feed_age_s"] > 86_400, "the wallet's own clock stands in the replay, and the run was by the wall"
 
 
 def test_no_bars_at_all_block_the_tick_too(shared: Product) -> None:

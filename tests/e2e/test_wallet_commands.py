@@ -115,3 +115,13 @@ def test_a_wallets_health_and_hours_are_shown_with_its_figures(product: Product)
     assert shown["market_hours"]["session_hours"] == "mon-fri 06:00-21:00"
     assert shown["market_hours"]["open"] is (shown["market_hours"]["opens_at"] is None)
     assert shown["notes"] == ["- flat before CPI"]
+
+
+def test_a_feed_is_as_old_as_the_newest_bar_played_also_where_nothing_is_held(product: Product) -> None:
+    assert run_with(Scripted(()), product, *RUN, "--wallet", "w").code == 0
+    product.ask(*BUY, "2025-03-20T12:00Z", "--stop", "60000")
+    assert product.ask("wallet", "show", "w")["health"]["feed_age_s"] == {"BTC": 0}
+    product.ask("position", "close", "BTC", "--wallet", "w")
+    assert product.here(*BUY, "2025-03-20T12:20Z", "--stop", "99999999", "--json").code == 3
+    shown = product.ask("wallet", "show", "w")
+    assert (shown["as_of"], shown["positions"], shown["health"]["feed_age_s"]) == ("2025-03-20T12:20:00Z", [], {"BTC": 0})

@@ -781,3 +781,13 @@ def test_a_resting_entry_holds_the_margin_of_the_leverage_it_was_sent_with(new_w
     refused = world.submit(market="ETH", size=42, leverage=1, stop=45)
     assert refused.rule is Rule.MARGIN and refused.rejection is not None and "2080" in refused.rejection.message.replace(",", "")
     assert world.submit(market="ETH", size=41, leverage=1, stop=45).kind is EXECUTED
+
+
+def test_a_limit_beyond_what_is_held_rests_as_a_close_and_opens_nothing_behind_it(new_world: NewWorld) -> None:
+    world = new_world()
+    assert world.submit("sell", size=10, stop=110).kind is EXECUTED
+    verdict = world.submit(size=18, type="limit", price=95, stop=90)
+    assert verdict.kind is EXECUTED and "not sent until it has filled" in verdict.message
+    assert [(order.leg, order.size, order.reduce_only) for order in world.orders() if order.type == "limit"] == [("close", D(10), True)]
+    world.play(BTC=("100", "100", "94", "94"))
+    assert (world.held(), world.orders()) == (0, [])

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -21,6 +22,7 @@ from tradeagent.domain.names import Actor, ExitReason, IntentKind, OrderState, V
 from tradeagent.domain.order import Verdict
 from tradeagent.execution.halts import clear_halt, flatten
 from tradeagent.execution.protection import cancel_order, move_protection
+from tradeagent.execution.recover import recover
 from tradeagent.ledger import trading
 from tradeagent.ledger.trading import OrderRow
 
@@ -33,6 +35,8 @@ AWAY = st.integers(1, 200).map(lambda bps: D(bps) / 10_000)
 MOVE = st.integers(-150, 150).map(lambda bps: D(bps) / 10_000)
 SPREAD = st.integers(0, 25).map(lambda bps: D(bps) / 10_000)
 BAR = st.tuples(MOVE, SPREAD)
+SMALLEST_ORDER = 10  # quote; no venue takes a stop for less
+BOUND: tuple[tuple[Actor, ...], ...] = ((), (Actor.AGENT,), (Actor.AGENT, Actor.MANUAL))
 LIMITS = {"max_daily_loss_quote": 2000, "max_drawdown_pct": 15, "halt_drawdown_pct": 25, "max_daily_trades": 100}
 
 
@@ -43,15 +47,19 @@ class Trading(RuleBasedStateMachine):
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
         self.deposits = D(10_000)
+        self.covered = 0
 
-    @initialize(live=st.booleans())
-    def begin(self, live: bool) -> None:
-        self.world = World(self.root, limits=LIMITS, manual=LIMITS, fees=FeeSchedule(), slippage_bps=D(2), live=live)
+    @initialize(live=st.booleans(), bound=st.sampled_from(BOUND))
+    def begin(self, live: bool, bound: tuple[Actor, ...]) -> None:
+        """`bound` are those whose every position must have a stop."""
+        self.bound = bound
+        agent, person = (LIMITS | {"require_stops": actor in bound} for actor in (Actor.AGENT, Actor.MANUAL))
+        self.world = World(self.root, limits=agent, manual=person, fees=FeeSchedule(), slippage_bps=D(2), live=live)
         self.world.feed.rates["BTC"] = [(self.world.now - self.world.now % HOUR_MS + h * HOUR_MS, (-1) ** h * 125_017) for h in range(48)]
         self.world.feed.rates["ETH"] = [(self.world.now - self.world.now % HOUR_MS + h * HOUR_MS, 99_991) for h in range(48)]
 
         assert self.world.submit("buy", "BTC", size="30.001", stop=80, target=120).kind is VerdictKind.EXECUTED
-        assert self.world.manual("sell", "ETH", size="20.003").kind is VerdictKind.EXECUTED
+        assert self.world.manual("sell", "ETH", size="20.003", stop=60).kind is VerdictKind.EXECUTED
         self.world.play()
 
     def teardown(self) -> None:
@@ -95,9 +103,11 @@ class Trading(RuleBasedStateMachine):
 
     @rule(actor=ACTORS, which=st.integers(0, 20))
     def cancel(self, actor: Actor, which: int) -> None:
-        live = self.world.orders()
+        live = sorted(self.world.orders(), key=lambda order: (order.created_ms, order.oid or 0))
         if live:
             self.is_answered(cancel_order(self.world.engine, live[which % len(live)].cloid, actor))
+        if self.bound and actor not in self.bound:
+            recover(self.world.engine)  # within a minute, what a person took from the agent is put back
 
     @rule(btc=MOVE, eth=MOVE, spread=SPREAD)
     def play_a_bar(self, btc: Decimal, eth: Decimal, spread: Decimal) -> None:
@@ -154,6 +164,20 @@ class Trading(RuleBasedStateMachine):
             filled = sum((f["size"] for f in fills if f["cloid"] == cloid), D(0))
             assert order is not None and filled == order.filled <= order.size
 
+    @invariant()
+    def no_position_is_naked(self) -> None:
+        """Where stops are required, what is held at the end of the bar is covered at the venue, by stops or by its close."""
+        if not hasattr(self, "world") or not self.bound:
+            return
+        resting = [o for o in self.world.paper.open_orders() if o.reduce_only and not o.waits and (o.type.is_stop or o.type == "market")]
+        for market, (net, _) in self.world.paper.account().positions.items():
+            held = self.world.held(market, None if Actor.MANUAL in self.bound else AGENT)
+            if held * net > 0:
+                guards = sum((o.size - o.filled for o in resting if o.market == market and o.side.sign * held < 0), D(0))
+                lack = (min(abs(held), abs(net)) - guards) * self.world.price(market)
+                assert lack < SMALLEST_ORDER, f"{market}: {held} of {net} are held, {guards} are covered"
+                self.covered += 1
+
     def ledger_and_venue_agree(self, live: list[OrderRow]) -> None:
         assert self.world.differences() == []
         assert {o.cloid for o in live} == set(self.world.paper.account().open_cloids)
@@ -178,6 +202,20 @@ class Trading(RuleBasedStateMachine):
         for order in live:
             if order.reduce_only and self.world.held(order.market) == 0:
                 assert order.parent_cloid in waiting or order.state == OrderState.PENDING.value
+
+
+def test_a_position_whose_stop_is_gone_at_the_venue_is_found_naked() -> None:
+    machine = Trading()
+    try:
+        machine.begin(live=False, bound=(Actor.AGENT,))
+        machine.no_position_is_naked()
+        assert machine.covered == 1
+        (stop,) = machine.world.orders("BTC", "stop")
+        machine.world.paper.cancel(stop.cloid)
+        with pytest.raises(AssertionError, match=r"BTC: 30\.001 of 30\.001 are held, 0 are covered"):
+            machine.no_position_is_naked()
+    finally:
+        machine.teardown()
 
 
 TestTrading = Trading.TestCase

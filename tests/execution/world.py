@@ -143,15 +143,14 @@ class World:
         start_ms: int = NOON,
         budget_cap: Decimal | None = None,
         durable: bool = False,
-        volume_cap: Decimal | None = None,
     ) -> None:
         self.root = root
         base = {} if default_limits else OPEN_LIMITS
         self.limits = resolve_limits(kind, {**base, **(limits or {})})
         self.manual_limits = resolve_limits(LimitKind.MANUAL, {**base, **(manual or {})})
         self.costs = Costs(fees, slippage_bps)
-        self.dry_run, self.live, self.budget_cap, self.durable, self.volume_cap = dry_run, live, budget_cap, durable, volume_cap
-        self.clock = CountingClock(start_ms)
+        self.dry_run, self.live, self.budget_cap, self.durable = dry_run, live, budget_cap, durable
+        self.clock: SimulatedClock = CountingClock(start_ms)
         self.feed = HandMadeFeed({m: [_flat(m, start_ms - STEP, int(p * 1000))] for m, p in FIRST_PRICES.items()})
         create_ledger(root / "ledger.db").close()
         self.ledger = open_ledger(root / "ledger.db", durable=durable)
@@ -175,7 +174,6 @@ class World:
             self.clock,
             fees=self.costs.fees,
             slippage_bps=self.costs.slippage_bps,
-            volume_cap=self.volume_cap,
             durable=self.durable,
         )
         terms = {

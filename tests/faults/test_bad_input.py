@@ -1,6 +1,7 @@
 """Everything a person can get wrong: one error in one shape, with the value, the field and the next thing to type; never a traceback."""
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -57,6 +58,7 @@ def _file(name: str, content: str | bytes) -> Callable[[Product], object]:
 
 VALIDATE = ("agent", "validate", "broken")
 RUN = ("run", "btc_momentum", "--replay", BTC)
+TEST = ("backtest", "run", "sma_cross", "-m", "BTC", "-i", "5m")
 IMPORT = ("data", "import", "{root}/bad.csv", "--market", "SOL", "--interval", "5m")
 HOURLY = "".join(f"2025-03-14T{hour:02}:00:00Z,1,2,0.5,1.5,10\n" for hour in range(9))
 ROW = "2025-03-14T10:00:00Z,1,2,0.5,1.5,10\n"
@@ -184,6 +186,11 @@ MONEY = [
     Wrong("transfer to itself", ("wallet", "transfer", "rich", "rich", "1"), 2, "invalid_input", ("rich", "both ends"), "two wallets"),
     Wrong("nothing", ("wallet", "deposit", "rich", "0"), says=("amount", "0"), hint="100"),
     Wrong("dust", ("wallet", "deposit", "rich", "1.0000001"), says=("amount", "6 decimals"), hint="1"),
+    Wrong("less than dust", ("wallet", "withdraw", "rich", "0.0000001"), says=("0.0000001", "6 decimals"), hint="write 0.000001"),
+    Wrong("no money has that much", ("wallet", "deposit", "rich", "1e30"), says=("amount", "1000000000000"), hint="10000"),
+    Wrong("cash without end", ("wallet", "new", "w3", "--cash", "1e30"), says=("--cash", "1000000000000"), hint="10000"),
+    Wrong("negative", ("wallet", "deposit", "rich", "-5"), says=("-5", "negative"), hint="above 0"),
+    Wrong("negative setting", ("config", "set", "paper.slippage_bps", "-3.5"), says=("-3.5", "negative"), hint="-- -3.5"),
     Wrong("infinite", ("wallet", "deposit", "rich", "inf"), says=("amount", "inf"), hint="0.25"),
     Wrong("missing wallet", ("wallet", "show", "nobody"), 4, "not_found", ("nobody",), "wallet new"),
     Wrong("deposit to nobody", ("wallet", "deposit", "nobody", "5"), 4, "not_found", ("nobody",), "wallet new"),
@@ -211,18 +218,45 @@ MONEY = [
     Wrong("replay backwards", (*RUN, "--wallet", "rich", "--from", "2025-03-20"), says=("--from", "2025-04-01"), hint="--wallet"),
     Wrong("cancel nothing", ("order", "cancel", "77"), 4, "not_found", ("77",), "order list"),
     Wrong("stop nothing", ("stop", "nobody_1"), 4, "not_found", ("nobody_1",), "status"),
+    Wrong("flatten nothing", ("flatten", "nobody"), 4, "not_found", ("nobody",), "status"),
+    Wrong("clear nothing", ("clear-halt", "nobody"), 4, "not_found", ("nobody",), "status"),
+    Wrong("flatten unasked", ("flatten", "rich"), says=("rich",), hint="--yes"),
+    Wrong("remove nobody", ("wallet", "remove", "nobody"), 4, "not_found", ("nobody",), "wallet list"),
 ]
 READS = [
     Wrong("session", ("journal", "btc_momentum", "--session", "9"), 4, "not_found", ("9",), "run"),
     Wrong("snapshots of none", ("snapshots", "eth_mean_reversion"), 4, "not_found", ("eth_mean_reversion",), "run"),
     Wrong("kind", ("audit", "--kind", "filll"), says=("filll",), hint="fill"),
+    Wrong("fills of no wallet", ("fills", "--wallet", "nobody"), 4, "not_found", ("nobody",), "wallet list"),
+    Wrong("fills of no run", ("fills", "--deployment", "nobody"), 4, "not_found", ("nobody",), "status"),
+    Wrong("events of no wallet", ("audit", "--wallet", "nobody"), 4, "not_found", ("nobody",), "wallet list"),
+    Wrong("events of no run", ("audit", "--deployment", "nobody"), 4, "not_found", ("nobody",), "status"),
+    Wrong("usage of nobody", ("usage", "--agent", "btc_momentun"), 4, "not_found", ("btc_momentun",), "btc_momentum"),
+    Wrong("tests of no algo", ("backtest", "list", "--algo", "sma_cros"), 4, "not_found", ("sma_cros",), "sma_cross"),
+    Wrong("notes of no folder", ("memory", "ls", "nowhere"), 4, "not_found", ("nowhere",), "memory ls"),
+    Wrong("search in no folder", ("memory", "search", "grid", "--folder", "nowhere"), 4, "not_found", ("nowhere",), "memory ls"),
+    Wrong("first note", ("memory", "read", "nope.md"), 4, "not_found", ("memory/nope.md",)),
+    Wrong("replay of nobody", ("replay", "btc_momentun"), 4, "not_found", ("no agent", "btc_momentun"), "btc_momentum"),
+    Wrong("nothing asked", ("chat", ""), says=("message", "no words"), hint="tradeagent chat"),
+    Wrong("nothing asked of a run", ("chat", "", "--agent", "nobody"), says=("message", "no words"), hint="tradeagent chat"),
     Wrong("gaps of none", ("data", "gaps", "--market", "NOPE"), 4, "not_found", ("NOPE",), "data list"),
     Wrong("setting", ("config", "set", "paper.csh", "5"), 2, "unknown_key", ("paper.csh",), "paper.cash"),
     Wrong("value", ("config", "set", "paper.cash", "much"), 2, "invalid_config", ("paper.cash", "much"), "paper.cash"),
     Wrong("shell", ("completion", "powershell"), says=("powershell",), hint="bash"),
 ]
 DATA = [
-    Wrong("no file", ("data", "import", "{root}/nope.csv", "--market", "SOL", "--interval", "5m"), 2, "data_error", ("nope.csv",)),
+    Wrong("no file", ("data", "import", "{root}/nope.csv", "--market", "SOL", "--interval", "5m"), 4, "not_found", ("nope.csv",)),
+    Wrong("no script", ("order", "play", "{root}/no.jsonl", "--wallet", "rich", "--replay", BTC), 4, "not_found", ("no.jsonl",)),
+    Wrong("no account", ("exchange", "evaluate", "{root}/no.json"), 4, "not_found", ("no.json",)),
+    Wrong("no calendar", ("calendar", "import", "{root}/no.ics"), 4, "not_found", ("no.ics",)),
+    Wrong("no algo file", ("algo", "new", "x", "--from", "{root}/no.yml"), 4, "not_found", ("no.yml",)),
+    Wrong("no series", ("data", "export", "{root}/x.csv", "-m", "DOGE"), 4, "not_found", ("DOGE",), "data import"),
+    Wrong("no candles", ("market", "candles", "DOGE"), 4, "not_found", ("DOGE",), "data fetch"),
+    Wrong("no funding", ("market", "funding", "DOGE"), 4, "not_found", ("DOGE",), "data fetch"),
+    Wrong("candles before the first", ("market", "candles", "BTC", "--as-of", "2020-01-01"), 2, "data_error", ("BTC", "2020-01-01")),
+    Wrong("no bars to test on", ("backtest", "run", "sma_cross", "-m", "DOGE", "-i", "5m"), 2, "data_error", ("DOGE",), "data import"),
+    Wrong("a name without a value", (*TEST, "--param", "fast"), says=("'fast'",), hint="--param fast="),
+    Wrong("a wrong name without a value", (*TEST, "--param", "fsat"), says=("'fsat'",), hint="did you mean 'fast'?"),
     Wrong("a folder", ("data", "import", "{root}", "--market", "SOL", "--interval", "5m"), 2, "data_error", ("ws",)),
     Wrong("not a table", IMPORT, 2, "data_error", ("bad.csv",), "", _file("bad.csv", bytes(range(256)) * 8)),
     Wrong("nothing in it", IMPORT, 2, "data_error", ("bad.csv",), "", _file("bad.csv", "")),
@@ -282,6 +316,40 @@ def test_a_mistake_is_one_error_that_says_what_where_and_what_next(desk: Product
     assert (plain.code, plain.out) == (answer.code, "")
     assert re.search(r"^error: .+\n  fix: .+\n\Z", plain.err, re.MULTILINE | re.DOTALL), plain
     _never_a_traceback(plain)
+
+
+def test_a_refused_withdrawal_says_what_would_have_passed(desk: Product) -> None:
+    for arguments in (("withdraw", "rich", "10000.01"), ("transfer", "rich", "other", "10000.01")):
+        desk.here("wallet", "new", "other")
+        error = desk.here("wallet", *arguments, "--json").error
+        told = {key: error["details"][key] for key in ("rule", "limit", "value", "max_ok")}
+        assert told == {"rule": "MARGIN", "limit": "10000", "value": "10000.01", "max_ok": "10000"}
+
+
+def test_a_kill_that_cannot_latch_is_a_failure_and_says_what_to_do(product: Product) -> None:
+    folder = product.root / "state" / "kill"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.write_text("a file in the way")
+    answer = product.here("kill", "--all", "--yes", "--json")
+    assert (answer.code, answer.error["code"]) == (1, "internal"), answer
+    assert str(folder) in answer.error["message"] and "by hand" in answer.error["hint"]
+    _never_a_traceback(answer)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        ("status", "--watch"),
+        ("logs", "btc_momentum", "--follow"),
+        ("data", "follow", "-m", "BTC"),
+        ("routine", "run", "btc_momentum", "scan", "--every", "1s"),
+    ],
+    ids=" ".join,
+)
+def test_what_prints_many_documents_is_no_json(desk: Product, stream: tuple[str, ...]) -> None:
+    answer = desk.here(*stream, "--json")
+    assert (answer.code, answer.error["code"]) == (2, "invalid_input"), answer
+    assert "--jsonl" in answer.error["hint"]
 
 
 def test_a_failed_start_leaves_no_session_wallet_or_running_deployment(product: Product) -> None:

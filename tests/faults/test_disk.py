@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from minds import Scripted, run_with
 from product import BTC, Answer, Product, copied
 
+from tradeagent.ledger.store import open_ledger
 from tradeagent.workspace.files import disk_error
 
 RUN = ("run", "btc_momentum", "--replay", BTC)
@@ -23,29 +25,35 @@ ENTER = [("propose_order", {"market": "BTC", "side": "buy", "quote": "90", "stop
 WRITE = [("add_learning", {"section": "Active insights", "text": "disks fill up at night"}), ("update_canvas", {"thesis": "small " * 150})]
 
 
-@pytest.fixture
-def small(template: Path, tmp_path: Path) -> Iterator[Product]:
-    """A workspace on a file system of its own, 24 MB large, with the bars of BTC."""
-    mount = tmp_path / "disk"
+@contextmanager
+def _mounted(mount: Path, size: str) -> Iterator[None]:
+    """A small file system of its own in this folder."""
     mount.mkdir()
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root on Linux")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)], capture_output=True, text=True, check=False)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount)], capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no tmpfs here: {made.stderr.strip()}")
     try:
-        root = mount / "ws"
-        shutil.copytree(template, root, ignore=shutil.ignore_patterns("ETH", "HYPE"))
-        product = Product(root)
-        product.ask("config", "set", "trading.min_free_disk_mib", "0")
-        yield product
+        yield
     finally:
         subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
-def _fill(product: Product) -> Path:
-    """Take every byte that is left."""
-    filler = product.root.parent / "filler"
+@pytest.fixture
+def small(template: Path, tmp_path: Path) -> Iterator[Product]:
+    """A workspace on a file system of its own, 24 MB large, with the bars of BTC."""
+    with _mounted(tmp_path / "disk", "24m"):
+        root = tmp_path / "disk" / "ws"
+        shutil.copytree(template, root, ignore=shutil.ignore_patterns("ETH", "HYPE"))
+        product = Product(root)
+        product.ask("config", "set", "trading.min_free_disk_mib", "0")
+        yield product
+
+
+def _fill(folder: Path) -> Path:
+    """Take every byte that is left on a folder's disk."""
+    filler = folder / "filler"
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
     for size in (2**20, 4096, 1):
         try:
@@ -59,7 +67,7 @@ def _fill(product: Product) -> Path:
 
 def test_a_full_disk_stops_a_start_and_a_read_still_answers(small: Product) -> None:
     small.ask("wallet", "new", "btc_momentum")
-    filler = _fill(small)
+    filler = _fill(small.root.parent)
     answer = small.run(*RUN, "--max-ticks", "2", "--json")
     assert (answer.code, answer.error["code"]) == (2, "disk_full"), answer
     assert answer.error["hint"]
@@ -75,7 +83,7 @@ def _with_a_position(small: Product) -> Product:
     """A wallet that holds, on a disk that is full to the last byte."""
     assert run_with(Scripted(ENTER), small, *RUN[1:], "--max-ticks", "1").code == 0
     assert len(small.ask("position", "list")) == 1
-    _fill(small)
+    _fill(small.root.parent)
     return small
 
 
@@ -103,10 +111,30 @@ BY_HAND = ("order", "place", "--wallet", "w", "--market", "BTC", "--side", "buy"
 def test_a_wallet_that_was_only_traded_by_hand_can_be_killed_on_a_full_disk(small: Product) -> None:
     small.ask("wallet", "new", "w", "--cash", "10000")
     small.ask(*BY_HAND, "2025-03-20T12:00Z")
-    _fill(small)
+    _fill(small.root.parent)
     answer = small.run("kill", "w", "--yes", "--json")
     assert (answer.code, answer.document["flat"]) == (0, True), answer
     assert small.ask("position", "list") == []
+
+
+def test_where_only_the_ledger_cannot_be_written_flatten_says_why_and_kill_gets_flat(product: Product, tmp_path: Path) -> None:
+    product.ask("wallet", "new", "w", "--cash", "10000")
+    product.ask(*BY_HAND, "2025-03-20T12:00Z", "--stop", "60000")
+    elsewhere = tmp_path / "disk"
+    with _mounted(elsewhere, "4m"):
+        shutil.move(product.ledger_file, elsewhere / "ledger.sqlite")
+        product.ledger_file.symlink_to(elsewhere / "ledger.sqlite")
+        filler = _fill(elsewhere)
+        refused = product.run("flatten", "w", "--yes", "--json")
+        _clean(refused)
+        assert refused.code == 2
+        assert "`tradeagent kill w`" in refused.error["hint"]
+        told = product.run("kill", "w", "--yes", "--json")
+        assert (told.code, told.document["flat"], told.document["ledger"]) == (0, True, "later"), told
+        filler.unlink()
+        assert product.ask("reconcile", "w")["phase"] == "consistent"
+        assert product.ask("position", "list") == product.ask("order", "list") == []
+        assert product.ask("fills")[-1]["exit_reason"] == "kill"
 
 
 def test_on_a_nearly_full_disk_entries_are_refused_and_exits_pass(small: Product) -> None:
@@ -132,7 +160,7 @@ def test_a_disk_that_fills_during_a_run_loses_no_trade_and_the_next_start_repair
 
     def fill(tick: int) -> None:
         if tick == 3:
-            filler.append(_fill(small))
+            filler.append(_fill(small.root.parent))
 
     answer = run_with(Scripted(ENTER, WRITE, ENTER + WRITE, WRITE, WRITE, when_asked=fill), small, *RUN[1:], "--max-ticks", "6")
     _clean(answer)
@@ -162,7 +190,7 @@ def test_a_read_only_workspace_is_named_and_left_alone(small: Product) -> None:
             ("config", "set", "paper.cash", "5"),
         ):
             answer = small.here(*arguments, "--json")
-            assert (answer.code, answer.error["code"]) == (2, "read_only"), answer
+            assert (answer.code, answer.error["code"]) == (2, "data_error"), answer
             assert str(small.root) in answer.error["message"]
             assert answer.error["hint"]
             _clean(answer)
@@ -170,9 +198,28 @@ def test_a_read_only_workspace_is_named_and_left_alone(small: Product) -> None:
             answer = small.here(*arguments, "--json")
             _clean(answer)
             assert answer.code == 0 or "writable" in answer.error["hint"], answer
+        refused = small.here("fills", "--json").error
+        assert "file system is read-only" in refused["message"] and f"cp -r {small.root} COPY" in refused["hint"]
     finally:
         subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
     assert small.run(*RUN, "--max-ticks", "1", "--json").code == 0
+
+
+def test_a_ledger_that_is_written_through_another_mount_is_read_as_it_is_now(small: Product, tmp_path: Path) -> None:
+    small.ask("wallet", "new", "first")
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    subprocess.run(["mount", "--bind", str(small.root), str(seen)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(seen)], check=True)
+        reader = Product(seen)
+        assert "read-only" in reader.here("wallet", "list", "--json").error["message"], "nobody has it open, and somebody may at any time"
+        with closing(open_ledger(small.ledger_file)) as ledger, ledger.reading():
+            for name in ("second", "third"):
+                small.ask("wallet", "new", name)
+                assert name in {row["name"] for row in reader.ask("wallet", "list")}
+    finally:
+        subprocess.run(["umount", "--lazy", str(seen)], check=True)
 
 
 def test_a_file_size_limit_is_an_error_like_a_full_disk(template: Path, tmp_path: Path) -> None:

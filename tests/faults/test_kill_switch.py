@@ -4,7 +4,6 @@ import asyncio
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kill_races import race
 from minds import Scripted, run_with
 from product import BTC, Answer, Product, rows_of, running, wait_until
 
@@ -228,12 +226,3 @@ def test_a_kill_asks_for_its_phrase_and_for_one_target(holding: Product) -> None
         assert (refused.code, hint in refused.error["hint"]) == (2, True), words
     assert holding.run("kill", "nobody", "--yes", "--json").code == 4
     assert _at_the_venue(holding)[0]["BTC"] > 0
-
-
-def test_nothing_leaves_after_a_latch_was_reported(tmp_path: Path) -> None:
-    begin = time.monotonic()
-    seen = race(tmp_path, races=300)
-    print(f"{seen}, {time.monotonic() - begin:.1f} s")
-    assert seen.sent > seen.races
-    assert seen.late == 0
-    assert seen.slowest_ms < 1000

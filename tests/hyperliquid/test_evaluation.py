@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradeagent.domain.errors import DataError
+from tradeagent.domain.errors import DataError, NotFound
 from tradeagent.hyperliquid.evaluation import Evaluation, evaluate
 from tradeagent.hyperliquid.wire import Record, read_record
 
@@ -196,5 +196,5 @@ def test_a_file_that_holds_no_account_is_told(text: str, said: str, tmp_path: Pa
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(NotFound, match="there is no such file"):
         read_record(tmp_path / "account.json")

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Connection
 
 from tradeagent.domain.clock import MINUTE_MS
-from tradeagent.domain.errors import BusyError, InvalidInput, NotFound, RefusedError, TradeAgentError
+from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError
 from tradeagent.domain.names import Actor, CardState, EventKind, JobState, PinState, SuggestionState, TokenScope
-from tradeagent.ledger import cards, drafts, events, jobs, pins, studies, suggestions, tokens, watchlist
+from tradeagent.ledger import card_commits, cards, drafts, events, jobs, pins, studies, suggestions, tokens, watchlist
 
 NOW = 1_795_000_000_000
 
@@ -80,11 +80,15 @@ def test_what_may_be_a_token_is_not_repeated(tx: Connection) -> None:
 
 def test_a_card_is_decided_once_and_its_action_ends_once(tx: Connection) -> None:
     cards.add(tx, a_card())
-    cards.settle(tx, cards.get(tx, "C1"), CardState.COMMITTED, NOW + 1, said={"phrase": "yes"})
+    with pytest.raises(Defect):
+        cards.settle(tx, cards.get(tx, "C1"), CardState.COMMITTED, NOW + 1)
+    card_commits.commit(tx, cards.get(tx, "C1"), NOW + 1, said={"phrase": "yes"})
     committed = cards.get(tx, "C1")
     assert (committed.state, committed.decided_ms, committed.result) == ("committed", NOW + 1, None)
     with pytest.raises(RefusedError, match="committed already") as caught:
         cards.settle(tx, a_card(), CardState.DISMISSED, NOW + 2)
+    with pytest.raises(RefusedError, match="committed already"):
+        card_commits.commit(tx, a_card(), NOW + 2)
     assert caught.value.details == {"state": "committed"} and cards.get(tx, "C1") == committed
     cards.finish(tx, committed, CardState.COMMITTED, {"ran": "btc_1"}, NOW + 3)
     assert cards.get(tx, "C1").result == {"ran": "btc_1"}
@@ -97,7 +101,7 @@ def test_a_card_is_decided_once_and_its_action_ends_once(tx: Connection) -> None
 def test_an_action_that_failed_is_told_and_one_that_was_not_committed_gets_no_result(tx: Connection) -> None:
     for name in ("C1", "C2"):
         cards.add(tx, a_card(name))
-    cards.settle(tx, cards.get(tx, "C1"), CardState.COMMITTED, NOW + 1)
+    card_commits.commit(tx, cards.get(tx, "C1"), NOW + 1)
     cards.finish(tx, cards.get(tx, "C1"), CardState.FAILED, {"error": "down"}, NOW + 2)
     failed = cards.get(tx, "C1")
     assert (failed.state, failed.result, told(tx, EventKind.CARD_STATE)[-1]) == ("failed", {"error": "down"}, ("system", "C1", "failed"))

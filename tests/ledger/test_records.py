@@ -314,7 +314,7 @@ def test_model_spend_is_summed_exactly_by_day_and_unknown_costs_are_left_out(tx)
     assert (
         notes.spent_on(tx, "a", today) == D("0.3") and notes.spent_on(tx, "a", today - DAY_MS) == 5 and notes.spent_on(tx, "b", today) == 0
     )
-    assert notes.usage_totals(tx, "d_1") == (4, 20, D("5.3")) and notes.usage_totals(tx, "d_9") == (0, 0, None)
+    assert notes.usage_totals(tx, "d_1") == (4, 20, D("5.3")) and notes.usage_totals(tx, "d_9") == (0, 0, D(0))
 
 
 def test_the_calls_of_one_turn_grow_one_row_whose_cost_is_unknown_when_one_of_theirs_is(tx) -> None:  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from market_samples import HOUR, T0
 
 from tradeagent.domain.clock import SimulatedClock
-from tradeagent.domain.errors import BusyError, DataError, InvalidConfig, InvalidInput, VenueError
+from tradeagent.domain.errors import BusyError, DataError, InvalidConfig, InvalidInput, NotFound, VenueError
 from tradeagent.market import event_store as event_store_module
 from tradeagent.market.calendar_files import configured_events, parse_calendar, read_calendar
 from tradeagent.market.event_store import CalendarEvent, EventStore, NewsItem, Window
@@ -404,7 +404,7 @@ def test_calendars_come_from_files_addresses_and_the_environment(tmp_path, web):
     assert "secret" not in read_calendar(f"{address}/cal.csv?token=secret", clock).source
     (tmp_path / "c.csv").write_bytes(CSV)
     assert read_calendar(str(tmp_path / "c.csv"), clock).source == "c.csv"
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(NotFound, match="no such file"):
         read_calendar(str(tmp_path / "none.csv"), clock)
     config = load_config(tmp_path / "config.yml", {"TRADEAGENT_CALENDAR__EVENTS": "fomc 2026-01-28T19:00Z; halving 2028-04-01"})
     assert [event.kind for event in configured_events(config)] == ["fomc", "halving"]

@@ -8,7 +8,7 @@ import pytest
 from market_samples import FIVE, HEADER, HOUR, KEY, T0, csv_lines, csv_of, make_bars
 
 from tradeagent.domain.bars import parse_duration
-from tradeagent.domain.errors import DataError, InvalidInput
+from tradeagent.domain.errors import DataError, InvalidInput, NotFound
 from tradeagent.market import SeriesKey, import_bars, import_funding, instrument
 from tradeagent.market.quality import verify
 from tradeagent.market.tabular import TIME_UNITS, Said
@@ -234,7 +234,7 @@ def test_a_file_that_holds_no_bars_is_refused_with_its_name_and_place(warehouse,
 
 
 def test_unreadable_files_are_refused(warehouse, tmp_path):
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(NotFound, match="no such file"):
         import_bars(warehouse, tmp_path / "absent.csv", KEY, BTC)
     with pytest.raises(DataError, match="cannot be read"):
         import_bars(warehouse, tmp_path, KEY, BTC)

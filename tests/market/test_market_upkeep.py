@@ -71,7 +71,7 @@ def test_export_says_what_is_wrong_and_leaves_no_half_file(warehouse, tmp_path):
         export_series(warehouse, KEY, tmp_path / "a.xlsx", (None, None))
     with pytest.raises(DataError, match="in that span"):
         export_series(warehouse, KEY, tmp_path / "a.csv", (T0 + DAY_MS, None))
-    with pytest.raises(DataError, match="nothing of it"):
+    with pytest.raises(NotFound, match="nothing of it"):
         export_series(warehouse, SeriesKey("hyperliquid", "ETH", FIVE), tmp_path / "a.csv", (None, None))
     with pytest.raises(DataError, match="cannot be written"):
         export_series(warehouse, KEY, tmp_path / "no" / "a.csv", (None, None))

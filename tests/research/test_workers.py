@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from dask_cluster import awaited, dask_worker, environment, scheduler
 from toy_study import ToyJob, toy_plan
 
 from tradeagent.domain.errors import InvalidConfig, InvalidInput, VenueError
@@ -65,11 +65,11 @@ def test_a_worker_outlives_no_parent(tmp_path: Path) -> None:
         "        list(search(toy_plan(4), place.evaluate, {}))\n"
     )
     (tmp_path / "parent.py").write_text(script)
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env=_environment())
-    worker = int(_awaited(lambda: mark.read_text() if mark.exists() else ""))
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env=environment())
+    worker = int(awaited(lambda: mark.read_text() if mark.exists() else ""))
     parent.kill()
     parent.wait()
-    _awaited(lambda: "" if _is_alive(worker) else "gone")
+    awaited(lambda: "" if _is_alive(worker) else "gone")
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_trials(alone: Mapping[int, Trial], tmp_path: Path) -> None:
@@ -132,58 +132,6 @@ def test_more_workers_than_a_machine_can_start_are_refused() -> None:
 def test_a_number_of_workers_below_one() -> None:
     with pytest.raises(InvalidInput, match="workers: 0 is below 1"):
         open_place(ToyJob(), 0, None)
-
-
-def _environment() -> dict[str, str]:
-    known = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, known))}
-
-
-@contextmanager
-def scheduler(folder: Path) -> Iterator[str]:
-    """A real Dask scheduler in a process of its own."""
-    file = folder / "scheduler.json"
-    command = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--no-dashboard",
-        "--no-jupyter",
-    ]
-    process = subprocess.Popen([*command, "--scheduler-file", str(file)], env=_environment(), stderr=subprocess.DEVNULL)
-    try:
-        import json
-
-        yield str(json.loads(_awaited(lambda: file.read_text() if file.exists() else ""))["address"])
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def dask_worker(address: str, folder: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "2", "--no-nanny", "--no-dashboard"]
-    folder.mkdir()
-    process = subprocess.Popen([*command, "--local-directory", str(folder)], env=_environment(), stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _awaited(look: "object", within_s: float = 30.0) -> str:
-    assert callable(look)
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        if found := look():
-            return str(found)
-        time.sleep(0.05)
-    raise AssertionError("nothing happened in time")
 
 
 def _is_alive(pid: int) -> bool:

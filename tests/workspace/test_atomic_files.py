@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -91,8 +92,8 @@ def test_a_write_keeps_the_permissions_of_the_file(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, "disk_full"),
         (errno.EDQUOT, "disk_full"),
-        (errno.EROFS, "read_only"),
-        (errno.EACCES, "read_only"),
+        (errno.EROFS, "data_error"),
+        (errno.EACCES, "data_error"),
         (errno.EIO, "data_error"),
     ],
 )
@@ -292,3 +293,42 @@ def test_a_write_into_a_missing_folder_names_the_file(tmp_path: Path) -> None:
         write_atomic(tmp_path / "no" / "a.md", "x", durable=False)
     assert not isinstance(caught.value, UserError) or caught.value.code == "data_error"
     assert "a.md" in caught.value.message
+
+
+PIPE_CALLS = """
+import sys
+from pathlib import Path
+from tradeagent.domain.errors import DataError
+from tradeagent.workspace import files
+path = Path(sys.argv[1])
+calls = (
+    lambda: files.read_text(path), lambda: files.read_settled(path), lambda: files.read_plain(path, 10),
+    lambda: files.append_text(path, "x", durable=False), lambda: path.is_symlink() or files.append_raw(path, "x"),
+    lambda: files.try_replace(path, "0", "x", durable=False), lambda: files.replace_if_unchanged(path, "0", "x", durable=False),
+)
+for call in calls:
+    try:
+        call()
+    except DataError as error:
+        assert str(path) in error.message and "rm " in error.hint, error
+        print("refused")
+"""
+
+
+@pytest.mark.parametrize("where", ["pipe", "link", "device"])
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, where: str) -> None:
+    pipe, link = tmp_path / "pipe.md", tmp_path / "link.md"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe if where == "link" else "/dev/zero")
+    path = pipe if where == "pipe" else link
+    done = subprocess.run([sys.executable, "-c", PIPE_CALLS, str(path)], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split().count("refused") == (7 if where == "pipe" else 6)  # no link is appended to as it is, whatever it leads to
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_socket_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        with pytest.raises(DataError, match="not a file"):
+            read_text(path)

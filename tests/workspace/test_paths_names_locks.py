@@ -95,7 +95,7 @@ def test_a_read_only_workspace_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(UserError) as caught:
         Workspace(tmp_path).require_writable()
-    assert caught.value.code == "read_only"
+    assert caught.value.code == "data_error"
     assert "read-only" in caught.value.message
 
 

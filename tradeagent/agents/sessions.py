@@ -47,14 +47,15 @@ class SessionStatus:
     ticks: int
 
 
-def create_session(agent_folder: Path, config: Mapping[str, Any], *, durable: bool) -> Session:
+def create_session(agent_folder: Path, config: Mapping[str, Any], *, durable: bool, after: int = 0) -> Session:
     """Make `sessions/session_N` with the next free number and its frozen config.yml; two callers never get the same N.
 
+    N is above `after`, the highest that the ledger knows: a number is given once, whatever became of its folder.
     Raises the disk errors of `workspace.files`.
     """
     sessions = agent_folder / SESSIONS
     taken = [session.number for session in list_sessions(agent_folder)]
-    for number in itertools.count(max(taken, default=0) + 1):
+    for number in itertools.count(max([after, *taken]) + 1):
         folder = sessions / f"session_{number}"
         try:
             sessions.mkdir(exist_ok=True)
@@ -94,15 +95,18 @@ def read_status(session: Session) -> SessionStatus | None:
         ) from error
 
 
-def reserve_experiment(agent_folder: Path, *, durable: bool) -> int:
-    """The next number N for dry_run and run_once together, held by a placeholder file until `write_experiment`."""
+def reserve_experiment(agent_folder: Path, *, durable: bool, after: int = 0) -> int:
+    """The next number N for dry_run and run_once together, held by a placeholder file until `write_experiment`.
+
+    N is above `after`, as in `create_session`.
+    """
     folder = agent_folder / EXPERIMENTS
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise disk_error(folder, error) from error
     taken = [number for number, _ in list_experiments(agent_folder)]
-    for number in itertools.count(max(taken, default=0) + 1):
+    for number in itertools.count(max([after, *taken]) + 1):
         if write_new(
             folder / f"experiment_{number}.md",
             f"# Experiment {number} - {experiment_id(agent_folder.name, number)}\n\n{PENDING}",

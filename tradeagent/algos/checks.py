@@ -10,6 +10,7 @@ from tradeagent.algos.expressions import Expression, Name, condition, formula
 from tradeagent.algos.formulas import Formulas, Value
 from tradeagent.algos.indicators import INDICATORS, warmup
 from tradeagent.algos.params import params_of, with_params
+from tradeagent.algos.sandbox.child import ALLOWED
 from tradeagent.algos.scope import meaning_of, sides_of, sizing_output, used_by
 from tradeagent.algos.spec import AlgoSpec, IndicatorUse, Param, ParamRange, SizingKind
 from tradeagent.domain.bars import interval_text
@@ -37,9 +38,26 @@ def python_problem(source: str) -> tuple[int, str, str] | None:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return getattr(error, "lineno", None) or 1, str(error).partition(" (<unknown>")[0], "correct the Python"
+    refused = [(line, name) for line, name in _imports(tree) if name.partition(".")[0] not in ALLOWED]
+    if refused:
+        line, name = min(refused)
+        return line, f"import {name} is not allowed", f"allowed are {', '.join(ALLOWED)}"
     if any(isinstance(node, ast.FunctionDef) and node.name == "signals" for node in tree.body):
         return None
     return 1, "no function `signals`", "write def signals(bars, **params), which returns +1, 0 or -1 for each bar"
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and module of every import; not of one inside a `try`, which may fail and the algorithm still run."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, f"{'.' * node.level}{node.module or ''}"
+        elif not isinstance(node, (ast.Try, ast.TryStar)):
+            left += ast.iter_child_nodes(node)
 
 
 def warnings_of(spec: AlgoSpec) -> list[str]:

@@ -52,9 +52,7 @@ def turn_records(event: TurnEvent, arguments: dict[str, str]) -> list[Record]:
         return [record | {"status": status, "duration_ms": event.duration_ms, "detail": _detail(event.result.content)}]
     elif isinstance(event, UsageReported):
         used = event.usage
-        cost = None if used.cost_usd is None else str(used.cost_usd)
-        counts = {"tokens_in": used.tokens_in, "tokens_out": used.tokens_out, "cost_usd": cost, "estimated": used.estimated}
-        return [{"kind": "usage", "model": used.model_id or event.model_id, **counts}]
+        return [{"kind": "usage", "model": used.model_id or event.model_id, **used.as_dict()}]
     elif isinstance(event, TurnFinished):
         ended = {"kind": "turn", "reason": event.reason, "tool_calls": event.tool_calls, "detail": event.detail}
         return [*map(message_record, event.messages), ended]

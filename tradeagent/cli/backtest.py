@@ -98,10 +98,13 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many, newest first")] = 50,
 ) -> None:
     """Stored backtests, newest first."""
+    from tradeagent.algos.store import find
     from tradeagent.cli.backtest_text import listing
     from tradeagent.research import store
 
     rows = listing(store.listed(_results(), limit, algo, market))
+    if algo is not None and not rows:
+        find(session().ledger, algo)
     columns = ["id", "time", "algo", "market", "interval", "first", "last", "return_pct", "sharpe", "drawdown_pct", "trades", "state"]
     shown = [row | {"algo": row["algo"] + (f"@{row['version']}" if row["version"] else ""), "time": row["time"][:16]} for row in rows]
     shown = [row | {key: row[key][:10] for key in ("first", "last")} | _rounded(row) for row in shown]

@@ -73,7 +73,10 @@ def _text(message: list[str] | None) -> str | None:
     from tradeagent.turns.assistant import MAX_ASKED
 
     if message:
-        return " ".join(message)
+        text = " ".join(message)
+        if not text.strip():
+            raise InvalidInput("message: there are no words in it", hint='tradeagent chat "what runs?"')
+        return text
     if sys.stdin.isatty():
         if is_interactive() and not session().output.json:
             return None
@@ -144,10 +147,8 @@ async def _answer(place: "Place", setup: "AssistantSetup", text: str, *, watched
 def told_of(setup: "AssistantSetup", ended: "TurnFinished", calls: list[dict[str, Any]]) -> dict[str, Any]:
     """One answer as `--json` prints it."""
     from tradeagent.cli.chat_view import arguments_in
-    from tradeagent.domain.money import plain
 
-    settings, used = setup.session.settings, ended.usage
-    cost = None if used.cost_usd is None else plain(used.cost_usd)
+    settings = setup.session.settings
     for call in calls:
         call["arguments"] = arguments_in(call["arguments"])
     return {
@@ -158,7 +159,7 @@ def told_of(setup: "AssistantSetup", ended: "TurnFinished", calls: list[dict[str
         "text": ended.text,
         "tool_calls": calls,
         "cards": list(setup.cards),
-        "usage": {"tokens_in": used.tokens_in, "tokens_out": used.tokens_out, "cost_usd": cost, "estimated": used.estimated},
+        "usage": ended.usage.as_dict(),
         "reason": ended.reason,
     }
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tradeagent.cli.chat import raise_failure, terminal_width
-from tradeagent.cli.chat_view import ChatView
+from tradeagent.cli.chat_view import ChatView, arguments_in
 from tradeagent.cli.output import is_interactive
 from tradeagent.cli.session import session
 from tradeagent.domain.errors import TradeAgentError
@@ -42,14 +42,21 @@ async def _asked(place: Place, row: DeploymentRow, text: str, view: ChatView | N
         if view is not None:
             view.line(f"nobody runs {row.id}: it can read, not act", "yellow")
         answer = await read_only_answer(place, row, seq, view.event if view is not None else _unseen)
-    calls = [{"name": call["name"], "status": call["status"]} for call in answer.content["tool_calls"]]
+    calls = [
+        {"name": call["name"], "arguments": arguments_in(call["arguments"]), "status": call["status"]}
+        for call in answer.content["tool_calls"]
+    ]
     return {
+        "session": answer.thread,
+        "mode": row.mode,
+        "model": row.model,
         "deployment": row.id,
         "thread": answer.thread,
-        "model": row.model,
         "reads_only": not is_run,
         "text": answer.text,
         "tool_calls": calls,
+        "cards": [],
+        "usage": answer.content["usage"],
         "reason": answer.content["reason"],
         "detail": answer.content["detail"],
     }

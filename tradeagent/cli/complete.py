@@ -33,11 +33,23 @@ def is_asked() -> bool:
     return COMPLETE_VARIABLE in os.environ
 
 
-def prepare() -> None:
-    """Let Typer answer shells; it does so by itself only where it also installs its scripts."""
-    from typer._completion_classes import completion_init
+def prepare(stripped: Callable[[list[str]], list[str]]) -> None:
+    """Let Typer answer shells; it does so by itself only where it also installs its scripts. `stripped` takes the global flags out of what
+    is typed so far, since they may stand before the command."""
+    from typer._click.shell_completion import CompletionItem, ShellComplete, add_completion_class
+    from typer._completion_classes import BashComplete, FishComplete, ZshComplete
 
-    completion_init()
+    from tradeagent.domain.errors import TradeAgentError
+
+    class AfterGlobals(ShellComplete):
+        def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+            try:
+                return super().get_completions(stripped(args), incomplete)
+            except TradeAgentError:
+                return []  # it is the path of --workspace that is being typed, which the shell completes
+
+    for shell, kind in zip(SHELLS, (BashComplete, ZshComplete, FishComplete), strict=True):
+        add_completion_class(type(kind.__name__, (AfterGlobals, kind), {}), shell)
 
 
 def _named(incomplete: str, names: Callable[[], list[str]]) -> list[str]:
@@ -50,14 +62,14 @@ def _named(incomplete: str, names: Callable[[], list[str]]) -> list[str]:
         return []
 
 
-def _column(query: str) -> list[str]:
+def _column(query: str, *values: str) -> list[str]:
     """One column of the ledger, read without loading what commands need: a key press must not take half a second."""
     import sqlite3
 
     try:
         connection = sqlite3.connect(f"file:{session().workspace.ledger_file}?mode=ro", uri=True)
         try:
-            return [str(row[0]) for row in connection.execute(query)]
+            return [str(row[0]) for row in connection.execute(query, values)]
         finally:
             connection.close()
     except sqlite3.Error:
@@ -70,7 +82,6 @@ def _from_ledger(query: str) -> Callable[[str], list[str]]:
 
 deployments = _from_ledger("SELECT id FROM deployments ORDER BY created_ms DESC LIMIT 200")
 wallets = _from_ledger("SELECT name FROM wallets ORDER BY name")
-_stored_studies = _from_ledger("SELECT id FROM studies ORDER BY time_ms DESC, id DESC LIMIT 200")
 suggestions = _from_ledger("SELECT id FROM suggestions WHERE state = 'open' ORDER BY created_ms DESC LIMIT 200")
 cards = _from_ledger("SELECT id FROM cards WHERE state = 'waiting' ORDER BY created_ms DESC LIMIT 200")
 drafts = _from_ledger("SELECT id FROM drafts ORDER BY updated_ms DESC LIMIT 200")
@@ -85,6 +96,11 @@ def deployments_and_wallets(incomplete: str) -> list[str]:
 def agents(incomplete: str) -> list[str]:
     """Agent folders of the workspace."""
     return _named(incomplete, lambda: sorted(path.parent.name for path in session().workspace.agents_dir.glob("*/agent.md")))
+
+
+def agents_and_deployments(incomplete: str) -> list[str]:
+    """What has limits of its own."""
+    return [*agents(incomplete), *deployments(incomplete)]
 
 
 def algos(incomplete: str) -> list[str]:
@@ -105,9 +121,11 @@ def backtests(incomplete: str) -> list[str]:
     return [*_named(incomplete, lambda: [LAST]), *stored]
 
 
-def studies(incomplete: str) -> list[str]:
-    """Ids of optimisations and validations, newest first, after the word `last`."""
-    return [*_named(incomplete, lambda: ["last"]), *_stored_studies(incomplete)]
+def studies(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of the studies of the group that the command is in, `optimize` or `cv`, newest first, after the word `last`."""
+    kind = str(context.parent and context.parent.info_name)
+    query = "SELECT id FROM studies WHERE kind = ? ORDER BY time_ms DESC, id DESC LIMIT 200"
+    return _named(incomplete, lambda: ["last", *_column(query, kind)])
 
 
 def notes(incomplete: str) -> list[str]:

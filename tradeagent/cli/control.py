@@ -10,6 +10,7 @@ import typer
 from tradeagent.cli.complete import deployments, deployments_and_wallets
 from tradeagent.cli.confirm import confirmed
 from tradeagent.cli.session import session
+from tradeagent.domain.errors import BusyError, DataError
 
 Name = Annotated[str, typer.Argument(help="deployment id like btc_momentum_3, or an agent for its newest run", autocompletion=deployments)]
 Owner = Annotated[
@@ -56,8 +57,16 @@ def resume(deployment: Name) -> None:
 
 def flatten(deployment: Owner) -> None:
     """Cancel every order, close every position at the market, then pause."""
-    confirmed(f"flatten {deployment}: cancel all orders and close all positions")
-    _give("flatten", deployment)
+    from tradeagent.workspace.latch import make_room
+
+    try:
+        make_room(session().workspace.kill_dir)  # on a full disk even looking at the ledger needs some
+        _require("flatten", deployment)
+        confirmed(f"flatten {deployment}: cancel all orders and close all positions")
+        _give("flatten", deployment)
+    except (BusyError, DataError) as error:
+        error.hint = f"{error.hint}; `tradeagent kill {deployment}` closes without ledger and runner"
+        raise
 
 
 def snapshot(deployment: Name) -> None:
@@ -67,6 +76,7 @@ def snapshot(deployment: Name) -> None:
 
 def clear_halt(deployment: Owner) -> None:
     """Reopen entries after a halt or lockout. What was breached is measured from now: that is a new allowance, and yours to give."""
+    _require("clear_halt", deployment)
     confirmed(f"clear the halt of {deployment}: losses are counted from now")
     _give("clear_halt", deployment)
 
@@ -85,13 +95,21 @@ def reconcile(deployment: Owner) -> None:
         raise typer.Exit(1)
 
 
+def _require(kind: str, deployment: str) -> None:
+    """NotFound before anybody is asked about a name that nothing has."""
+    from tradeagent.domain.names import CommandKind
+    from tradeagent.runtime.control import addressed
+
+    addressed(session().place, deployment, CommandKind(kind))
+
+
 def _commanded(kind: str, deployment: str, payload: dict[str, Any] | None) -> dict[str, Any]:
     from tradeagent.domain.names import CommandKind
     from tradeagent.runtime.control import command
     from tradeagent.workspace.latch import make_room
 
     current = session()
-    if kind == "flatten" or (payload or {}).get("unwind"):
+    if (payload or {}).get("unwind"):
         make_room(current.workspace.kill_dir)
     return command(current.writable(), deployment, CommandKind(kind), payload)
 

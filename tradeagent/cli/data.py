@@ -126,7 +126,10 @@ def follow(
     max_bars: Annotated[int | None, typer.Option("--max", help="stop after this many new bars", min=1)] = None,
     url: Url = None,
 ) -> None:
-    """Store every bar soon after it has closed, until Ctrl-C. One line a bar; what closed while nobody followed is stored first."""
+    """Store every bar soon after it has closed, until Ctrl-C. What closed while nobody followed is stored first.
+
+    One line a bar; --jsonl for programs.
+    """
     from tradeagent.domain.clock import iso
     from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import listed_market
@@ -135,6 +138,7 @@ def follow(
     from tradeagent.market.instruments import HYPERLIQUID
 
     current, interval_ms = session(), venue_interval(interval)
+    current.require_lines("data follow")
     current.workspace.require_writable()
     with info_client(url) as client:
         followed = [Followed(SeriesKey(HYPERLIQUID, name, interval_ms), listed_market(client, name), funding) for name in market]
@@ -245,20 +249,22 @@ def verify(market: Market = None, interval: Interval = None) -> None:
 @app.command()
 def gaps(market: Market = None, interval: Interval = None) -> None:
     """Every hole in the stored series. Exit 1 when a series has an unreadable file, which stderr names."""
+    from tradeagent.domain.bars import interval_text
     from tradeagent.domain.errors import DataError
     from tradeagent.market.quality import holes
 
     rows: list[dict[str, Any]] = []
     unreadable: list[dict[str, str]] = []
     for key in _keys(market, interval):
-        named = {"venue": key.venue, "market": key.market, "interval": key.text.rpartition(":")[2]}
+        named = {"venue": key.venue, "market": key.market, "interval": interval_text(key.interval_ms), "funding": key.funding}
         try:
             rows += [{**named, **hole.as_dict()} for hole in holes(session().warehouse, key)]
         except DataError as error:
             unreadable.append(_fault(key, error))
     _tell(unreadable)
     empty = "no gaps" + (" in what could be read" if unreadable else "")
-    session().output.document(rows, table(rows, ["venue", "market", "interval", "from", "to", "missing_bars"], empty=empty))
+    shown = [_as_told(row) for row in rows]
+    session().output.document(rows, table(shown, ["venue", "market", "interval", "from", "to", "missing_bars"], empty=empty))
     if unreadable:
         raise typer.Exit(1)
 
@@ -310,9 +316,13 @@ def _watched(events: "Iterator[FetchPage | FetchReport]", name: str) -> "FetchRe
 
 
 def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows for a person: funding is no 1h bar, and what could not be read was not counted."""
-    rows = [row | {"interval": "funding"} if row["funding"] else row for row in rows]
-    return [row | {name: None for name in _COUNTS} if row["unreadable"] else row for row in rows]
+    """Rows for a person; what could not be read was not counted."""
+    return [_as_told(row | {name: None for name in _COUNTS} if row["unreadable"] else row) for row in rows]
+
+
+def _as_told(row: dict[str, Any]) -> dict[str, Any]:
+    """For a person funding is no 1h bar."""
+    return row | {"interval": "funding"} if row["funding"] else row
 
 
 def _without(data: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tradeagent.cli import interrupts
 from tradeagent.cli.complete import is_asked, prepare
 from tradeagent.cli.output import Output, fail, open_missing_streams
 from tradeagent.cli.session import Globals, set_globals
 from tradeagent.domain.errors import Defect, InvalidInput, TradeAgentError
+
+if TYPE_CHECKING:
+    from typer._click.exceptions import UsageError
 
 _SWITCHES = {"--json": "json", "--jsonl": "jsonl", "--quiet": "quiet", "-q": "quiet", "--verbose": "verbose", "--yes": "yes", "-y": "yes"}
 _SWITCHES |= {"--no-color": "no_color"}
@@ -38,15 +42,13 @@ def _run(arguments: Sequence[str]) -> int:
     from tradeagent.cli.app import tree
 
     if is_asked():
-        prepare()
+        prepare(_without_globals)
     try:
         result = tree()(args=rest, prog_name="tradeagent", standalone_mode=False)
     except TradeAgentError as error:
         return fail(_unless_interrupted(error), output)
     except UsageError as error:
-        where = f" ({error.ctx.command_path})" if error.ctx else ""
-        hint = f"see `{error.ctx.command_path} --help`" if error.ctx else "see `tradeagent --help`"
-        return fail(InvalidInput(f"{error.format_message()}{where}", hint=hint), output)
+        return fail(_negative(error, rest) or _misused(error), output)
     except typer.Abort:
         return fail(_interrupted(), output)
     except BrokenPipeError:
@@ -83,10 +85,41 @@ def split_globals(arguments: Sequence[str]) -> tuple[Globals, list[str]]:
     return Globals(workspace=workspace, **found), rest
 
 
+def _without_globals(arguments: list[str]) -> list[str]:
+    """What a shell has so far, once its global flags are those of this session."""
+    flags, rest = split_globals(arguments)
+    set_globals(flags)
+    return rest
+
+
+def _misused(error: "UsageError") -> InvalidInput:
+    """What is wrong with a command line, in one line; a group without a command says which it has."""
+    from typer._click.exceptions import NoArgsIsHelpError
+    from typer.core import TyperGroup
+
+    context = error.ctx
+    if context is None:
+        return InvalidInput(error.format_message(), hint="see `tradeagent --help`")
+    path, message = context.command_path, f"{error.format_message()} ({context.command_path})"
+    if isinstance(error, NoArgsIsHelpError) and isinstance(context.command, TyperGroup):
+        message = f"{path}: name one of its commands: {', '.join(context.command.commands)}"
+    return InvalidInput(message, hint=f"see `{path} --help`")
+
+
 def _interrupted() -> TradeAgentError:
     from tradeagent.domain.errors import Interrupted
 
     return Interrupted("interrupted", hint="what was done is kept; run the same command again to go on")
+
+
+def _negative(error: "UsageError", typed: Sequence[str]) -> InvalidInput | None:
+    """A negative number, which Click takes for an option that does not exist, or None for another mistake."""
+    option = getattr(error, "option_name", "")
+    word = next((word for word in typed if option and word.startswith(option)), "")
+    if not (word.startswith("-") and word[1:].replace(".", "", 1).isdigit()):
+        return None
+    hint = f"an amount is above 0; where a negative number is meant, write `--` before it: -- {word}"
+    return InvalidInput(f"{word}: a negative number is read as an option", hint=hint)
 
 
 def _unless_interrupted(error: TradeAgentError) -> TradeAgentError:

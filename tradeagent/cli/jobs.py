@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradeagent.cli.group import lists
 from tradeagent.cli.output import pairs, table
 from tradeagent.cli.session import session
 
 if TYPE_CHECKING:
     from tradeagent.ledger.jobs import JobRow
 
-app = typer.Typer(help="Long work asked for in a conversation or over MCP: searches, validations, downloads.", no_args_is_help=True)
+app = typer.Typer(help="Long work asked for in a conversation or over MCP: searches, validations, downloads.")
 Reference = Annotated[str, typer.Argument(help="id of the job, or the end of it")]
 
 
-@app.command(name="list")
+@lists(app)
 def list_(limit: Annotated[int, typer.Option(min=1, max=1000, help="how many, newest first")] = 20) -> None:
     """Jobs, newest first. Example: tradeagent jobs list"""
     from tradeagent.ledger import jobs

@@ -50,7 +50,7 @@ def _kill(target: Any) -> None:
     result = wipe(current.workspace, current.clock, target, latched)
     if not result["flat"]:
         hint = "repeat it; `tradeagent position list` shows what is left"
-        raise VenueError("kill: latched, but not everything is closed", hint=hint, code="not_flat", details=result)
+        raise VenueError("kill: latched, but not everything is closed", hint=hint, details=result)
     current.output.document(result, "\n".join(_lines(result, later=result["ledger"] == LATER)))
 
 

@@ -114,7 +114,7 @@ def candles(
     """The newest closed bars, from your stored data; with --live from the venue."""
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.clock import iso
-    from tradeagent.domain.errors import DataError
+    from tradeagent.domain.errors import DataError, NotFound
     from tradeagent.market import SeriesKey
 
     current, interval_ms = session(), parse_duration(interval)
@@ -124,7 +124,8 @@ def candles(
     else:
         rows = _stored(SeriesKey(venue, market, interval_ms), moment, count)
         if not rows:
-            raise DataError(
+            is_stored = any((key.venue, key.market, key.funding) == (venue, market, False) for key in current.warehouse.series_keys())
+            raise (DataError if is_stored else NotFound)(
                 f"{venue}:{market}:{interval}: no closed bars are stored" + (f" as of {as_of}" if as_of else ""),
                 hint=f"tradeagent data fetch --market {market} --interval {interval}, or add --live",
             )
@@ -173,7 +174,7 @@ def funding(
 ) -> None:
     """The newest hourly funding rates, from your stored data; with --live from the venue. Positive: longs pay."""
     from tradeagent.domain.clock import HOUR_MS, iso
-    from tradeagent.domain.errors import DataError
+    from tradeagent.domain.errors import NotFound
     from tradeagent.market.readers import funding_of
 
     if live or url is not None:
@@ -186,7 +187,7 @@ def funding(
         stored = funding_of(session().warehouse, venue, market)
         pairs_of = list(zip(stored.hours.tolist(), stored.rate.tolist(), strict=True))[-hours:]
         if not pairs_of:
-            raise DataError(
+            raise NotFound(
                 f"{venue}:{market}: no funding is stored", hint=f"tradeagent data fetch --market {market} --funding, or add --live"
             )
     shown = [

@@ -14,7 +14,7 @@ from tradeagent.cli.session import session
 if TYPE_CHECKING:
     from tradeagent.assistant.meaning import Embedding
     from tradeagent.assistant.memory import Memory
-    from tradeagent.workspace.tree import Entry
+    from tradeagent.workspace.tree import Entry, Listing
 
 app = typer.Typer(help="Notes of the assistant: markdown below memory/, shared by all its sessions.", no_args_is_help=True)
 Note = Annotated[str, typer.Argument(help="path below memory/, like research/btc-funding.md", autocompletion=notes)]
@@ -25,12 +25,11 @@ _EMPTY = 'no notes yet: `tradeagent memory write research/idea.md "what you want
 @app.command()
 def ls(folder: Annotated[str, typer.Argument(help="only below this folder, like strategies")] = "") -> None:
     """Every note with its size and age. Example: tradeagent memory ls research"""
-    listing = _memory().notes(folder)
+    listing = _below(folder)
     for skipped in listing.skipped:
         session().output.say(f"not used: {skipped}")
     rows = [_shown(entry) for entry in listing.entries]
-    empty = f"no notes below {folder}: `tradeagent memory ls` shows all" if folder else _EMPTY
-    session().output.document(rows, table(rows, ["path", "size", "modified_at"], right=("size",), empty=empty))
+    session().output.document(rows, table(rows, ["path", "size", "modified_at"], right=("size",), empty=_EMPTY))
 
 
 @app.command()
@@ -67,6 +66,7 @@ def search(
     """
     from tradeagent.domain.clock import iso
 
+    _below(folder)
     embedding = None if words_only else _embedding()
     found = _memory().search(" ".join(words), folder=folder, limit=limit, embedding=embedding)
     if found.notice:
@@ -95,6 +95,16 @@ def _memory() -> "Memory":
     from tradeagent.assistant.memory import Memory
 
     return Memory(session().workspace, session().clock)
+
+
+def _below(folder: str) -> "Listing":
+    """The notes of a folder, NotFound when there is nothing of that name; without one all there are."""
+    from tradeagent.domain.errors import NotFound
+
+    listing = _memory().notes(folder)
+    if folder and not listing.entries and not listing.skipped:
+        raise NotFound(f"no notes below {folder!r}", hint="`tradeagent memory ls` shows all")
+    return listing
 
 
 def _writable() -> "Memory":

@@ -31,7 +31,7 @@ def play(
     wallet: Annotated[str, typer.Option("--wallet", help="wallet to trade on", autocompletion=wallets)],
     replay: Annotated[str, typer.Option(help="VENUE:MARKET:INTERVAL of imported bars")],
     to: Annotated[
-        str | None, typer.Option(help="then play the bars up to this instant; without it the clock stays at the last line")
+        str | None, typer.Option(help="then play the bars up to this instant, or to their end; without it the clock stays at the last line")
     ] = None,
 ) -> None:
     """Play a script of orders over imported bars, each line at its `at`: `place` an order, or `cancel` the one named by `ref`.
@@ -60,14 +60,14 @@ def play(
 
 
 def read_script(file: Path) -> "list[Step]":
-    """The lines of a script in the order of time. DataError naming file, line and key for anything malformed."""
-    from tradeagent.domain.errors import DataError
+    """The lines of a script in the order of time. NotFound without a file, DataError naming file, line and key for anything malformed."""
+    from tradeagent.domain.errors import DataError, NotFound
     from tradeagent.workspace.files import read_text
 
     try:
         text = read_text(file)
     except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file", hint=f"one object a line: {_EXAMPLE}") from None
+        raise NotFound(f"{file}: there is no such file", hint=f"one object a line: {_EXAMPLE}") from None
     steps: list[Step] = []
     markets: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), start=1):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradeagent.cli.complete import agents, deployments
+from tradeagent.cli.complete import agents, agents_and_deployments, deployments, wallets
 from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 
@@ -118,8 +118,8 @@ def close(incident: Annotated[str, typer.Argument(help="id of an incident, as `i
 
 def audit(
     kind: Annotated[str | None, typer.Option(help="only events of this kind, like fill or funding")] = None,
-    wallet: Annotated[str | None, typer.Option(help="only this wallet")] = None,
-    deployment: Annotated[str | None, typer.Option(help="only this run")] = None,
+    wallet: Annotated[str | None, typer.Option(help="only this wallet", autocompletion=wallets)] = None,
+    deployment: Annotated[str | None, typer.Option(help="only this run, or the newest of an agent", autocompletion=deployments)] = None,
     limit: Annotated[int, typer.Option(min=1, help="newest so many")] = 200,
     after: Annotated[int, typer.Option(help="only events with a larger seq")] = 0,
 ) -> None:
@@ -128,10 +128,9 @@ def audit(
 
     if kind is not None:
         _known_kind(kind)
+    only = session().narrowed(wallet, deployment)
     with session().ledger.reading() as tx:
-        found = events.read(
-            tx, after=after, wallet=wallet, deployment=deployment, kinds=(kind,) if kind else (), limit=limit, newest=after == 0
-        )
+        found = events.read(tx, after=after, **only, kinds=(kind,) if kind else (), limit=limit, newest=after == 0)
     rows = [_event(row) for row in found]
     shown = [{**row, "data": _brief(row["data"])} for row in rows]
     columns = ["seq", "time", "kind", "wallet", "deployment", "actor", "data"]
@@ -147,6 +146,8 @@ def logs(
     from tradeagent.ledger import events, runs
 
     current = session()
+    if follow:
+        current.require_lines("--follow")
     with current.ledger.reading() as tx:
         name = runs.get_deployment(tx, deployment).id
         found = events.read(tx, deployment=name, limit=limit, newest=True)
@@ -167,8 +168,11 @@ def logs(
 
 
 def limits(
-    name: Annotated[str | None, typer.Argument(help="agent or deployment; without one the defaults of every kind")] = None,
-    wallet: Annotated[str | None, typer.Option(help="a person's limits on this wallet")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="agent or deployment; without one the defaults of every kind", autocompletion=agents_and_deployments),
+    ] = None,
+    wallet: Annotated[str | None, typer.Option(help="a person's limits on this wallet", autocompletion=wallets)] = None,
 ) -> None:
     """Each cap: value, used, left, where it comes from, and the ceiling above it. Only you change them."""
     rows = _limit_rows(name, wallet)
@@ -177,7 +181,7 @@ def limits(
 
 
 def usage(
-    agent: Annotated[str | None, typer.Option(help="only this agent")] = None,
+    agent: Annotated[str | None, typer.Option(help="only this agent, or `assistant`", autocompletion=agents)] = None,
     days: Annotated[int, typer.Option(min=1, help="how far back")] = 30,
     by: Annotated[str, typer.Option(help="one row per: all (day, agent and model), day, agent, model, turn")] = "all",
 ) -> None:
@@ -193,6 +197,8 @@ def usage(
     since = 0 if days >= 3650 else current.clock.now_ms() - days * DAY_MS
     with current.ledger.reading() as tx:
         found = notes.usage_rows(tx, slug=agent, since_ms=since)
+    if agent is not None and not found:
+        _require_usable(agent)
     totals: dict[Any, dict[str, Any]] = {}
     for row in found:
         named = _usage_names(row)
@@ -209,6 +215,15 @@ def usage(
     rows = [{**total, "cost_usd": None if total["cost_usd"] is None else plain(total["cost_usd"])} for total in totals.values()]
     numbers = ["turns", "calls", "tokens_in", "tokens_out", "cost_usd", "unpriced_calls"]
     current.output.document(rows, table(rows, [*_USAGE_KEYS[by], *numbers], right=numbers, empty="no model was asked yet"))
+
+
+def _require_usable(agent: str) -> None:
+    """NotFound unless it is somebody whose turns are counted: an agent of the workspace, or the assistant."""
+    from tradeagent.agents.folder import read_texts
+    from tradeagent.turns.assistant import SLUG
+
+    if agent != SLUG:
+        read_texts(session().workspace.agent_dir(agent))
 
 
 _USAGE_KEYS = {

@@ -37,12 +37,13 @@ def replay(
     model: Annotated[str | None, typer.Option(help="any model id; default: the one that was recorded")] = None,
     cache: Cache = "read_write",
     max_cost: Cap = None,
-) -> None:
+) -> int:
     """Ask a model what it would have done in the recorded ticks of a session. No order is possible; nothing of the agent changes.
 
+    Exit 5 when it answered none of them.
     Example: tradeagent replay btc_momentum --session 1 --model openai/gpt-5-mini
     """
-    from tradeagent.runtime.replays import caveats_of, recording_of, summary_of, tick_dict
+    from tradeagent.runtime.replays import caveats_of, exit_code, recording_of, summary_of, tick_dict
 
     place = session().writable()
     recording = recording_of(place, agent, session_, tick)
@@ -69,6 +70,7 @@ def replay(
     ]
     lines = [table(shown, ["tick", "then", "now", "same"], right=("tick",)), "", _figures([summary])]
     session().output.document(data, "\n".join([*lines, "", *(f"note: {caveat}" for caveat in caveats)]))
+    return exit_code(found)
 
 
 def compare(
@@ -79,7 +81,7 @@ def compare(
     session_: SessionOption = None,
     cache: Cache = "read_write",
     max_cost: Cap = None,
-) -> None:
+) -> int:
     """Runs side by side, or models on the same recorded ticks: agreement, hypothetical PnL and cost.
 
     Examples: tradeagent agent compare btc_momentum@1 btc_momentum@2
@@ -93,25 +95,27 @@ def compare(
             raise InvalidInput(
                 "--model compares on one agent's recorded ticks", hint=f"tradeagent agent compare {names[0]} --model {model[0]}"
             )
-        _compare_models(names[0], model, session_, cache, max_cost)
-        return
+        return _compare_models(names[0], model, session_, cache, max_cost)
     if session_ is not None:
         raise InvalidInput("--session needs --model", hint=f"name the run: tradeagent agent compare {names[0]}_{session_} …")
     with session().ledger.reading() as tx:
         chosen = names if len(names) > 1 else sessions_of(tx, names[0]) or names
         data = compared_runs(tx, chosen)
     session().output.document(data, _side_by_side(data))
+    return 0
 
 
-def _compare_models(agent: str, models: Sequence[str], number: int | None, cache: str, max_cost: str | None) -> None:
-    from tradeagent.runtime.replays import caveats_of, recording_of, summary_of
+def _compare_models(agent: str, models: Sequence[str], number: int | None, cache: str, max_cost: str | None) -> int:
+    from tradeagent.runtime.replays import caveats_of, exit_code, recording_of, summary_of
 
     place = session().writable()
     recording = recording_of(place, agent, number, None)
     rows: list[dict[str, Any]] = []
+    asked: list[Replayed] = []
     caveats: dict[str, None] = {}
     for name in dict.fromkeys(models):
         found = _asked(place, recording, name, cache, max_cost)
+        asked += found
         rows.append(summary_of(place, recording, name, found))
         caveats |= dict.fromkeys(caveats_of(recording, found))
     data = {
@@ -122,6 +126,7 @@ def _compare_models(agent: str, models: Sequence[str], number: int | None, cache
         "caveats": list(caveats),
     }
     session().output.document(data, "\n".join([_figures(rows), "", *(f"note: {caveat}" for caveat in caveats)]))
+    return exit_code(asked)
 
 
 def _asked(place: "Place", recording: "Recording", model: str, cache: str, max_cost: str | None) -> "list[Replayed]":

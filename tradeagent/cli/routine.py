@@ -50,7 +50,7 @@ def run(
 ) -> None:
     """Run one on the newest stored bars, confined. Example: tradeagent routine run btc_momentum range_scan --set bars=50
 
-    With --every or --daily each result is a line, and one that fails does not end it.
+    With --every or --daily each result is a line (--jsonl for programs), and one that fails does not end it.
     """
     from tradeagent.domain.errors import InvalidInput
 
@@ -60,6 +60,7 @@ def run(
     if background:
         _queued(agent, name, set_ or [], interval, bars)
     elif every is not None or daily is not None:
+        session().require_lines("--every" if daily is None else "--daily")
         _repeated(lambda: _ran(agent, name, config, interval, bars), _next_mark(every, daily))
     else:
         data = _ran(agent, name, config, interval, bars)

@@ -79,6 +79,13 @@ class Session:
 
         return Place(self.workspace, self.config, self.ledger, self.clock)
 
+    def require_lines(self, asked: str) -> None:
+        """InvalidInput with --json, which is one document: what goes on and on is --jsonl for programs."""
+        from tradeagent.domain.errors import InvalidInput
+
+        if self.flags.json and not self.flags.jsonl:
+            raise InvalidInput(f"{asked}: --json is one document, and this prints one a line", hint="use --jsonl instead of --json")
+
     def writable(self) -> "Place":
         """The place, once it is known that this process may write there."""
         self.workspace.require_writable()
@@ -102,6 +109,16 @@ class Session:
 
         with self.ledger.reading() as tx:
             return wallets.get(tx, name)
+
+    def narrowed(self, wallet: str | None, deployment: str | None) -> dict[str, str | None]:
+        """The wallet and the run that a listing is asked for, an agent standing for its newest run; NotFound for a name nothing has."""
+        from tradeagent.ledger import runs, wallets
+
+        with self.ledger.reading() as tx:
+            return {
+                "wallet": wallet and wallets.get(tx, wallet).name,
+                "deployment": deployment and runs.get_deployment(tx, deployment).id,
+            }
 
 
 _current = Session()

@@ -74,6 +74,8 @@ def status(watch: Annotated[bool, typer.Option("--watch", help="keep showing it 
     from tradeagent.runtime.status import status_view
 
     current = session()
+    if watch:
+        current.require_lines("--watch")
 
     def look() -> dict[str, Any]:
         return status_view(current.workspace, current.clock)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tradeagent.cli.complete import wallets
+from tradeagent.cli.complete import deployments, wallets
 from tradeagent.cli.output import table
 from tradeagent.cli.session import session
 from tradeagent.cli.wallet import positions_table
@@ -12,6 +12,7 @@ from tradeagent.cli.wallet import positions_table
 position_app = typer.Typer(help="Open positions.", no_args_is_help=True)
 order_app = typer.Typer(help="Orders by hand.", no_args_is_help=True)
 WalletOption = Annotated[str, typer.Option("--wallet", help="wallet name", autocompletion=wallets)]
+OnlyWallet = Annotated[str | None, typer.Option("--wallet", help="only this wallet", autocompletion=wallets)]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def fills(
-    wallet: Annotated[str | None, typer.Option("--wallet", help="only this wallet")] = None,
-    deployment: Annotated[str | None, typer.Option("--deployment", help="only this run")] = None,
+    wallet: OnlyWallet = None,
+    deployment: Annotated[
+        str | None, typer.Option("--deployment", help="only this run, or the newest of an agent", autocompletion=deployments)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="newest so many")] = 1000,
 ) -> None:
     """Executions, oldest first. realised_pnl is gross, as a venue states it."""
@@ -28,8 +31,9 @@ def fills(
     from tradeagent.domain.money import plain
     from tradeagent.ledger import trading
 
+    only = session().narrowed(wallet, deployment)
     with session().ledger.reading() as tx:
-        found = trading.fills_of(tx, wallet=wallet, deployment=deployment, limit=limit)
+        found = trading.fills_of(tx, **only, limit=limit)
     rows = [
         {
             "time": iso(f["time_ms"]),
@@ -54,7 +58,7 @@ def fills(
 
 
 @position_app.command(name="list")
-def position_list(wallet: Annotated[str | None, typer.Option("--wallet", help="only this wallet")] = None) -> None:
+def position_list(wallet: OnlyWallet = None) -> None:
     """Open positions with stop, target and liquidation price, at the last mark."""
     rows = [{"wallet": view["name"], **row} for view in _views(wallet) for row in view["positions"]]
     session().output.document(rows, positions_table(rows))
@@ -70,7 +74,7 @@ def position_close(market: Annotated[str, typer.Argument(help="market to close")
 
 
 @order_app.command(name="list")
-def order_list(wallet: Annotated[str | None, typer.Option("--wallet", help="only this wallet")] = None) -> None:
+def order_list(wallet: OnlyWallet = None) -> None:
     """Open orders."""
     from tradeagent.domain.clock import iso
     from tradeagent.execution.orders import order_dict
@@ -101,7 +105,9 @@ def order_place(
     target: Annotated[str | None, typer.Option(help="take-profit price")] = None,
     leverage: Annotated[int | None, typer.Option(min=1)] = None,
     replay: Annotated[str | None, typer.Option(help="VENUE:MARKET:INTERVAL of imported bars; needs --at")] = None,
-    at: Annotated[str | None, typer.Option(help="first move the wallet's market clock to this instant")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="first move the wallet's market clock to this instant, no further than there are bars")
+    ] = None,
 ) -> None:
     """Place an order by hand. Exit 3 when a rule refuses it, with what would have passed.
 

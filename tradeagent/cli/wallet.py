@@ -6,15 +6,16 @@ import typer
 
 from tradeagent.cli.complete import wallets
 from tradeagent.cli.confirm import confirmed
+from tradeagent.cli.group import lists
 from tradeagent.cli.output import pairs, table
 from tradeagent.cli.session import session
 
-app = typer.Typer(help="Accounts: paper by default.", no_args_is_help=True)
+app = typer.Typer(help="Accounts: paper by default.")
 Amount = Annotated[str, typer.Argument(help="USDC")]
 Name = Annotated[str, typer.Argument(help="wallet name", autocompletion=wallets)]
 
 
-@app.command(name="list")
+@lists(app)
 def list_() -> None:
     """Every wallet with its equity and what runs on it."""
     from tradeagent.runtime.views import wallet_rows
@@ -113,6 +114,7 @@ def remove(name: Name) -> None:
 
     current = session()
     current.workspace.require_writable()
+    current.wallet(name)
     confirmed(f"remove wallet {name}")
     remove_wallet(current.workspace, current.config, current.ledger, current.clock, name)
     current.output.document({"name": name, "removed": True}, f"{name} is out of use; `tradeagent wallet show {name}` still shows it")

@@ -140,8 +140,9 @@ class ExecutionEngine:
         closed = self._admit(closing, actor)
         if closed.kind is not VerdictKind.EXECUTED:
             return closed
-        is_closing = rest.type is OrderType.MARKET or not self._held(rest, actor)
-        return self._admit(rest, actor, flipping=is_closing, approved=approved).after_close(closed)
+        if rest.type is not OrderType.MARKET and self._held(rest, actor):
+            return replace(closed, message="the close rests: what lies beyond it is not sent until it has filled")
+        return self._admit(rest, actor, flipping=True, approved=approved).after_close(closed)
 
     def _legs(self, proposal: Proposal, actor: Actor) -> tuple[Proposal | None, Proposal]:
         """The close and the opening of a proposal beyond what is held on the other side; any other proposal is one leg."""

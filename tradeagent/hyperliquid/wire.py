@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from tradeagent.domain.errors import DataError, InvalidInput
+from tradeagent.domain.errors import DataError, InvalidInput, NotFound
 from tradeagent.domain.money import parse_decimal
 from tradeagent.workspace.files import read_text
 
@@ -184,11 +184,11 @@ class Record(_Answer):
 
 
 def read_record(file: Path) -> Record:
-    """Parse a file that holds one Record; DataError naming the file and the field that is wrong."""
+    """Parse a file that holds one Record; NotFound without one, DataError naming the file and the field that is wrong."""
     try:
         text = read_text(file)
     except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file", hint=_HINT) from None
+        raise NotFound(f"{file}: there is no such file", hint=_HINT) from None
     try:
         data = json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:

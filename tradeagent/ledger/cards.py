@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from tradeagent.domain.errors import RefusedError
+from tradeagent.domain.errors import Defect, RefusedError
 from tradeagent.domain.names import Actor, CardState, EventKind
 from tradeagent.ledger import events
 from tradeagent.ledger.minds_schema import cards
@@ -39,7 +39,7 @@ class CardRow:
 def add(tx: Connection, row: CardRow) -> None:
     """Put a card before the person."""
     tx.execute(insert(cards).values(**asdict(row)))
-    _say(tx, row, Actor.SYSTEM, row.created_ms)
+    say(tx, row, Actor.SYSTEM, row.created_ms)
 
 
 def get(tx: Connection, reference: str) -> CardRow:
@@ -60,14 +60,18 @@ def listed(tx: Connection, *, state: CardState | None = None, session: str | Non
 def settle(
     tx: Connection, row: CardRow, state: CardState, now_ms: int, *, actor: Actor = Actor.MANUAL, said: Mapping[str, Any] | None = None
 ) -> None:
-    """Decide a waiting card, once; `said` goes into the feed. RefusedError when somebody was faster."""
+    """Decide a waiting card against doing it, once; `said` goes into the feed. RefusedError when somebody was faster."""
+    if state is CardState.COMMITTED:
+        raise Defect("a card is committed by `ledger.card_commits`")
     waiting = update(cards).where(cards.c.id == row.id, cards.c.state == CardState.WAITING.value)
     if not tx.execute(waiting.values(state=state.value, decided_ms=now_ms)).rowcount:
-        now = get(tx, row.id)
-        raise RefusedError(
-            f"card {row.id} is {now.state} already", hint="ask for a new one", code="gate_failed", details={"state": now.state}
-        )
-    _say(tx, get(tx, row.id), actor, now_ms, said)
+        raise already(get(tx, row.id))
+    say(tx, get(tx, row.id), actor, now_ms, said)
+
+
+def already(row: CardRow) -> RefusedError:
+    """Why a card is not decided again."""
+    return RefusedError(f"card {row.id} is {row.state} already", hint="ask for a new one", code="gate_failed", details={"state": row.state})
 
 
 def finish(tx: Connection, row: CardRow, state: CardState, result: Mapping[str, Any], now_ms: int) -> None:
@@ -75,9 +79,10 @@ def finish(tx: Connection, row: CardRow, state: CardState, result: Mapping[str, 
     done = update(cards).where(cards.c.id == row.id, cards.c.state == CardState.COMMITTED.value)
     tx.execute(done.values(state=state.value, result=dict(result)))
     if state is not CardState.COMMITTED:
-        _say(tx, get(tx, row.id), Actor.SYSTEM, now_ms)
+        say(tx, get(tx, row.id), Actor.SYSTEM, now_ms)
 
 
-def _say(tx: Connection, row: CardRow, actor: Actor, now_ms: int, said: Mapping[str, Any] | None = None) -> None:
+def say(tx: Connection, row: CardRow, actor: Actor, now_ms: int, said: Mapping[str, Any] | None = None) -> None:
+    """Put a card's state into the feed."""
     data = {"kind": row.kind, "target": row.target, "state": row.state, "hash": row.hash, **(said or {})}
     events.append(tx, EventKind.CARD_STATE, now_ms, actor=actor, subject=row.id, data=data)

@@ -21,7 +21,10 @@ MOST_RUNS = 500
 
 @dataclass(frozen=True, slots=True)
 class RunGlance:
-    """A deployment with what its wallet is worth. Money in quote units, times UTC ms; `clock_ms` is a replay's instant, else None."""
+    """A deployment with what its wallet is worth. Money in quote units, times UTC ms.
+
+    `replay` is what the run plays, None by the wall clock; `clock_ms` the instant of a wallet that a replay drove last, else None.
+    """
 
     id: str
     kind: str
@@ -37,6 +40,7 @@ class RunGlance:
     next_tick_ms: int | None
     stopped_because: str | None
     boot_id: str
+    replay: str | None
     halt: str | None
     market_clock_ms: int | None
     clock_ms: int | None
@@ -68,7 +72,7 @@ class LedgerGlance:
 
 _RUNS = """
 SELECT d.id, d.kind, d.slug, d.wallet, w.network, d.state, d.mode, d.model, d.ticks, d.ended_ms, d.last_tick_ms, d.next_tick_ms,
-       d.stopped_because, d.boot_id, r.halt, r.market_clock_ms,
+       d.stopped_because, d.boot_id, json_extract(d.source, '$.replay') AS replay, r.halt, r.market_clock_ms,
        CASE WHEN r.clock_source = 'replay' THEN r.market_clock_ms END AS clock_ms,
        r.cash, r.last_equity, r.day_start_ms, r.day_start_equity, r.day_flows
 FROM deployments d JOIN wallets w ON w.name = d.wallet JOIN risk_state r ON r.wallet = d.wallet

@@ -190,13 +190,13 @@ def usage_rows(tx: Connection, *, slug: str | None = None, deployment: str | Non
 
 
 def usage_totals(tx: Connection, deployment: str) -> tuple[int, int, Decimal | None]:
-    """(calls, tokens, known cost in USD or None) of one deployment."""
+    """(calls, tokens, cost in USD) of one deployment; no call cost nothing, and None = no call has a known price."""
     rows = usage_rows(tx, deployment=deployment)
     costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
     return (
         sum(row["calls"] for row in rows),
         sum(row["tokens_in"] + row["tokens_out"] for row in rows),
-        sum(costs, Decimal(0)) if costs else None,
+        sum(costs, Decimal(0)) if costs or not rows else None,
     )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from tradeagent.domain.errors import NotFound
-from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind
+from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, RunMode
 from tradeagent.ledger import events
 from tradeagent.ledger.direct import Read, Write
 from tradeagent.ledger.schema import commands, deployments, directives, leases, ticks
@@ -108,6 +108,13 @@ def all_deployments(tx: Connection, *, wallet: str | None = None, slug: str | No
         DeploymentRow(**row._mapping)
         for row in tx.execute(query.order_by(deployments.c.created_ms.desc(), deployments.c.id.desc()).limit(limit))
     ]
+
+
+def last_number(tx: Connection, agent: str, *, is_session: bool) -> int:
+    """The highest number of an agent's sessions, or else of its experiments; 0 before the first."""
+    loop, mode = RunMode.LOOP.value, deployments.c.mode
+    mine = (deployments.c.kind == "agent", deployments.c.slug == agent, mode == loop if is_session else mode != loop)
+    return tx.execute(select(func.max(deployments.c.number)).where(*mine)).scalar() or 0
 
 
 def take_lease(tx: Connection, wallet: str, owner: str, deployment: str | None, now_ms: int) -> int:

@@ -1,5 +1,7 @@
 """The version of the ledger's schema, and of a ledger file: asked before anything that needs SQLAlchemy is loaded."""
 
+import os
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -17,7 +19,24 @@ def schema_version(file: Path) -> int:
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
-        hint = f"reading it too needs a little room: free some space, and make {file.parent} writable"
-        raise DataError(f"the ledger {file} cannot be opened: {error}", hint=hint) from error
+        raise _unopened(file, error) from error
     except sqlite3.DatabaseError as error:
         raise DataError(f"{file} cannot be read as a ledger: {error}", hint="restore it from a backup, or move it away") from error
+
+
+def _unopened(file: Path, error: sqlite3.OperationalError) -> DataError:
+    """Readers and writers agree through files beside the ledger, and where these cannot be made nobody reads: what is a read-only disk here
+    may be written through another mount or from another machine."""
+    if _is_on_read_only_disk(file):
+        copied = f"cp -r {shlex.quote(str(file.parents[1]))} COPY, then --workspace COPY"
+        hint = f"read a copy: {copied}; or mount it writable"
+        return DataError(f"the ledger {file} cannot be opened: the file system is read-only", hint=hint)
+    hint = f"reading it too needs a little room: free some space, and make {file.parent} writable"
+    return DataError(f"the ledger {file} cannot be opened: {error}", hint=hint)
+
+
+def _is_on_read_only_disk(file: Path) -> bool:
+    try:
+        return bool(os.statvfs(file).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

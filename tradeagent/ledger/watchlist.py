@@ -34,7 +34,7 @@ def add(tx: Connection, row: WatchRow) -> bool:
 def remove(tx: Connection, market: str) -> None:
     """NotFound when it is not on the list."""
     if not tx.execute(delete(watchlist).where(watchlist.c.market == market)).rowcount:
-        raise NotFound(f"watchlist: {market!r} is not on it", hint="tradeagent watchlist list")
+        raise NotFound(f"watchlist: {market!r} is not on it", hint="get_watchlist, or `tradeagent watchlist list`, shows what is")
 
 
 def listed(tx: Connection) -> list[WatchRow]:

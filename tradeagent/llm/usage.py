@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tradeagent.domain.money import plain
+
 ZERO_USD = Decimal(0)
 
 
@@ -35,6 +37,11 @@ class Usage:
             self.model_id if self.model_id == other.model_id else "",
             self.cached_calls + other.cached_calls,
         )
+
+    def as_dict(self) -> dict[str, int | str | bool | None]:
+        """What an answer used, as chats print and keep it."""
+        cost = None if self.cost_usd is None else plain(self.cost_usd)
+        return {"tokens_in": self.tokens_in, "tokens_out": self.tokens_out, "cost_usd": cost, "estimated": self.estimated}
 
 
 def by_model(usages: Sequence[Usage], asked: str) -> dict[str, tuple[int, Usage]]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tradeagent.domain.clock import Clock, to_ms
-from tradeagent.domain.errors import DataError, InvalidInput
+from tradeagent.domain.errors import DataError, InvalidInput, NotFound
 from tradeagent.market.event_store import KINDS, CalendarEvent
 from tradeagent.market.event_words import MAX_TITLE, importance_of, kind_of, listed, plain_text
 from tradeagent.workspace.config import Config
+from tradeagent.workspace.files import read_plain
 from tradeagent.workspace.web import Patience, Web
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +42,7 @@ class CalendarRead:
 
 
 def read_calendar(place: str, clock: Clock) -> CalendarRead:
-    """Read a file or an http address. Raises DataError naming the place, VenueError when an address does not answer."""
+    """Read a file or an http address. Raises NotFound or DataError naming the place, VenueError when an address does not answer."""
     if place.startswith(("http://", "https://")):
         web = Web(clock, "check the address of the calendar, or try again later", _PATIENCE)
         try:
@@ -50,10 +51,9 @@ def read_calendar(place: str, clock: Clock) -> CalendarRead:
             web.close()
         return parse_calendar(body, _shown(place))
     try:
-        with Path(place).open("rb") as file:
-            body = file.read(_MAX_BYTES + 1)
+        body = read_plain(Path(place), _MAX_BYTES + 1)
     except FileNotFoundError:
-        raise DataError(f"{place}: there is no such file", hint="give the path of an ICS, JSON or CSV file, or an https address") from None
+        raise NotFound(f"{place}: there is no such file", hint="give the path of an ICS, JSON or CSV file, or an https address") from None
     except OSError as error:
         raise DataError(f"{place}: cannot be read: {error.strerror}", hint="give a calendar file you may read") from None
     if len(body) > _MAX_BYTES:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import iso
-from tradeagent.domain.errors import DataError, InvalidInput
+from tradeagent.domain.errors import DataError, InvalidInput, NotFound
 from tradeagent.market.replay import import_hint
 from tradeagent.market.series import SeriesKey
 from tradeagent.market.warehouse import Columns, Warehouse, database, explained, sql_text
@@ -42,18 +42,20 @@ def export_series(
 ) -> ExportReport:
     """Write the rows of `span` (open, or stamp of a payment, in [from, until)) as stored, bad ones included, whole or not at all.
 
-    Raises InvalidInput for a suffix that is no format or a file that is there, DataError when the span holds no row.
+    Raises InvalidInput for a suffix that is no format or a file that is there, NotFound for a series that is not stored, DataError when
+    the span holds no row.
     """
     options = _FORMATS.get(file.suffix.lower())
     if options is None:
         raise InvalidInput(f"{file}: {file.suffix or 'no suffix'} is not a format", hint=f"end the name in {', '.join(_FORMATS)}")
     if file.exists() and not overwrite:
         raise InvalidInput(f"{file}: the file is there already", hint="name another file, or repeat with --force")
+    if not warehouse.has(key):
+        raise NotFound(f"{key.text}: there is nothing of it", hint=import_hint(key))
     columns = _columns(warehouse, key, span)
     times = columns["ts"]
     if not len(times):
-        held = "there is nothing of it" if not warehouse.has(key) else "none of its rows is in that span"
-        raise DataError(f"{key.text}: {held}", hint="tradeagent data list" if warehouse.has(key) else import_hint(key))
+        raise DataError(f"{key.text}: none of its rows is in that span", hint="tradeagent data list")
     _write(file, columns, options)
     size = file.stat().st_size
     interval = interval_text(key.interval_ms)

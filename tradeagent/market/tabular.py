@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeagent.domain.errors import DataError, InvalidInput, near
+from tradeagent.domain.errors import DataError, InvalidInput, NotFound, near
 from tradeagent.market.series import Floats
 from tradeagent.market.warehouse import database, explained, glob_safe, sql_text
+from tradeagent.workspace.files import read_plain
 
 TIME_NAMES = ("ts", "time", "timestamp", "opentime", "unix", "datetime", "date", "opentimestamp", "t", "starttime", "start")
 BAR_ROLES: Mapping[str, tuple[str, ...]] = {
@@ -114,10 +115,9 @@ def read_table(path: Path, roles: Mapping[str, tuple[str, ...]], said: Said | No
 
 def _open(path: Path, said: Said) -> _Layout:
     try:
-        with path.open("rb") as file:
-            head = file.read(1 << 16)
+        head = read_plain(path, 1 << 16)
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file", hint="give the path of a CSV or Parquet file") from None
+        raise NotFound(f"{path}: there is no such file", hint="give the path of a CSV or Parquet file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="give the path of a CSV or Parquet file you may read") from None
     if not head:

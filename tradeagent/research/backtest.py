@@ -210,8 +210,10 @@ def params_text(params: Sequence[str], spec: AlgoSpec) -> dict[str, Param]:
     for item in params:
         name, mark, value = item.partition("=")
         if not mark or not name.strip() or not value.strip():
-            known = list(params_of(spec)) if spec.python is None else []
+            known = params_of(spec) if spec.python is None else {}
             hint = near(name, known) if known else "write --param name=14"
+            if name in known:
+                hint = f"write --param {name}={known[name]}"
             raise InvalidInput(f"--param: {item!r} is not NAME=VALUE", hint=hint)
         found[name.strip()] = value.strip()
     return found

@@ -193,5 +193,5 @@ def _row(connection: "DuckDBPyConnection", reference: str) -> dict[str, Any]:
         rows = connection.execute(f"{query} WHERE suffix(id, ?) LIMIT 2", [reference.upper()]).fetchall() if reference else []
     if len(rows) != 1:
         why = f"more than one backtest ends with {reference!r}" if rows else f"no backtest {reference!r}"
-        raise NotFound(why, hint="`tradeagent backtest list` shows all of them", details={"id": reference})
+        raise NotFound(why, hint="last is the newest; `tradeagent backtest list` shows all of them", details={"id": reference})
     return dict(zip(columns, rows[0], strict=True))

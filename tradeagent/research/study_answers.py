@@ -4,6 +4,7 @@ happens for whoever watches; the last thing it yields is the document."""
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ from tradeagent.research.plots_of_study import importance
 from tradeagent.research.record import Desk, perform
 from tradeagent.research.result import data_json, early_warnings, noted
 from tradeagent.research.samplers import SamplerKind, grid_size
-from tradeagent.research.space import plain
+from tradeagent.research.space import Axis, plain
 from tradeagent.research.statistics import PBO_TRIALS, Matrix, dsr, expected_maximum, pbo, psr, variance_of
 from tradeagent.research.study import Claimed, Prepared
 from tradeagent.research.study_rows import Recorder
 from tradeagent.research.workers import Place
 
 TOP = 10
+_SHORT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def _head(prepared: Prepared, claim: Claimed) -> dict[str, Any]:
         "version": question.algo.version,
         "data": data_json([prepared.loaded], prepared.setup),
         "fixed": prepared.setup.as_config()["params"],
-        "space": {axis.name: _axis_json(axis.values) for axis in prepared.search.space.axes},
+        "space": {axis.name: _axis_json(axis) for axis in prepared.search.space.axes},
         "sampler": question.sampler.value,
         "objective": question.objective,
         "min_trades": question.min_trades,
@@ -210,10 +212,14 @@ def _notes(prepared: Prepared, best: Trial) -> list[str]:
     return found
 
 
-def _axis_json(values: tuple[Any, ...]) -> list[Any]:
-    """The choices of a short axis, else its ends."""
-    texts = list(plain({str(place): value for place, value in enumerate(values if len(values) <= 5 else (values[0], values[-1]))}).values())
-    return texts if len(values) <= 5 else [texts[0], "…", texts[1]]
+def _axis_json(axis: Axis) -> list[Any] | dict[str, Any]:
+    """The values of a short axis and of choices; else what would be written after `--param NAME=`: ends and step, or ends and log."""
+    numbers = [value for value in axis.values if not isinstance(value, str)]
+    steps = {other - one for one, other in pairwise(numbers)}
+    if len(axis.values) <= _SHORT or (axis.stepped and len(steps) > 1) or len(numbers) < len(axis.values):
+        return list(plain({str(place): value for place, value in enumerate(axis.values)}).values())
+    ends = {"from": numbers[0], "to": numbers[-1]}
+    return {**plain(ends), "log": True} if len(steps) > 1 else plain({**ends, "step": steps.pop()})
 
 
 def _counts(found: Mapping[Any, Trial]) -> dict[str, Any]:

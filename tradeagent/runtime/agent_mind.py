@@ -1,10 +1,12 @@
 """An agent as a runner sees it: its schedule, its ticks, its journal."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tradeagent.agents.folder import Agent
 from tradeagent.agents.sessions import Session
 from tradeagent.domain.bars import parse_duration
+from tradeagent.domain.errors import TradeAgentError
 from tradeagent.ledger import runs
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
@@ -64,7 +66,9 @@ class AgentMind:
                 runs.drop_old_records(tx, self.deployment, number - self.keep)
 
     def note(self, mark: str, now_ms: int, text: str, reason: str = "") -> None:
-        self.files.note(mark, now_ms, text, reason)
+        """A line for people: a journal that cannot be written keeps nothing from happening. The next tick meets it, and says so."""
+        with suppress(TradeAgentError):
+            self.files.note(mark, now_ms, text, reason)
 
     def tell(self, row: DeploymentRow, last: TickRecord | None) -> None:
         """Copy the ledger's word on this run to its session folder, for people."""

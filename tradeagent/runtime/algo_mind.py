@@ -9,7 +9,7 @@ from tradeagent.algos.evaluate import Evaluator
 from tradeagent.algos.levels import NONE
 from tradeagent.algos.spec import AlgoSpec
 from tradeagent.domain.bars import interval_text
-from tradeagent.domain.clock import iso
+from tradeagent.domain.clock import age_text, iso
 from tradeagent.domain.money import plain
 from tradeagent.domain.names import Actor, EventKind, Rule, RunMode
 from tradeagent.domain.order import Verdict
@@ -93,6 +93,11 @@ class AlgoMind:
         return self._launch.interval_ms
 
     @property
+    def _is_once(self) -> bool:
+        """Whether a person asked for this one decision."""
+        return self._ground.pace.mode is RunMode.RUN_ONCE
+
+    @property
     def max_ticks(self) -> int:
         return 0
 
@@ -149,11 +154,10 @@ class AlgoMind:
         if seat is not None and close > self._decided_ms:
             self._decide(seat, newest_row(seat.leg, now), step)
             self._decided_ms = close
-        elif self._ground.pace.mode is RunMode.RUN_ONCE:
-            step.state, step.rule = TickState.BLOCKED, Rule.FRESHNESS
-            step.said.append(
-                f"no {interval_text(self._launch.interval_ms)} bar of {self._launch.market} has closed since {iso(step.bar_ms)}"
-            )
+        elif self._is_once:
+            step.state, step.rule, step.bar_ms = TickState.BLOCKED, Rule.FRESHNESS, close or now
+            bar = f"{interval_text(self._launch.interval_ms)} bar of {self._launch.market}"
+            step.said.append(f"the newest {bar} closed {age_text(now - close)} ago" if close else f"no {bar} has closed")
         self._persist(step, now, next_ms)
         return step
 
@@ -181,7 +185,8 @@ class AlgoMind:
             self._engine.book.flush(tx)
             if step.said:
                 self._tell(tx, step, now)
-            runs.update_deployment(tx, self._row.id, ticks=step.number, last_tick_ms=step.bar_ms, next_tick_ms=next_ms, failures=0)
+            last_ms = now if self._is_once else step.bar_ms
+            runs.update_deployment(tx, self._row.id, ticks=step.number, last_tick_ms=last_ms, next_tick_ms=next_ms, failures=0)
             self._engine.intents.beat(tx)
             self._is_at_stake = bool(self._engine.book.held_markets or trading.live_orders(tx, self._row.wallet))
 

@@ -227,8 +227,9 @@ def _deployment_for(stage: Stage) -> tuple[Session | None, DeploymentRow]:
     with stage.ledger.transaction() as tx:
         version = notes.save_version(tx, agent.slug, agent.payload, agent.payload_hash, "used by a run", place.clock.now_ms())
         equity = wallets.risk(tx, stage.wallet.name).last_equity
-    session = create_session(agent.folder, _frozen(stage, version), durable=durable) if pace.mode is RunMode.LOOP else None
-    number = session.number if session else reserve_experiment(agent.folder, durable=durable)
+        last = runs.last_number(tx, agent.slug, is_session=pace.mode is RunMode.LOOP)
+    session = create_session(agent.folder, _frozen(stage, version), durable=durable, after=last) if pace.mode is RunMode.LOOP else None
+    number = session.number if session else reserve_experiment(agent.folder, durable=durable, after=last)
     row = DeploymentRow(
         id=session.agent_id if session else experiment_id(agent.slug, number),
         kind="agent",

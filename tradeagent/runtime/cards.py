@@ -14,7 +14,7 @@ from tradeagent.assistant.drafts import Bench
 from tradeagent.assistant.outlook import Outlook, is_over, outlook
 from tradeagent.domain.errors import BusyError, RefusedError, TradeAgentError
 from tradeagent.domain.names import CardKind, CardState, CommandKind, Rule
-from tradeagent.ledger import cards, jobs, runs
+from tradeagent.ledger import card_commits, cards, jobs, runs
 from tradeagent.ledger.cards import CardRow
 from tradeagent.runtime.place import Place
 from tradeagent.tools.known import known_to_agents
@@ -41,7 +41,7 @@ def commit(place: Place, card_id: str, *, phrase: str | None = None, override: b
         )
     overridden = found.failed_gates
     with bench.ledger.transaction() as tx:
-        cards.settle(tx, row, CardState.COMMITTED, bench.clock.now_ms(), said={"overridden": overridden} if overridden else None)
+        card_commits.commit(tx, row, bench.clock.now_ms(), said={"overridden": overridden} if overridden else None)
     return prepared.card_dict(_done(place, bench, row))
 
 

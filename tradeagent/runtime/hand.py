@@ -89,11 +89,16 @@ class Tape:
     playback: Playback
 
     def play(self, target_ms: int) -> None:
-        """Bring the wallet to the instant over the bars there are."""
+        """Bring the wallet to the instant over the bars there are.
+
+        What is asked of it there is judged at that instant. But where bars end before it, the wallet stays at the last of them: its clock
+        cannot go back, and what it holds must meet the bars that are imported later.
+        """
         self.playback.advance(target_ms)
         if isinstance(self.clock, SimulatedClock):
             self.clock.advance_to(target_ms)
-            self.door.engine.book.settle_clock(target_ms)
+            if self.playback.is_fresh(target_ms):
+                self.door.engine.book.settle_clock(target_ms)
 
 
 def begin(place: Place, door: Door, clock: Clock, sources: tuple[ReplaySource, ...]) -> Tape | None:

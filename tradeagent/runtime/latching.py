@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tradeagent.domain.clock import Clock
-from tradeagent.domain.errors import NotFound, TradeAgentError, UserError
+from tradeagent.domain.errors import Defect, NotFound, TradeAgentError
 from tradeagent.ledger.glance import glance
 from tradeagent.workspace import latch
 from tradeagent.workspace.paths import Workspace
@@ -51,12 +51,12 @@ class Latching:
 
 
 def latch_now(workspace: Workspace, clock: Clock, target: Target) -> Latching:
-    """Set the latch and wait for whoever is sending. Raises UserError when that cannot be done."""
+    """Set the latch and wait for whoever is sending. Raises Defect (exit 1) when that cannot be done."""
     begin, folder = clock.monotonic(), workspace.kill_dir
     try:
         latch.set_latch(folder, target.wallet)
         ended = latch.drain(folder, target.wallet)
     except (OSError, TimeoutError) as error:
         hint = f"end the process by hand and repeat; the latch is a file in {folder}"
-        raise UserError(f"kill: {error}", hint=hint, code="kill_failed") from error
+        raise Defect(f"kill: {error}", hint=hint) from error
     return Latching(round((clock.monotonic() - begin) * 1000), tuple(ended))

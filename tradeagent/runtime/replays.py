@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from tradeagent.agents.folder import agent_of_payload, load_agent
+from tradeagent.agents.folder import agent_of_payload, load_agent, read_texts
 from tradeagent.agents.sessions import Session, list_sessions
 from tradeagent.agents.snapshots import SnapshotRecord, list_snapshots, parse_snapshot
 from tradeagent.domain.clock import iso
@@ -57,6 +57,7 @@ def recording_of(place: Place, slug: str, number: int | None, tick: int | None) 
     found = list_sessions(folder)
     session = next((one for one in reversed(found) if number in (None, one.number)), None)
     if session is None:
+        read_texts(folder)
         what = "no session" if number is None else f"no session {number}"
         raise NotFound(f"{what} of {slug}", hint=f"there are {len(found)}; `tradeagent run {slug} --mode loop` makes one")
     with place.ledger.reading() as tx:
@@ -169,6 +170,13 @@ def summary_of(place: Place, recording: Recording, model: str, found: Sequence[R
             **_recorded_cost(recording),
         },
     }
+
+
+def exit_code(found: Sequence[Replayed]) -> int:
+    """0; when no tick was answered 5, or 3 where the cap on its cost was why."""
+    if any(one.is_answered for one in found):
+        return 0
+    return 3 if found and found[-1].reason == "budget" else 5
 
 
 def caveats_of(recording: Recording, found: Sequence[Replayed]) -> list[str]:

@@ -32,7 +32,9 @@ def status_view(workspace: Workspace, clock: Clock) -> dict[str, Any]:
 
 
 def _status_row(seen: LedgerGlance, workspace: Workspace, clock: Clock, row: RunGlance) -> dict[str, Any]:
-    now = clock.now_ms() if row.clock_ms is None else row.clock_ms
+    wall = clock.now_ms()
+    now = wall if row.clock_ms is None else row.clock_ms
+    feed_now = wall if row.replay is None else now
     state = live_state(workspace, row)
     held = seen.held.get(row.wallet, [])
     # Not the last equity point: a fill since then has cost its fee already.
@@ -52,7 +54,7 @@ def _status_row(seen: LedgerGlance, workspace: Workspace, clock: Clock, row: Run
         "open_positions": len(held),
         "next_tick_at": iso(row.next_tick_ms) if state.is_live else None,
         "last_tick_at": iso(row.last_tick_ms),
-        "feed_age_s": None if row.market_clock_ms is None else max(0, (now - row.market_clock_ms) // 1000),
+        "feed_age_s": None if row.market_clock_ms is None else max(0, (feed_now - row.market_clock_ms) // 1000),
         "reconciliation": seen.phases.get(row.wallet, ReconcilePhase.CONSISTENT).value,
         "halt": HaltReason.KILL.value if is_latched(workspace.kill_dir, row.wallet) else row.halt,
         "incidents": seen.incidents.get(row.id, 0),

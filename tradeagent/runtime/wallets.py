@@ -8,9 +8,11 @@ from decimal import Decimal
 from tradeagent.domain.clock import Clock
 from tradeagent.domain.errors import InvalidInput, RefusedError
 from tradeagent.domain.limits import parse_limit, resolve_limits
-from tradeagent.domain.money import parse_decimal, plain
+from tradeagent.domain.money import MICRO, parse_decimal, plain, trunc_micro
 from tradeagent.domain.names import LimitKind, Rule
+from tradeagent.domain.order import Rejection
 from tradeagent.execution.opening import Door, DoorMode, Tenant, open_door
+from tradeagent.execution.planning import LARGEST_NUMBER
 from tradeagent.execution.recover import recover
 from tradeagent.ledger import executors, trading, wallets
 from tradeagent.ledger.store import Ledger
@@ -43,6 +45,7 @@ def create_wallet(workspace: Workspace, config: Config, ledger: Ledger, clock: C
     cash = parse_decimal(request.cash, "--cash") if request.cash is not None else config.decimal("paper.cash")
     if cash < 0:
         raise InvalidInput(f"--cash: {cash} is negative", hint="write 0 for an empty wallet")
+    _require_handy(cash, "--cash")
     if row.venue != "paper" and request.cash is not None:
         raise InvalidInput("--cash is for paper wallets; a real account brings its own money", hint="leave --cash out")
     with ledger.transaction() as tx:
@@ -105,9 +108,16 @@ def _amount(text: str) -> Decimal:
     value = parse_decimal(text, "amount")
     if value <= 0:
         raise InvalidInput(f"amount: {value} must be above 0", hint="write an amount like 100")
-    if value != value.quantize(Decimal("0.000001")):
-        raise InvalidInput(f"amount: {value} has more than 6 decimals", hint=f"write {value:.6f}")
+    _require_handy(value, "amount")
+    if value != trunc_micro(value):
+        raise InvalidInput(f"amount: {text} has more than 6 decimals", hint=f"write {plain(max(trunc_micro(value), MICRO))}")
     return value
+
+
+def _require_handy(value: Decimal, field: str) -> None:
+    """InvalidInput beyond what an order may name, where arithmetic would lose its last digits."""
+    if value > LARGEST_NUMBER:
+        raise InvalidInput(f"{field}: {value} is above {LARGEST_NUMBER:f}", hint=f"write {field} like 10000")
 
 
 def _paper(ledger: Ledger, name: str) -> WalletRow:
@@ -123,11 +133,10 @@ def _paper(ledger: Ledger, name: str) -> WalletRow:
 def _require_free(door: Door, name: str, value: Decimal) -> None:
     free = door.paper.free()
     if value > free:
-        raise RefusedError(
-            f"amount: {plain(value)} USDC is more than the {plain(free)} that is free in wallet {name!r}",
-            hint=f"withdraw at most {plain(free)}, or close positions first",
-            code=Rule.MARGIN.value,
-        )
+        message = f"amount: {plain(value)} USDC is more than the {plain(free)} that is free in wallet {name!r}"
+        refusal = Rejection(Rule.MARGIN, message, limit=plain(free), value=plain(value), max_ok=plain(free))
+        hint = f"withdraw at most {plain(free)}, or close positions first"
+        raise RefusedError(message, hint=hint, code=Rule.MARGIN.value, details=refusal.as_dict())
 
 
 @contextmanager

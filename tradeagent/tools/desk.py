@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 class DeskContext(ToolContext):
     """One turn at the desk: it reads, researches, drafts and prepares, and cannot trade.
 
-    `catalogue` is the `instruments` section of config.yml. `mode` decides what is seen; `session` is the conversation that drafts,
-    cards and scratch notes belong to, None over MCP. `loaded` are the families that `find_tools` has added to the conversation, the
-    newest last; the host keeps them from turn to turn. `conversation` is that session where this process has it open; `memory` is what a
-    host keeps open between calls. `outside` are the tools of MCP servers, by server; `watch_job` is told of a job that a call waits for,
-    each time it looks.
+    `catalogue` is the `instruments` section of config.yml. `mode` decides what is seen; `session` is the conversation that drafts, cards
+    and scratch notes belong to, None over MCP. `loaded` are the families, and single tools of large ones, that `find_tools` has added to
+    the conversation, the newest last; the host keeps them from turn to turn. `conversation` is that session where this process has it open;
+    `memory` is what a host keeps open between calls. `outside` are the tools of MCP servers, by server; `watch_job` is told of a job that a
+    call waits for, each time it looks.
     """
 
     mode: Mode

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SHORT_KERNEL, _SHORT_PYTHON, _SHORT_DOOR = 400_000, 20_000, 1_500
 _MONTH_MS = 31 * DAY_MS
 _WIDTH, _HEIGHT = 100, 16
+_SCALES = {"equity": "USDC", "drawdown": "percent below the peak", "candles": "USDC"}
 MOST_COMPARED, MOST_TRADES = 8, 100
 Reference = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9]+$", description="id, the end of one, or last")]
 ParamName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,79}$")]
@@ -175,7 +176,13 @@ def _trades(context: DeskContext, kept: "Stored", count: int) -> list[dict[str, 
 async def plot_backtest(arguments: PlotBacktest, context: DeskContext) -> ToolResult:
     kept, drawn = await asyncio.to_thread(_drawn, context, arguments.backtest)
     title = f"{kept.document['algo']} on {kept.document['data']['market']} {kept.document['data']['interval']}"
-    shown = {"backtest": kept.id, "of": title, "what": arguments.what, "chart": _chart(drawn, arguments.what)}
+    shown = {
+        "backtest": kept.id,
+        "of": title,
+        "what": arguments.what,
+        "scale": _SCALES[arguments.what],
+        "chart": _chart(drawn, arguments.what),
+    }
     if arguments.png:
         from tradeagent.research.reports.png import png
 

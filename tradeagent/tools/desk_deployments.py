@@ -28,6 +28,7 @@ _TOLD = (
 # Fields of an event that hold the product's own words, and those that hold a model's.
 _PLAIN = ("state", "rule", "market", "side", "direction", "size", "price", "pnl", "open", "verdict", "exit_reason", "message", "code")
 _SAID = ("action", "reason")
+_UNITS = {"size": "size_base", "price": "price_usdc", "pnl": "pnl_usdc"}
 _LONGEST = 800
 
 
@@ -80,7 +81,8 @@ async def get_decisions(arguments: Decisions, context: DeskContext) -> ToolResul
     reasons = {row["number"]: _reasons(row["record"]) for row in records if row["record"] is not None}
     rows = []
     for row in found:
-        told = {key: value for key, value in row["data"].items() if isinstance(value, (bool, int, float)) or (key in _PLAIN and value)}
+        plain = {key: value for key, value in row["data"].items() if isinstance(value, (bool, int, float)) or (key in _PLAIN and value)}
+        told = {_UNITS.get(key, key): value for key, value in plain.items()}
         said = [str(row["data"][key]) for key in _SAID if row["data"].get(key)]
         if row["kind"] == EventKind.TICK_FINISHED.value:
             said += reasons.get(row["data"].get("tick"), [])

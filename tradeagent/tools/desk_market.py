@@ -190,7 +190,7 @@ async def chart(arguments: Chart, context: ToolContext) -> ToolResult:
     bars = bars_of(context, arguments.market, parse_duration(arguments.interval, "interval"), arguments.bars)
     text = charts.candles(bars, _WIDTH, _HEIGHT).plain()
     name = f"{arguments.market} {interval_text(bars.interval_ms)}"
-    shown = {"market": arguments.market, "interval": interval_text(bars.interval_ms), "bars": len(bars), "chart": text}
+    shown = {"market": arguments.market, "interval": interval_text(bars.interval_ms), "bars": len(bars), "prices": "USDC", "chart": text}
     if arguments.png:
         from tradeagent.research.reports.png import market_png
 

@@ -131,7 +131,8 @@ async def get_algo_wallets_overview(arguments: OfWallet, context: DeskContext) -
     summary: dict[str, Any] = {"wallets": len(rows), "vacant": sum(row["vacant"] for row in rows)}
     if not rows:
         summary["message"] = "no wallet of group algo yet; `tradeagent wallet new --group algo --cash 10000 NAME` makes one"
-    return ToolResult({"algo_wallets": rows, "summary": summary})
+    units = "total, free, used, equity and unrealised in USDC"
+    return ToolResult({"algo_wallets": rows, "summary": summary, "units": units})
 
 
 def _algo_row(

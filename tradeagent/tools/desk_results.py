@@ -11,6 +11,7 @@ _METRICS = (
 )  # fmt: skip
 _TRIED = ("total_return_pct", "max_drawdown_pct", "sharpe", "trades")
 _MOST_NOTES = 6
+_UNITS = "cash, prices, pnl, fees and funding in USDC, sizes in base units, ratios a year"
 
 
 def backtest(document: Document) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def backtest(document: Document) -> dict[str, Any]:
         "honesty": honesty(document["honesty"]),
         "limits_impact": document["limits_impact"] or "the limits of an algo would have refused and cut nothing",
         "warnings": [{"count": each["count"], "what": each["message"]} for each in document["warnings"]],
+        "units": _UNITS,
     }
 
 

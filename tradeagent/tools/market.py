@@ -49,7 +49,9 @@ async def search_markets(arguments: Search, context: ToolContext) -> ToolResult:
     extra = context.catalogue if isinstance(context, DeskContext) else {}
     names = [name for name in dict.fromkeys((*known_markets(), *extra)) if arguments.query.upper() in name.upper()][:20]
     found = [instrument(HYPERLIQUID, name, extra) for name in names]
-    rows = [{"market": m.symbol, "max_leverage": m.max_leverage, "size_step": f"{m.lot:f}", "has_bars": m.symbol in served} for m in found]
+    rows = [
+        {"market": m.symbol, "max_leverage": m.max_leverage, "size_step_base": f"{m.lot:f}", "has_bars": m.symbol in served} for m in found
+    ]
     return ToolResult({"markets": rows})
 
 
@@ -95,7 +97,7 @@ async def get_candles(arguments: Candles, context: ToolContext) -> ToolResult:
         [iso(int(ts)), float(o), float(h), float(low), float(c), float(v)]
         for ts, o, h, low, c, v in zip(bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume, strict=True)
     ]
-    columns = ["open_time", "open", "high", "low", "close", "volume_base"]
+    columns = ["open_time", "open_usdc", "high_usdc", "low_usdc", "close_usdc", "volume_base"]
     named = {"market": arguments.market, "interval": interval_text(interval), **_labelled(context, arguments.market)}
     return ToolResult({**named, "columns": columns, "rows": rows})
 

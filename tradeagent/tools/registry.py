@@ -124,11 +124,11 @@ _IN_SCOPE: Mapping[TokenScope, frozenset[str]] = {
 def desk_tools(
     mode: Mode, loaded: Collection[str] = (), outside: Mapping[str, tuple[Tool, ...]] = MappingProxyType({})
 ) -> tuple[Tool, ...]:
-    """What the assistant sees: `find_tools`, the families loaded in this conversation, the newest of them first, and as many of the
-    mode's own as there is room for; at most 16, in registry order. A server in `outside` is a family like any."""
+    """What the assistant sees: `find_tools`, the families and single tools loaded in this conversation, the newest of them first, and
+    as many of the mode's own as there is room for; at most 16, in registry order. A server in `outside` is a family like any."""
     there = DESK | {tool.name: tool for tools in outside.values() for tool in tools}
     families = DESK_FAMILIES | {server: tuple(tool.name for tool in tools) for server, tools in outside.items()}
-    added = [name for family in reversed(list(loaded)) for name in families.get(family, ())]
+    added = [name for family in reversed(list(loaded)) for name in families.get(family, (family,))]
     wanted = dict.fromkeys([FIND, *added, *MODE_TOOLS[mode]])
     chosen = frozenset([name for name in wanted if name in there][:MOST_SHOWN])
     return tuple(tool for name, tool in there.items() if name in chosen)

@@ -14,6 +14,7 @@ from tradeagent.tools.context import AgentContext
 from tradeagent.tools.market import Arguments, Market
 
 Amount = Annotated[Decimal, Field(gt=0, allow_inf_nan=False, max_digits=30)]
+_UNITS = "sizes and max_ok in base units, prices in USDC a base unit, other money in USDC; limit and value as limit_key says"
 Reason = Annotated[str, Field(default="", max_length=500, description="why, in one sentence")]
 
 
@@ -69,6 +70,8 @@ def _answer(verdict: Verdict, context: AgentContext) -> ToolResult:
     failed = [check.rule.value for check in verdict.checks if not check.ok]
     if len(failed) > 1:
         content["also_failing"] = failed[1:]
+    if "order" in content or verdict.rejection is not None:
+        content["units"] = _UNITS
     return ToolResult(content, is_error=verdict.kind is VerdictKind.REJECTED)
 
 

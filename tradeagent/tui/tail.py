@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradeagent.tui.text import clean
+from tradeagent.workspace.files import open_plain
 
 LAST_BYTES = 24_576
 
@@ -32,7 +33,7 @@ class TranscriptTail:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read(self) -> Tailed:
-        """What was appended since the last read. OSError other than a missing file passes through."""
+        """What was appended since the last read. DataError for what is no file; OSError other than a missing file passes through."""
         try:
             found = self.file.stat()
         except FileNotFoundError:
@@ -40,7 +41,7 @@ class TranscriptTail:
         is_same = found.st_ino == self._inode and found.st_size >= self._offset
         if is_same and found.st_size == self._offset:
             return Tailed("")
-        with self.file.open("rb") as file:
+        with os.fdopen(open_plain(self.file, os.O_RDONLY), "rb") as file:
             here = os.fstat(file.fileno())
             restarted = here.st_ino != self._inode or not self._offset <= here.st_size <= self._offset + self._last_bytes
             if restarted:

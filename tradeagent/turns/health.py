@@ -106,9 +106,9 @@ def hours_of(hours: SessionHours | None, news_lockout_min: int, now_ms: int) -> 
 
 
 def _feed_age(state: RiskState, market: str) -> int | None:
-    """Of the newest mark; where nothing is held, of the newest bar the wallet has played."""
-    seen = state.markets.get(market)
-    at = seen.mark_ms if seen is not None and seen.mark_ms else state.risk.market_clock_ms
+    """Of the newest mark; where nothing is held, of the newest bar the wallet has played: marks there stay as the last fill left them."""
+    held = state.net.get(market)
+    at = state.risk.market_clock_ms if held is None else held.mark_ms
     return None if at is None else _age(state.now_ms, at)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -114,7 +115,7 @@ def append_text(path: Path, text: str, *, durable: bool) -> None:
     """Add whole lines at the end of a file, made when missing; a torn last line of an earlier crash is closed first."""
     with disk_errors(path):
         is_new = not path.exists()
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -130,7 +131,7 @@ def append_text(path: Path, text: str, *, durable: bool) -> None:
 def append_raw(path: Path, text: str) -> None:
     """Add text just as it is, in the middle of a line too, not durable; the file is made when missing, a link at the path refused."""
     with disk_errors(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        descriptor = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW)
         try:
             write_all(descriptor, encode(text))
         finally:
@@ -259,9 +260,43 @@ def _remove(name: str) -> None:
         Path(name).unlink()
 
 
+def open_plain(path: Path, flags: int) -> int:
+    """A descriptor of a plain file, through links too; never waits. Raises DataError for a pipe, a socket or a device, else OSError.
+
+    Whoever has the account may put a pipe where a file was: opening one waits for its other end, and reading it has no end.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _not_plain(path) from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise _not_plain(path)
+
+
+def read_plain(path: Path, most: int = -1) -> bytes:
+    """The bytes of a plain file, at most `most` of them. Errors as `open_plain`."""
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        return file.read(most)
+
+
+def _not_plain(path: Path) -> DataError:
+    return DataError(
+        f"{path} is a pipe, a socket or a device, not a file",
+        hint=f"remove it (rm {path}), or put a file in its place",
+        details={"file": str(path)},
+    )
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -303,11 +338,12 @@ def disk_error(path: Path, error: OSError) -> TradeAgentError:
     """What an OSError of a write means to the person: which file, what is wrong, what to do."""
     details = {"file": str(path), "errno": error.errno}
     if error.errno in DISK_FULL:
-        problem, hint, code = "the disk is full", "free some space on that disk, then repeat", "disk_full"
-    elif error.errno == errno.EROFS:
-        problem, hint, code = "the file system is read-only", "use --workspace with a writable folder", "read_only"
+        hint = "free some space on that disk, then repeat"
+        return UserError(f"cannot write {path}: the disk is full", hint=hint, details=details, code="disk_full")
+    if error.errno == errno.EROFS:
+        problem, hint = "the file system is read-only", "use --workspace with a writable folder"
     elif error.errno in NO_ACCESS:
-        problem, hint, code = "permission denied", f"make {path.parent} writable for you", "read_only"
+        problem, hint = "permission denied", f"make {path.parent} writable for you"
     else:
-        return DataError(f"cannot write {path}: {error.strerror}", hint="check the disk and the folder", details=details)
-    return UserError(f"cannot write {path}: {problem}", hint=hint, details=details, code=code)
+        problem, hint = error.strerror or "", "check the disk and the folder"
+    return DataError(f"cannot write {path}: {problem}", hint=hint, details=details)

@@ -83,7 +83,7 @@ class Workspace:
         return self.state_dir / "paper" / f"{check_wallet(wallet)}.sqlite"
 
     def require_writable(self) -> None:
-        """Make the state folder and prove that a file can be written there. Raises UserError with code read_only or disk_full."""
+        """Make the state folder and prove that a file can be written there. Raises DataError, or UserError with code disk_full."""
         probe = self.state_dir / f".writable-{os.getpid()}"
         try:
             self.state_dir.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,7 @@ class Tree:
     def read(self, path: str) -> Text:
         """The text of a file. Raises InvalidInput (a path or thing that is not allowed), NotFound, DataError (size, not UTF-8)."""
         *folders, name = self._parts(path)
-        with self._open_folder(tuple(folders)) as folder:
+        with self._open_folder(tuple(folders), path) as folder:
             data, entry = self._read(folder, name, path)
         try:
             text = data.decode("utf-8")
@@ -136,7 +136,7 @@ class Tree:
     def remove(self, path: str) -> None:
         """Delete a file, and the folders it leaves empty. Raises InvalidInput, NotFound, and the errors of the disk."""
         *folders, name = self._parts(path)
-        with file_lock(self._lock), self._open_folder(tuple(folders)) as folder:
+        with file_lock(self._lock), self._open_folder(tuple(folders), path) as folder:
             self._look(folder, name, path)
             with disk_errors(self.root / path):
                 os.unlink(name, dir_fd=folder)
@@ -222,8 +222,9 @@ class Tree:
         return parts
 
     @contextmanager
-    def _open_folder(self, parts: tuple[str, ...], *, create: bool = False) -> Iterator[int]:
-        """The folder `parts` below the root. Raises NotFound, or InvalidInput for a link or a file in its way."""
+    def _open_folder(self, parts: tuple[str, ...], path: str = "", *, create: bool = False) -> Iterator[int]:
+        """The folder `parts` below the root. Raises NotFound, of `path` where the root itself is not made yet, or InvalidInput for a link
+        or a file in its way."""
         try:
             current = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -231,19 +232,21 @@ class Tree:
             raise NotFound(problem, hint="tradeagent init", details={"path": str(self._base)}) from None
         try:
             for depth, part in enumerate((*self._folders, *parts), 1):
-                inner = self._enter(current, part, "/".join((*self._folders, *parts)[:depth]), create=create)
+                shown = "/".join((*self._folders, *parts)[:depth])
+                missing = self._shown(path) if path and depth <= len(self._folders) else f"folder {shown}"
+                inner = self._enter(current, part, shown, missing, create=create)
                 os.close(current)
                 current = inner
             yield current
         finally:
             os.close(current)
 
-    def _enter(self, parent: int, name: str, shown: str, *, create: bool) -> int:
+    def _enter(self, parent: int, name: str, shown: str, missing: str, *, create: bool) -> int:
         try:
             return os.open(name, _FOLDER, dir_fd=parent)
         except FileNotFoundError:
             if not create:
-                raise _absent(f"folder {shown}") from None
+                raise _absent(missing) from None
         except OSError as error:
             raise _in_the_way(error, shown) from None
         if twin := next((other for other in os.listdir(parent) if other.casefold() == name.casefold()), None):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-_ALLOWED = ("collections", "functools", "itertools", "math", "numpy", "statistics")
+ALLOWED = ("collections", "functools", "itertools", "math", "numpy", "statistics")
 _WITHHELD = ("open", "eval", "exec", "compile", "input", "breakpoint", "exit", "quit", "help", "__import__")
 _FILE = "<algorithm>"
 _HEAD = struct.Struct("<cQ")
@@ -34,7 +34,7 @@ class Wrong(Exception):
 
 
 def _import(name: str, *rest: object) -> types.ModuleType:
-    if name.partition(".")[0] not in _ALLOWED:
+    if name.partition(".")[0] not in ALLOWED:
         raise Wrong("import", f"import {name} is not allowed")
     return builtins.__import__(name, *rest)  # type: ignore[arg-type]  # The same arguments, handed on.
 
@@ -162,7 +162,7 @@ class Desk:
 def _prepare(packages: str) -> list[str]:
     """Import everything that is allowed while there are no walls yet. The folders that stay readable."""
     sys.path.append(packages)
-    for name in (*_ALLOWED, "numpy.random"):
+    for name in (*ALLOWED, "numpy.random"):
         importlib.import_module(name)
     return [f"{packages}/{name}" for name in ("numpy", "numpy.libs")]
 

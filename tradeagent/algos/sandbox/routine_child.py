@@ -20,7 +20,7 @@ from typing import Any
 _CHILD = runpy.run_path(str(Path(__file__).with_name("child.py")))
 _Wrong: Any = _CHILD["Wrong"]
 _Desk: Any = _CHILD["Desk"]
-_ALLOWED = (*_CHILD["_ALLOWED"], "__future__", "dataclasses", "decimal", "enum", "json", "pydantic", "re", "typing")
+_ALLOWED = (*_CHILD["ALLOWED"], "__future__", "dataclasses", "decimal", "enum", "json", "pydantic", "re", "typing")
 _RESULTS = "tradeagent.agents.routines"
 _FILE = "<routine>"
 _MOST_BYTES = 12_000

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradeagent.algos.bars import Bars
+from tradeagent.algos.sandbox.child import ALLOWED
 from tradeagent.algos.sandbox.process import GATE, Limits, Process
 from tradeagent.domain.errors import InvalidInput, RefusedError, TradeAgentError
 
@@ -145,7 +146,7 @@ def _error(kind: str, message: str, line: int | None, limits: Limits) -> TradeAg
         )
     hints = {
         "source": "write def signals(bars, **params) that returns +1, 0 or -1 for each bar",
-        "import": "allowed are numpy, math, statistics, itertools, functools, collections",
+        "import": f"allowed are {', '.join(ALLOWED)}",
         "output": "return an array as long as bars['close'] of +1, 0 and -1; 0 while there is nothing to say",
         "raised": "correct that line, then check it with `tradeagent algo validate FILE`",
     }

@@ -342,7 +342,8 @@ def decisions(result: Result) -> str:
         return f"{result['deployment']} has decided nothing yet."
     lines = []
     for row in rows[-10:]:
-        told = [f"{key} {row[key]}" for key in ("market", "side", "rule", "pnl") if row.get(key)]
+        told = [f"{key} {row[key]}" for key in ("market", "side", "rule") if row.get(key)]
+        told += [f"pnl {row['pnl_usdc']} USDC"] if row.get("pnl_usdc") else []
         words = outside(row["said"]) if "said" in row else str(row.get("message", ""))
         lines.append(f"- {_time(row['time'])} {row['event']} {' '.join(told)}{': ' + words if words else ''}")
     return "\n".join([f"{result['deployment']} on {result['wallet']}, the newest last:", *lines])

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tradeagent.algos.bars import Bars, Ints
+from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.market.series import funding_series
 from tradeagent.research.kernel.check import first_bad_bar
@@ -78,6 +79,7 @@ def _first_open(bars: Bars, hours: Ints) -> Ints:
 
 def _missing_hours(leg: Leg) -> int:
     hours, time = leg.funding_hours, leg.bars.time
-    if not len(hours):
+    due = np.searchsorted(hours, time[[0, -1]], side="right")
+    if not len(hours) or (due[1] - due[0] == time[-1] // HOUR_MS - time[0] // HOUR_MS and not np.any(hours % HOUR_MS)):
         return 0
     return funding_series("", leg.instrument.symbol, hours.copy(), np.zeros(len(hours))).missing_hours(int(time[0]), int(time[-1]))
