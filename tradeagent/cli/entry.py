@@ -1,13 +1,12 @@
 """From argv to an exit code: global flags anywhere on the line, every error in one shape, no traceback for a person's mistake."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradeagent.cli import interrupts
 from tradeagent.cli.complete import is_asked, prepare
-from tradeagent.cli.output import Output, fail, open_missing_streams
+from tradeagent.cli.output import Output, fail, nobody_reads, open_missing_streams
 from tradeagent.cli.session import Globals, set_globals
 from tradeagent.domain.errors import Defect, InvalidInput, TradeAgentError
 
@@ -52,7 +51,7 @@ def _run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return fail(_interrupted(), output)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
         return 1
     except Exception as error:  # noqa: BLE001  # the process boundary: a bug becomes one line and a log, never a traceback on the terminal
         return fail(_unless_interrupted(_defect(error, verbose=flags.verbose)), output)

@@ -44,10 +44,19 @@ class Output:
             sys.stderr.flush()
 
 
+def nobody_reads() -> None:
+    """Whoever read stdout has gone: what is still buffered goes nowhere, without a word about it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def fail(error: TradeAgentError, output: Output) -> int:
     """Print an error in its one shape and give its exit code."""
     if output.json and not interrupts.is_late():
-        sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False, default=str) + "\n")
+        try:
+            sys.stdout.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False, default=str) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            nobody_reads()
     told = [(f"error: {error.message}", error.hint)]
     file = error.details.get("file")
     for problem in error.details.get("problems", [])[1:]:
