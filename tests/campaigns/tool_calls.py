@@ -1,14 +1,15 @@
 """Campaign: a model that writes broken calls of every tool there is, thousands of them: nothing crashes, and what is dispatched is valid.
 
-Each call starts as a valid one made from the tool's own schema and is then changed in its text or its values. A recording handler stands
-where the tool would act; what reaches it is read again from the raw text, by rules written down here and not by the product's parser.
+Turns of an agent and turns of the desk alternate, each with its own tools and its own permission check. Each call starts as a valid one
+made from the tool's own schema and is then changed in its text or its values. A recording handler stands where the tool would act; what
+reaches it is read again from the raw text, by rules written down here and not by the product's parser.
 """
 
 import asyncio
 import json
 import math
 import random
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -18,11 +19,12 @@ from figures import Figures
 from tradeagent.domain.clock import SystemClock
 from tradeagent.llm.contract import Message, ModelDelta, Tool, ToolCall, ToolCallFinished, ToolResult, ToolSpec, TurnFinished, TurnLimits
 from tradeagent.llm.loop import run_turn
-from tradeagent.tools.registry import TOOLS, permit_for
+from tradeagent.tools.registry import DESK, TOOLS, permit_for
 from tradeagent.turns.prompt_rules import PRODUCT_RULES
 
 FULL_SIZE = 100_000
 CALLS_A_TURN = 12
+REGISTRIES: Mapping[str, Mapping[str, Tool]] = {"agent": TOOLS, "desk": DESK}
 _REASONS = ("stop", "repeat", "repair_limit")
 _SPLICES = [
     *('"quote": 9,', "NaN", "-Infinity", "1e999", "null", '"mode": "live",', '"limits": {"max_leverage": 50},', '{"a": 1}', "true"),
@@ -40,6 +42,15 @@ class Arrived:
 
     tool: str
     arguments: Any
+
+
+class Seat:
+    """Whose turn it is: the tools on its list, each with a handler that only writes down what it got."""
+
+    def __init__(self, who: str, registry: Mapping[str, Tool]) -> None:
+        self.who, self.registry = who, registry
+        self.arrived: list[Arrived] = []
+        self.tools = [replace(tool, handler=_recorder(name, self.arrived)) for name, tool in registry.items()]
 
 
 class Wild:
@@ -64,29 +75,33 @@ class Wild:
 
 
 def run(seed: int = 1, size: int = FULL_SIZE) -> Figures:
-    """`size` calls, twelve to a turn."""
+    """`size` calls, twelve to a turn, the turns by turns an agent's and the desk's."""
     figures = Figures("tool_calls", seed)
-    figures.counts |= {"calls": 0, "tools": len(TOOLS), "dispatched": 0, "refused": 0}
+    figures.counts |= {"calls": 0, "dispatched": 0, "refused": 0, "tools": len(TOOLS | DESK)}
+    for who, tools in REGISTRIES.items():
+        figures.counts |= {f"{who} tools": len(tools), f"{who} calls": 0, f"{who} dispatched": 0}
     asyncio.run(_play(figures, random.Random(seed), size))
     return figures
 
 
 async def _play(figures: Figures, chance: random.Random, size: int) -> None:
-    arrived: list[Arrived] = []
-    tools = [replace(tool, handler=_recorder(tool.name, arrived)) for tool in TOOLS.values()]
-    permit, clock = permit_for(tools), SystemClock(seed=1)
-    for _ in range(-(-size // CALLS_A_TURN)):
-        calls = [_wild_call(chance) for _ in range(CALLS_A_TURN)]
-        arrived.clear()
+    seats = [Seat(who, tools) for who, tools in REGISTRIES.items()]
+    clock = SystemClock(seed=1)
+    for number in range(-(-size // CALLS_A_TURN)):
+        seat = seats[number % len(seats)]
+        calls = [_wild_call(seat.registry, chance) for _ in range(CALLS_A_TURN)]
+        seat.arrived.clear()
         try:
-            turn = run_turn(Wild(calls), [Message("user", "go")], tools, TurnLimits(max_tokens=10**6), permit, None, clock)
+            messages, limits = [Message("user", "go")], TurnLimits(max_tokens=10**6)
+            turn = run_turn(Wild(calls), messages, seat.tools, limits, permit_for(seat.tools), None, clock)
             events = [event async for event in turn]
         except Exception as error:  # noqa: BLE001 - a crash is what is looked for
             figures.violations.append(f"crash: {error!r} on {calls!r}"[:2000])
             continue
-        figures.violations += _violations(calls, events, arrived)
-        figures.count("calls", len(calls))
-        figures.count("dispatched", len(arrived))
+        figures.violations += _violations(seat.registry, calls, events, seat.arrived)
+        for prefix in ("", f"{seat.who} "):
+            figures.count(f"{prefix}calls", len(calls))
+            figures.count(f"{prefix}dispatched", len(seat.arrived))
         figures.count("refused", sum(isinstance(event, ToolCallFinished) and not event.dispatched for event in events))
 
 
@@ -98,7 +113,9 @@ def _recorder(name: str, arrived: list[Arrived]) -> Any:
     return handler
 
 
-def _violations(calls: Sequence[tuple[str, str]], events: Sequence[Any], arrived: Sequence[Arrived]) -> Iterator[str]:
+def _violations(
+    registry: Mapping[str, Tool], calls: Sequence[tuple[str, str]], events: Sequence[Any], arrived: Sequence[Arrived]
+) -> Iterator[str]:
     end = events[-1]
     if not isinstance(end, TurnFinished) or end.reason not in _REASONS or end.defect:
         yield f"the turn ended otherwise: {end!r}"[:500]
@@ -108,11 +125,12 @@ def _violations(calls: Sequence[tuple[str, str]], events: Sequence[Any], arrived
         yield f"{len(arrived)} calls arrived, {len(dispatched)} were told"
     for event, one in zip(dispatched, arrived, strict=False):
         name, raw = calls[int(event.call_id[1:])]
-        if name != one.tool or not isinstance(one.arguments, TOOLS[name].arguments):
+        if name != one.tool or not isinstance(one.arguments, registry[name].arguments):
             yield f"{name} {raw[:200]!r} arrived at {one.tool} as {type(one.arguments).__name__}"
+            continue
         if not all(number.is_finite() for number in one.arguments.model_dump().values() if isinstance(number, Decimal)):
             yield f"{name} {raw[:200]!r} was dispatched with a number that is none"
-        yield from (f"{name} {raw[:200]!r} was dispatched: {problem}" for problem in _problems(TOOLS[name], raw))
+        yield from (f"{name} {raw[:200]!r} was dispatched: {problem}" for problem in _problems(registry[name], raw))
     for event in finished:
         if not event.dispatched and not (event.result.is_error and event.result.content["error"]["message"]):
             yield f"a refusal says nothing: {event!r}"[:500]
@@ -176,13 +194,12 @@ def _scalar_breaks(schema: dict[str, Any], value: Any) -> list[str]:
     return []
 
 
-def _wild_call(chance: random.Random) -> tuple[str, str]:
-    tool = TOOLS[chance.choice(list(TOOLS))]
-    name = (
-        tool.name
-        if chance.random() < 0.97
-        else chance.choice([tool.name.upper(), f"__{tool.name}", tool.name.replace("o", "о"), "", "x" * 300])
-    )
+def _wild_call(registry: Mapping[str, Tool], chance: random.Random) -> tuple[str, str]:
+    tool = registry[chance.choice(list(registry))]
+    name = tool.name
+    if chance.random() < 0.04:
+        elsewhere = chance.choice(sorted((TOOLS.keys() | DESK.keys()) - registry.keys()))
+        name = chance.choice([name.upper(), f"__{name}", name.replace("o", "о"), "", "x" * 300, elsewhere, elsewhere])
     schema = dict(tool.spec.parameters)
     value = _valid(schema, schema.get("$defs", {}), chance)
     if chance.random() < 0.5:

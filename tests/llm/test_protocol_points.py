@@ -48,6 +48,19 @@ POINTS: dict[str, tuple[str, ...]] = {
 }
 GARBAGE = ("data: {not json\n\n", "data: [1, 2]\n\n", "data: {}\n\n", "data: null\n\n", 'data: {"choices": 5}\n\n', "\x00\x01\n\n")
 
+ERRORS: dict[str, dict[str, Any]] = {
+    "429 in the stream": {"error": {"message": "Rate limit reached for requests", "type": "rate_limit_error", "param": None, "code": 429}},
+    "429 as a word": {"error": {"message": "Rate limit reached for requests", "type": "requests", "code": "rate_limit_exceeded"}},
+    "500 in the stream": {"error": {"message": "The server had an error", "type": "server_error", "param": None, "code": 500}},
+    "500 beside a choice": {
+        **{"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"},
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "error"}],
+        "error": {"message": "The server had an error", "code": 500},
+    },
+}
+CALL_USED = (500, 200)
+CALL_COST = PRICE.cost(*CALL_USED)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def litellm() -> Iterator[Any]:
@@ -59,34 +72,46 @@ def litellm() -> Iterator[Any]:
         gc.collect()
 
 
-async def turn_with(server: Loopback, limits: TurnLimits) -> tuple[TurnFinished, float, Decimal, list[ToolCallFinished]]:
-    """The end of a turn, its seconds, what it booked, and what was dispatched."""
-    booked: list[Usage] = []
-    budget = Budget(CAP, lambda: sum((usage.cost_usd or Decimal(0) for usage in booked), Decimal(0)), booked.append)
+class Spending:
+    """One budget, and what was booked under it."""
+
+    def __init__(self) -> None:
+        self.booked: list[Usage] = []
+        self.budget = Budget(CAP, lambda: self.usd, self.booked.append)
+
+    @property
+    def usd(self) -> Decimal:
+        return sum((usage.cost_usd or Decimal(0) for usage in self.booked), Decimal(0))
+
+
+async def turn_with(server: Loopback, limits: TurnLimits, spending: Spending) -> tuple[TurnFinished, float, list[ToolCallFinished]]:
+    """The end of a turn, its seconds, and what was dispatched."""
     model = open_model(MODEL, ModelSettings({"OPENAI_API_KEY": "sk-x"}, {MODEL: ModelEntry(base_url=server.url, price=PRICE)}, retries=0))
     clock = SystemClock()
     began = clock.monotonic()
-    events = await play(model, Desk().tools(), limits, control=TurnControl(budget))
+    events = await play(model, Desk().tools(), limits, control=TurnControl(spending.budget))
     took = clock.monotonic() - began
-    spent = sum((usage.cost_usd or Decimal(0) for usage in booked), Decimal(0))
-    return ending(events), took, spent, [event for event in events if isinstance(event, ToolCallFinished) and event.dispatched]
+    return ending(events), took, [event for event in events if isinstance(event, ToolCallFinished) and event.dispatched]
 
 
 async def played(reply: Reply) -> tuple[TurnFinished, list[ToolCallFinished]]:
-    """A turn against a server that gives this reply; in time, within the budget, and with nothing broken inside."""
+    """A turn against a server that gives this reply; in time, for no more than one call may cost, and with nothing broken inside."""
+    spending = Spending()
     with Loopback(reply) as server:
-        end, took, spent, dispatched = await turn_with(server, TurnLimits(deadline_s=DEADLINE_S))
+        end, took, dispatched = await turn_with(server, TurnLimits(deadline_s=DEADLINE_S), spending)
     assert took <= DEADLINE_S + 1
-    assert spent <= CAP + PRICE.cost(2000, 20_000)
+    assert spending.usd <= PRICE.cost(2000, 20_000)
     assert end.defect is None
     return end, dispatched
 
 
-@pytest.mark.parametrize("how", ["stall", "half", "cut", "garbage", "slow"])
+@pytest.mark.parametrize("how", ["stall", "half", "cut", "garbage", "slow", *ERRORS])
 async def test_whatever_happens_at_a_point_of_the_protocol_ends_the_turn_in_time(how: str) -> None:
     def reply(pieces: tuple[str, ...]) -> Reply:
         if how == "garbage":
             return Reply((*pieces, *GARBAGE, END))
+        if how in ERRORS:
+            return Reply((*pieces, f"data: {json.dumps(ERRORS[how])}\n\n", END))
         if how == "slow":
             return Reply((*pieces, *(chunk({"content": letter}) for letter in "for ever and ever" * 20)), pause_s=0.1)
         return Reply(pieces, ending=how)
@@ -96,6 +121,9 @@ async def test_whatever_happens_at_a_point_of_the_protocol_ends_the_turn_in_time
         is_said = FINISH in POINTS[point]  # the provider has said that the answer is whole: what follows can only be missed
         if how == "stall" and point != "after the end":
             assert end.reason == "deadline", point
+        elif how in ERRORS and not is_said:
+            is_told = ERRORS[how]["error"]["message"] in end.detail or point == "in the middle of the first chunk"
+            assert end.reason == "model_error" and is_told, (point, end.detail)
         elif not is_said:
             assert end.reason in ("deadline", "model_error"), point
         assert dispatched == [], point
@@ -108,9 +136,28 @@ async def test_nothing_at_all_before_the_headers_and_refusals_end_the_turn_in_ti
     assert [end.reason for end in ends] == ["deadline", "model_error", "model_error", "model_error"]
 
 
+def asks_again(number: int) -> Reply:
+    """An answer that calls a tool and so makes the turn ask once more; it costs `CALL_COST`."""
+    proposal = json.dumps({"market": "BTC", "quote": str(number + 1)})
+    return Reply((ROLE, tool_piece(0, proposal, "propose_order", f"id{number}"), chunk({}, "tool_calls"), chunk(usage=CALL_USED), END))
+
+
+@pytest.mark.parametrize("turns", [1, 5])
+async def test_turns_of_many_calls_end_at_the_cap_and_spend_at_most_one_call_more(turns: int) -> None:
+    spending = Spending()
+    assert CAP + CALL_COST < 12 * CALL_COST, "without the cap a turn could spend more"
+    with Loopback(*map(asks_again, range(60))) as server:
+        limits = TurnLimits(deadline_s=30)
+        ends = [end for end, _, _ in await asyncio.gather(*(turn_with(server, limits, spending) for _ in range(turns)))]
+        asked = len(server.bodies)
+    assert {end.reason for end in ends} == {"budget"}
+    assert asked == len(spending.booked) and spending.usd == asked * CALL_COST
+    assert CAP <= spending.usd < CAP + CALL_COST
+
+
 async def test_a_stream_without_end_stops_at_the_token_limit_and_a_flood_of_calls_at_its_twelfth() -> None:
     with Loopback(Reply((ROLE, chunk({"content": "blah " * 200})), ending="flood")) as server:
-        end, took, _, _ = await turn_with(server, TurnLimits(max_tokens=5_000, deadline_s=30))
+        end, took, _ = await turn_with(server, TurnLimits(max_tokens=5_000, deadline_s=30), Spending())
     assert (end.reason, len(end.text) < 5_000 * 4 + 2_000, took < 30) == ("token_limit", True, True)
     many = [tool_piece(number, json.dumps({}), "get_portfolio", f"id{number}") for number in range(500)]
     different = [
@@ -118,5 +165,5 @@ async def test_a_stream_without_end_stops_at_the_token_limit_and_a_flood_of_call
     ]
     for calls, reason, dispatched in ((many, "repeat", 2), (different, "tool_limit", 12)):
         with Loopback(Reply((ROLE, *calls, chunk({}, "tool_calls"), USAGE, END))) as server:
-            end, _, _, done = await turn_with(server, TurnLimits(max_tokens=100_000, deadline_s=30))
+            end, _, done = await turn_with(server, TurnLimits(max_tokens=100_000, deadline_s=30), Spending())
         assert (end.reason, len(done), len(server.bodies)) == (reason, dispatched, 1)

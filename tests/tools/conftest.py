@@ -1,10 +1,14 @@
 """One workspace with real bars for all tests of tools that only add to it, and a fresh copy for those that change what others read."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path += [str(Path(__file__).resolve().parents[1] / room) for room in ("llm", "e2e")]
+
 from desk_stage import Stage, make, opened
 
 

@@ -1,5 +1,6 @@
 """The registry: how many tools a mode shows whatever was loaded, what each token scope reaches, and that every tool is well described."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -92,3 +93,40 @@ async def test_find_tools_loads_the_family_that_is_meant(stage: Stage) -> None:
     assert context.loaded == ["research", "portfolio", "watchlist"]
     assert {tool.name for tool in desk_tools(Mode.RESEARCH, context.loaded)} >= set(DESK_FAMILIES["watchlist"])
     assert (await find_tools(FindTools(query="zzz"), context)).is_error and context.loaded == ["research", "portfolio", "watchlist"]
+
+
+def _large_server() -> dict[str, tuple[Tool, ...]]:
+    """A server of 32 tools, of which many names hold others, one is the server's own and one names a family of the desk."""
+    names = ["list", "hub", "get_market", *(f"list_things_{n}" for n in range(20)), *(f"{verb}Branch" for verb in "abcdefghi")]
+    sample = DESK["get_ticker"]
+    tools = [replace(sample, name=f"hub__{name}", description=f"[hub, another program] does {n}") for n, name in enumerate(names)]
+    assert len(tools) == 32
+    return {"hub": tuple(tools)}
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_every_tool_of_a_large_server_is_reached_by_its_name(stage: Stage, mode: Mode) -> None:
+    outside = _large_server()
+    in_one_talk = replace(stage.context(mode), outside=outside)
+    for tool in outside["hub"]:
+        for query in (tool.name, f"hub {tool.name.removeprefix('hub__')}"):
+            for context in (replace(stage.context(mode), outside=outside), in_one_talk):
+                found = await find_tools(FindTools(query=query), context)
+                shown = [each.name for each in desk_tools(mode, context.loaded, outside)]
+                assert found.content["tools"][0]["tool"] == tool.name
+                assert tool.name in shown and FIND in shown and len(shown) <= MOST_SHOWN, (query, shown)
+    assert len(in_one_talk.loaded) == len(set(in_one_talk.loaded))
+
+
+async def test_of_a_large_server_the_query_chooses(stage: Stage) -> None:
+    context = replace(stage.context(Mode.RESEARCH), outside=_large_server())
+    found = await find_tools(FindTools(query="delete a hub branch"), context)
+    listed = [row["tool"] for row in found.content["tools"]]
+    assert found.content["loaded"] == "hub" and listed[0] == "hub__aBranch"
+    found = await find_tools(FindTools(query="hub: branch"), context)
+    assert [row["tool"] for row in found.content["tools"]] == [f"hub__{verb}Branch" for verb in "abcdefghi"]
+    assert "hub__list_things_19" in found.content["more_of_it"] and "hub__aBranch" not in found.content["more_of_it"]
+    kept = [tool.name for tool in desk_tools(Mode.RESEARCH, context.loaded, context.outside)]
+    assert len(kept) == MOST_SHOWN and {f"hub__{verb}Branch" for verb in "abcdefghi"} < set(kept)
+    everything = await find_tools(FindTools(query="hub"), replace(stage.context(Mode.RESEARCH), outside=_large_server()))
+    assert len(everything.content["tools"]) == MOST_SHOWN - 1
