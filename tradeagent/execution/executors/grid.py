@@ -110,4 +110,4 @@ def _enter(work: Work, number: int) -> None:
     work.place(tag, size, type=OrderType.LIMIT, price=price, stop=work.level("stop"), target=target)
     child = work.child(tag)
     if child is not None and child.refusal:
-        work.save(child, blocked_until=work.now_ms + ENTRY_PAUSE_MS, refusal=child.refusal)
+        _book(work)

@@ -75,7 +75,6 @@ def _finish(work: Work, ending: dict[str, Any], *, keep: bool) -> None:
         announce(tx, ended, now)
         book.flush(tx)
     work.row = ended
-    work.changed = True
 
 
 def _clear_levels(work: Work) -> None:
