@@ -506,3 +506,14 @@ def test_many_orders_of_another_hand_are_one_incident(new_world: NewWorld) -> No
         by_another_hand(world, cloid=f"0x{number}", type="limit", price=f"{60 + number}", size="1")
     assert len(reconciled(world).repairs) == 25 and len(world.orders()) == 25
     assert incidents(world) == {"reconcile_mismatch": "25 orders were placed by another hand; they are unmanaged now"}
+
+
+def test_a_person_s_stop_that_the_venue_drops_for_the_agent_s_new_one_is_placed_again_at_once(new_world: NewWorld) -> None:
+    world = new_world(limits={"require_stops": True}, manual={"require_stops": True})
+    assert world.manual(size=2, stop=97).kind is EXECUTED
+    assert world.submit(size=5, stop=95).kind is EXECUTED
+    moved = move_protection(world.engine, proposal("sell", kind=IntentKind.UPDATE, stop=96), Actor.AGENT)
+    assert moved.kind is EXECUTED
+    there = [order for order in world.paper.open_orders() if order.reduce_only and order.type.is_stop]
+    assert sum(order.size for order in there) >= 7, there
+    assert sorted({order.controller_id for order in world.orders(leg="stop")}) == ["manual", AGENT]

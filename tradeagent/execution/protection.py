@@ -369,6 +369,7 @@ def _send(
         _end(engine, tx, intent_id, proposal, actor, state, message)
         engine.book.flush(tx)
         after = trading.order(tx, placed[0].cloid)
+    engine.after_fills()  # the venue trims the oldest reduce-only orders of a market, whoever they protect
     kinds = {IntentState.EXECUTED: VerdictKind.EXECUTED, IntentState.UNKNOWN: VerdictKind.UNKNOWN}
     kind = kinds.get(state, VerdictKind.REJECTED)
     return Verdict(kind, intent_id, None, f"venue: {message}" if message else "", checks, order_dict(after) if after else None)
