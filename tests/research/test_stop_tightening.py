@@ -113,26 +113,30 @@ def test_nothing_moves(codes: Mapping[int, int], levels: Levels, spec: AlgoSpec,
     assert run.counts["bad_levels"] == 0
 
 
+def in_outage(leg: Leg, *rows: int) -> Leg:
+    """The leg with bars in which nothing was traded."""
+    volume = leg.bars.volume.copy()
+    volume[list(rows)] = 0
+    return replace(leg, bars=replace(leg.bars, volume=volume))
+
+
 def test_nothing_moves_while_a_close_waits_for_the_market_to_trade() -> None:
     """Rows 3 and 4 are an outage: the close of row 2 fills at the open of row 5."""
     leg = hand_leg([*RISE, 52_000.0, 52_000.0, 51_000.0, 51_000.0], {0: LONG, 2: LEAVE_LONG, 3: LONG}, STOP)
-    leg.bars.volume[3:5] = 0
-    run = played(leg)
+    run = played(in_outage(leg, 3, 4))
     assert (exits(run), moves(run)) == ([(5, 510_000, "signal")], 0)
 
 
 def test_an_entry_that_waits_keeps_its_own_stop() -> None:
     """Rows 1 and 2 are an outage; the entry fills at the open of row 3 with the stop that left with it."""
     leg = hand_leg([50_000.0, 50_000.0, 50_000.0, *RISE[2:], *BACK], {0: LONG, 1: LONG}, STOP)
-    leg.bars.volume[1:3] = 0
-    run = played(leg)
+    run = played(in_outage(leg, 1, 2))
     assert (exits(run), moves(run)) == ([(4, 490_000, "stop")], 0)
 
 
 def test_a_signal_in_an_outage_moves_the_stop_for_when_the_market_trades() -> None:
     leg = hand_leg([*RISE, 52_000.0, *BACK], {0: LONG, 3: LONG}, STOP)
-    leg.bars.volume[3] = 0
-    run = played(leg)
+    run = played(in_outage(leg, 3))
     assert (exits(run), moves(run)) == ([(4, 509_600, "stop")], 1)
 
 

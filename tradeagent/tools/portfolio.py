@@ -51,7 +51,8 @@ async def get_portfolio(_arguments: Nothing, context: AgentContext) -> ToolResul
     state = _state(context)
     held = [row for market in context.markets if (row := state.row(market, state.scope.controller_id)) is not None and row.size]
     positions = [position_row(state, row) for row in held]
-    orders = [order_row(order) for order in state.orders if order.controller_id == state.scope.controller_id]
+    own = sorted((order for order in state.orders if order.controller_id == state.scope.controller_id), key=lambda order: order.oid or 0)
+    orders = [order_row(order) for order in own]
     return ToolResult({"account": account_figures(state), "positions": positions, "open_orders": orders})
 
 
