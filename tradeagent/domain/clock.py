@@ -61,7 +61,7 @@ class SystemClock:
 
 
 class SimulatedClock:
-    """Market time of a replay: `advance_to` moves it; ids and chance follow from the seed.
+    """Market time of a replay: `advance_to` moves it; chance follows from the seed, while ids are new in each replay.
 
     `sleep` returns at once after moving the clock, so that a replay at full speed never waits.
     """
