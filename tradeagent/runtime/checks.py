@@ -41,11 +41,10 @@ def _tell_sleep(engine: ExecutionEngine, watch: SleepWatch) -> bool:
     slept_ms = round(watch.slept_s * 1000)
     if not slept_ms:
         return False
-    what = (
-        f"the machine slept, or its clock was set forward, for {age_text(slept_ms)}"
-        if slept_ms > 0
-        else (f"the clock of this machine was set back by {age_text(-slept_ms)}")
-    )
+    if slept_ms > 0:
+        what = f"the machine slept, or its clock was set forward, for {age_text(slept_ms)}"
+    else:
+        what = f"the clock of this machine was set back by {age_text(-slept_ms)}"
     scope = engine.terms[Actor.SYSTEM].scope
     message = f"{what}: decisions from before enter nothing, and ledger and venue were compared"
     incident = notes.Incident(IncidentCode.CLOCK_STEP, Level.WARNING, message, engine.wallet.name, scope.deployment)

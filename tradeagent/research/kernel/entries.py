@@ -222,20 +222,20 @@ def _lots(m: Table, tape: Tape, leg: int, basis: int, stop: int) -> int:
     worth = max(0, equity(m))
     if kind == BY_QUOTE:
         return min(value, worth) // basis
-    most = carried(max(0, _free(m, leg)) // m[f.MARGIN_UNIT], m[leg + f.LEVERAGE], m[f.TAKER]) // basis
     if kind == BY_RISK:
         distance = abs(basis - stop)
         if stop <= 0 or distance == 0:
             return UNKNOWN
         wanted = share(worth, value) // distance
-        return wanted if most * basis < m[leg + f.MIN_NOTIONAL] else min(wanted, most)
-    if kind == BY_SCALE:
-        row = m[f.ROW] - m[f.DELAY]
-        factor = tape.series[m[leg + f.SCALE] * tape.rows + row] if row >= 0 else np.nan
-        if not factor >= 0:
-            return UNKNOWN
-        value = int(np.rint(value * min(factor, 1.0)))
-    wanted = share(worth, value) // basis
+    else:
+        if kind == BY_SCALE:
+            row = m[f.ROW] - m[f.DELAY]
+            factor = tape.series[m[leg + f.SCALE] * tape.rows + row] if row >= 0 else np.nan
+            if not factor >= 0:
+                return UNKNOWN
+            value = int(np.rint(value * min(factor, 1.0)))
+        wanted = share(worth, value) // basis
+    most = carried(max(0, _free(m, leg)) // m[f.MARGIN_UNIT], m[leg + f.LEVERAGE], m[f.TAKER]) // basis
     return wanted if most * basis < m[leg + f.MIN_NOTIONAL] else min(wanted, most)
 
 
