@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from figures import Figures
-from test_machine import BOUND, LIMITS, Trading
+from test_machine import BOUND, CAPS, LIMITS, Trading
 
 from tradeagent.domain.names import Actor, ExitReason
 
@@ -36,7 +36,7 @@ def walk(chance: random.Random, steps: int, figures: Figures, name: str) -> None
     machine = Trading()
     history: list[str] = []
     try:
-        machine.begin(live=chance.random() < 0.5, bound=chance.choice(BOUND))
+        machine.begin(live=chance.random() < 0.5, bound=chance.choice(BOUND), cap=chance.choice(CAPS))
         for _ in range(steps):
             figures.count("steps")
             rule, arguments = choice(chance)

@@ -138,17 +138,6 @@ def test_what_was_held_once_bars_nothing_from_being_kept(new_world: NewWorld) ->
     assert (world.held("BTC", AGENT), len(world.fills())) == (D("0.5"), 3)
 
 
-def test_there_is_nothing_to_keep_for_an_owner_on_the_other_side(new_world: NewWorld) -> None:
-    world = new_world()
-    world.manual(size=1)
-    made = start(world, "position", amount="0.5", barriers={})
-    world.submit("sell", size="0.5")
-    assert (world.held("BTC", AGENT), world.held("BTC", f"{AGENT}/{made}"), world.held()) == (D("-0.5"), D("0.5"), 1)
-    stop(world.engine, made, keep_position=True, deployment=AGENT)
-    assert (end(world, made), world.fills()[-1]["side"]) == (("terminated", "early_stop"), "sell")
-    assert (world.held("BTC", AGENT), world.held("BTC", f"{AGENT}/{made}"), world.held()) == (D("-0.5"), 0, D("0.5"))
-
-
 def test_an_exit_that_waits_for_a_trade_is_sent_once(new_world: NewWorld) -> None:
     world = new_world()
     made = start(world, "position", amount="1", barriers=BARRIERS)
@@ -242,13 +231,12 @@ def test_a_close_takes_from_its_own_controller_then_from_others_on_that_side_and
     }
     rows = {key: PositionRow(WALLET, *key, size=size) for key, size in sizes.items()}
 
-    def shares(size: str, side: Side, *, only_reduces: bool = True, own: str = "own") -> list[tuple[str, Decimal]]:
+    def shares(size: str, side: Side, own: str = "own") -> list[tuple[str, Decimal]]:
         fill = Fill(1, STEP, "BTC", side, D(size), D(100), D(0), Liquidity.TAKER, 1, "0x1", D(0), ExitReason.STOP)
-        return list(split_fill(rows, fill, own, only_reduces))
+        return list(split_fill(rows, fill, own))
 
     assert shares("0.7", Side.SELL) == [("own", D("0.7"))]
     assert shares("1", Side.SELL) == [("own", D("0.75")), ("long", D("0.25"))]
     assert shares("2", Side.SELL) == [("own", D("0.75")), ("long", D("0.5")), ("own", D("0.75"))]
-    assert shares("1", Side.SELL, only_reduces=False) == [("own", D(1))]
     assert shares("0.25", Side.BUY) == [("short", D("0.25"))]
-    assert shares("1.25", Side.SELL, own="nobody") == [("long", D("0.5")), ("own", D("0.75"))]
+    assert shares("1.25", Side.SELL, "nobody") == [("long", D("0.5")), ("own", D("0.75"))]

@@ -580,7 +580,7 @@ def test_an_executor_that_waits_on_the_other_side_bars_its_market_and_no_other(n
     verdict, row = ask(world, "position", side="sell", amount="1", barriers=BARRIERS)
     assert (row is None) is is_refused
     if is_refused:
-        assert verdict.rejection is not None and verdict.rejection.message.startswith(f"{waiting} is on the other side of BTC")
+        assert verdict.rejection is not None and verdict.rejection.message.startswith(f"{AGENT}/{waiting} is on the other side of BTC")
     assert ask(world, "position", market=other, amount="1", barriers=BARRIERS)[1] is not None, "the same side may be joined"
 
 

@@ -6,6 +6,7 @@ TRADEAGENT_CAMPAIGN_STEPS sets how many random histories are played (40 by defau
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from tradeagent.domain.names import Actor, ExitReason, IntentKind, OrderState, V
 from tradeagent.domain.order import Verdict
 from tradeagent.execution.halts import clear_halt, flatten
 from tradeagent.execution.protection import cancel_order, move_protection
-from tradeagent.execution.recover import recover
 from tradeagent.ledger import trading
 from tradeagent.ledger.trading import OrderRow
 
@@ -37,6 +37,7 @@ SPREAD = st.integers(0, 25).map(lambda bps: D(bps) / 10_000)
 BAR = st.tuples(MOVE, SPREAD)
 SMALLEST_ORDER = 10  # quote; no venue takes a stop for less
 BOUND: tuple[tuple[Actor, ...], ...] = ((), (Actor.AGENT,), (Actor.AGENT, Actor.MANUAL))
+CAPS = (None, None, 1, 3)  # % of a bar's volume of 1,000 base that may be filled; None without a cap
 LIMITS = {"max_daily_loss_quote": 2000, "max_drawdown_pct": 15, "halt_drawdown_pct": 25, "max_daily_trades": 100}
 
 
@@ -49,10 +50,10 @@ class Trading(RuleBasedStateMachine):
         self.deposits = D(10_000)
         self.covered = 0
 
-    @initialize(live=st.booleans(), bound=st.sampled_from(BOUND))
-    def begin(self, live: bool, bound: tuple[Actor, ...]) -> None:
-        """`bound` are those whose every position must have a stop."""
-        self.bound = bound
+    @initialize(live=st.booleans(), bound=st.sampled_from(BOUND), cap=st.sampled_from(CAPS))
+    def begin(self, live: bool, bound: tuple[Actor, ...], cap: int | None = None) -> None:
+        """`bound` are those whose every position must have a stop; `cap` is the part of a bar's volume that may be filled."""
+        self.bound, self.cap = bound, cap
         agent, person = (LIMITS | {"require_stops": actor in bound} for actor in (Actor.AGENT, Actor.MANUAL))
         self.world = World(self.root, limits=agent, manual=person, fees=FeeSchedule(), slippage_bps=D(2), live=live)
         self.world.feed.rates["BTC"] = [(self.world.now - self.world.now % HOUR_MS + h * HOUR_MS, (-1) ** h * 125_017) for h in range(48)]
@@ -61,6 +62,10 @@ class Trading(RuleBasedStateMachine):
         assert self.world.submit("buy", "BTC", size="30.001", stop=80, target=120).kind is VerdictKind.EXECUTED
         assert self.world.manual("sell", "ETH", size="20.003", stop=60).kind is VerdictKind.EXECUTED
         self.world.play()
+        self._set_cap()
+
+    def _set_cap(self) -> None:
+        self.world.paper._config = replace(self.world.paper._config, volume_cap_pct=self.cap)
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -106,8 +111,6 @@ class Trading(RuleBasedStateMachine):
         live = sorted(self.world.orders(), key=lambda order: (order.created_ms, order.oid or 0))
         if live:
             self.is_answered(cancel_order(self.world.engine, live[which % len(live)].cloid, actor))
-        if self.bound and actor not in self.bound:
-            recover(self.world.engine)  # within a minute, what a person took from the agent is put back
 
     @rule(btc=MOVE, eth=MOVE, spread=SPREAD)
     def play_a_bar(self, btc: Decimal, eth: Decimal, spread: Decimal) -> None:
@@ -131,7 +134,7 @@ class Trading(RuleBasedStateMachine):
     def flatten_all(self, reason: ExitReason) -> None:
         for verdict in flatten(self.world.engine, Actor.MANUAL, reason):
             self.is_answered(verdict)
-        assert self.world.engine.book.held_markets == []
+        assert self.world.engine.book.held_markets == [] or self.cap
 
     @rule(amount=st.integers(-2000, 3000).filter(bool))
     def transfer(self, amount: int) -> None:
@@ -147,6 +150,7 @@ class Trading(RuleBasedStateMachine):
     def crash_and_start_again(self) -> None:
         before = (self.world.engine.book.risk.cash, self.world.held("BTC"), self.world.held("ETH"))
         assert self.world.restart().value == "consistent"
+        self._set_cap()
         assert before == (self.world.engine.book.risk.cash, self.world.held("BTC"), self.world.held("ETH"))
 
     @invariant()
@@ -184,6 +188,7 @@ class Trading(RuleBasedStateMachine):
         for market in ("BTC", "ETH"):
             rows = [r for r in self.world.engine.book.rows if r.market == market and r.controller_id]
             assert sum((r.size for r in rows), D(0)) == self.world.held(market)
+            assert len({r.size > 0 for r in rows if r.size}) <= 1, f"{market} is held on both sides: {rows}"
             assert all((r.trip is not None) == (r.size != 0) for r in rows)
 
     def cash_adds_up_exactly(self, fills: list[dict[str, Any]]) -> None:

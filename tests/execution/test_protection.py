@@ -225,6 +225,25 @@ def test_an_agent_cannot_strip_the_stop_off_a_waiting_entry(new_world: NewWorld)
     assert world.orders() == [], "its children go with it"
 
 
+def test_a_person_cannot_take_the_stop_that_an_agents_limits_require(strict: World) -> None:
+    verdict = cancel(strict, "stop", Actor.MANUAL)
+    assert verdict.rule is Rule.PROTECTION and verdict.rejection is not None
+    assert verdict.rejection.message == f"the limits of {AGENT} require this stop; close the position, or change them"
+    assert levels(strict)["stop"] == 95
+    assert cancel(strict, "target", Actor.MANUAL).kind is EXECUTED
+    assert protect(strict, actor=Actor.MANUAL, stop=90).kind is EXECUTED, "but moves it wherever it wants"
+    assert levels(strict) == {"stop": D(90)}
+    assert cancel(strict, "stop", Actor.MANUAL).rule is Rule.PROTECTION, "the person's guards the agent's position now"
+
+
+def test_a_person_may_take_the_stop_of_an_agent_whose_limits_do_not_require_one(new_world: NewWorld) -> None:
+    world = new_world()
+    world.submit(size=5, stop=95)
+    assert cancel(world, "stop", Actor.MANUAL).kind is EXECUTED
+    world.play()
+    assert levels(world) == {}
+
+
 def test_an_agent_cannot_cancel_anothers_order_but_a_person_can_cancel_any(new_world: NewWorld) -> None:
     world = new_world()
     world.manual(size=1, type="limit", price=90)

@@ -12,6 +12,7 @@ from world import AGENT, WALLET, World, proposal
 from tradeagent.domain.errors import NotFound, VenueError
 from tradeagent.domain.names import Actor, IntentKind, OrderState, OrderType, Rule, Side, Tif, VerdictKind
 from tradeagent.domain.order import OrderReport, OrderRequest
+from tradeagent.execution.book import UNMANAGED
 from tradeagent.execution.protection import cancel_order, move_protection
 from tradeagent.execution.reconcile import Reconciliation, reconcile
 from tradeagent.ledger import notes, trading
@@ -488,15 +489,17 @@ def test_a_stop_that_the_venue_drops_is_put_back_at_once_when_nothing_has_filled
     assert (len(strict.fills()), incidents(strict)) == (fills, {})
 
 
-def test_opposite_trades_of_another_hand_do_not_leave_the_agent_without_its_stop(strict: World) -> None:
-    by_another_hand(strict, "sell", "7", "0xa", type="limit", price="101")
+def test_what_another_hand_trades_against_the_agent_closes_its_trade_as_it_does_at_the_venue(strict: World) -> None:
+    by_another_hand(strict, "sell", "3", "0xa", type="limit", price="101")
     reconcile(strict.engine)
     strict.play(BTC=("100", "102", "100", "100"))
-    assert (strict.held(), strict.held(controller=AGENT)) == (-2, 5) and stops(strict) == [], "the venue drops what cannot reduce"
-    by_another_hand(strict, "buy", "4", "0xb", type="limit", price="99")
+    assert (strict.held(), strict.held(controller=AGENT)) == (2, 2), "stops stay with what is left"
+    assert sum(size for size, _ in stops(strict)) >= 2
+    by_another_hand(strict, "sell", "5", "0xb", type="limit", price="101")
     reconcile(strict.engine)
-    strict.play(BTC=("100", "100", "98", "100"))
-    assert (strict.held(), strict.held(controller=AGENT)) == (2, 5) and stops(strict) == [(2, 95)]
+    strict.play(BTC=("100", "102", "100", "100"))
+    assert (strict.held(), strict.held(controller=AGENT), strict.held(controller=UNMANAGED)) == (-3, 0, -3) and stops(strict) == []
+    assert [(trip["controller_id"], trip["size"]) for trip in strict.trips()] == [(AGENT, 5)]
     assert reconcile(strict.engine).repairs == ()
 
 

@@ -122,6 +122,18 @@ def test_a_part_whose_stop_was_passed_before_it_could_rest_is_closed_at_once(wor
     assert world.trips()[0]["exit_price"] == 94
 
 
+def test_what_is_entered_at_that_instant_is_not_taken_for_the_part_that_was_closed(new_world: NewWorld) -> None:
+    world = new_world()
+    fills_at_most(world, 4)
+    world.submit(size=10, type="limit", price="99.5", stop=99)
+    world.play(BTC=("100", "100", "98.5", "98.5"))
+    assert world.held() == 0
+    fills_at_most(world, None)
+    assert world.submit(size=3).kind is EXECUTED
+    assert world.restart().value == "consistent"
+    assert (world.held(), world.orders(leg="stop")) == (3, []), "it asked for no stop"
+
+
 @pytest.mark.parametrize("kind", ["limit", "market"])
 def test_a_process_that_dies_before_it_sends_the_stop_of_a_part_makes_it_good_at_its_start(world: World, kind: str) -> None:
     world.engine.after_fills = lambda: None

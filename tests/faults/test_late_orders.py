@@ -30,6 +30,8 @@ def test_an_order_to_a_frozen_runner_is_taken_back_and_never_placed(product: Pro
         product.ask("reconcile", "btc_momentum")
         assert product.ask("order", "list", "--wallet", "btc_momentum") == []
         assert product.ask("position", "list") == []
+        told = [row["data"]["state"] for row in product.ask("audit") if row["kind"] == "command.state" and row["data"]["kind"] == "submit"]
+        assert sorted(told) == ["failed", "queued"]
 
 
 def test_a_tick_that_failed_because_the_ledger_was_held_is_told_by_the_next_that_gets_it(product: Product) -> None:

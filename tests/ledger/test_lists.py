@@ -248,10 +248,14 @@ def test_a_command_is_queued_until_it_is_done_or_failed(tx: Connection) -> None:
     for number, name in enumerate(("b", "a", "c")):
         runs.add_command(tx, name, "w", None, CommandKind.PAUSE, {}, NOON + (number == 2))
     assert [row["id"] for row in runs.queued_commands(tx, "w")] == ["a", "b", "c"], "by instant, then by name"
-    runs.update_command(tx, "a", CommandState.ACKED)
-    runs.update_command(tx, "b", CommandState.FAILED)
+    for name, state in (("a", CommandState.ACKED), ("b", CommandState.FAILED)):
+        assert runs.move_command(tx, runs.command(tx, name), state, NOON + 3)
     assert [row["id"] for row in runs.queued_commands(tx, "w")] == ["a", "c"]
     assert runs.command(tx, "b")["state"] == "failed" and runs.queued_commands(tx, "v") == []
+    late = runs.move_command(tx, runs.command(tx, "b"), CommandState.ACKED, NOON + 4, before=CommandState.QUEUED)
+    assert not late and runs.command(tx, "b")["state"] == "failed", "its asker has taken it back"
+    told = [(row["subject"], row["data"]["state"], row["actor"]) for row in events.read(tx, kinds=("command.state",), limit=10)]
+    assert told == [(name, "queued", "manual") for name in ("b", "a", "c")] + [("a", "acked", "system"), ("b", "failed", "system")]
     with pytest.raises(NotFound):
         runs.command(tx, "z")
 

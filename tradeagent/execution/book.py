@@ -116,8 +116,7 @@ class AccountBook:
             self.set_risk(replace(self.risk, market_clock_ms=time_ms))
 
     def hand_over(self, tx: Connection, row: PositionRow, to: str, now_ms: int) -> None:
-        """Give a controller's inventory in one market, its open trade and its resting orders to another controller,
-        who holds none there or of the same side."""
+        """Give a controller's inventory in one market, its open trade and its resting orders to another controller."""
         trip, present = trip_in(row.trip) if row.trip else None, self._rows.get((row.market, to))
         if present is not None and present.size:
             if present.trip:
@@ -258,7 +257,7 @@ class AccountBook:
         self._position_event(batch, before, booked, fill, owner)
         own = owner.controller_id if owner else UNMANAGED
         self._may_be_bare = True
-        fee_left, shares = fill.fee, list(split_fill(self._rows, fill, own, owner is None or owner.reduce_only))
+        fee_left, shares = fill.fee, list(split_fill(self._rows, fill, own))
         for index, (controller, size) in enumerate(shares):
             fee = fee_left if index == len(shares) - 1 else trunc_micro(fill.fee * size / fill.size)
             fee_left -= fee
@@ -329,7 +328,9 @@ class AccountBook:
             intent = trading.intent(tx, owner.intent_id)
             why = str(intent["proposal"].get("reason", "")) if intent else ""
         direction = Direction.LONG if fill.side is Side.BUY else Direction.SHORT
-        return RoundTrip(fill.market, controller, direction, fill.time_ms, first_stop=stop, entry_reason=why)
+        return RoundTrip(
+            fill.market, controller, direction, fill.time_ms, first_stop=stop, entry_reason=why, first_fill=trading.newest_fill(tx)
+        )
 
     def _close_trip(self, tx: Connection, trip: RoundTrip, owner: OrderRow | None) -> None:
         self.set_risk(replace(self.risk, losing_streak=self.risk.losing_streak + 1 if trip.pnl < 0 else 0))
@@ -381,7 +382,8 @@ def _deployment_in(controller_id: str) -> str:
 def _joined(one: RoundTrip, other: RoundTrip) -> RoundTrip:
     """Two open trades of one market and side as one: the first one's beginning and excursions, the amounts of both."""
     sums = ("entry_size", "entry_value", "exit_size", "exit_value", "largest_size", "realised_pnl", "fees", "funding")
-    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in sums})
+    added = {name: getattr(one, name) + getattr(other, name) for name in sums}
+    return replace(one, first_fill=min(one.first_fill, other.first_fill), **added)
 
 
 def _reduces(fill: Fill, net: PositionRow) -> bool:

@@ -44,12 +44,13 @@ def cover_intent(engine: ExecutionEngine, intent_id: str) -> list[str]:
     """Give what an entry has filled its stop, and its target once it fills no more; what was done, in words."""
     with engine.ledger.reading() as tx:
         family = trading.orders_of_intent(tx, intent_id)
-    entry = next((order for order in family if order.leg == "entry"), None)
-    if entry is None or not entry.filled:
-        return []
+        entry = next((order for order in family if order.leg == "entry"), None)
+        if entry is None or not entry.filled:
+            return []
+        filled = _filled_of_what_is_open(engine, tx, entry)
     sign, net = Side(entry.side).sign, engine.book.net(entry.market).size
     held = engine.book.held_by(entry.market, entry.controller_id) * sign
-    size = min(entry.filled, held, max(ZERO, net * sign))
+    size = min(filled, held, max(ZERO, net * sign))
     done = []
     for leg in ("stop", "target"):
         rows = [order for order in family if order.leg == leg]
@@ -67,6 +68,14 @@ def cover_intent(engine: ExecutionEngine, intent_id: str) -> list[str]:
         elif _is_awake(entry, child):
             _withdraw_replaced(engine, own)
     return done
+
+
+def _filled_of_what_is_open(engine: ExecutionEngine, tx: Connection, entry: OrderRow) -> Decimal:
+    """What an entry has filled of its controller's open trade; what it filled of one that is over is gone."""
+    keys = (entry.market, entry.controller_id)
+    trip = next((row.trip for row in engine.book.rows if (row.market, row.controller_id) == keys), None) or {}
+    fills = trading.fills_of_orders(tx, [entry.cloid])
+    return sum((fill["size"] for fill in fills if fill["seq"] >= trip.get("first_fill", 0)), ZERO)
 
 
 def send_level(engine: ExecutionEngine, level: OrderRow) -> str:

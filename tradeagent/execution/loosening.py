@@ -1,6 +1,6 @@
 """What takes protection away: a looser stop, or a stop that goes. It is judged by the caps on risk, as the wallet would stand after it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -51,6 +51,18 @@ def judge_stop_order(plan: Plan, state: RiskState) -> tuple[Rejection | None, li
         rejection = only_tightens(plan.trigger, tighter[0])
         return rejection, [RuleCheck(Rule.PROTECTION, ok=False, value=rejection.value, limit=rejection.limit)]
     return judge_change(state, plan.proposal.market, [*(order for order in state.orders if order not in gone), new])
+
+
+def bare_without(state: RiskState, order: OrderRow, must: Callable[[str], bool]) -> list[str]:
+    """Controllers that `must` have stops and would lack one if an order went."""
+    net = state.net.get(order.market)
+    if net is None or order not in state.levels(order.market) or not OrderType(order.type).is_stop:
+        return []
+    rows = [row for row in state.positions if row.market == order.market and row.size and row.controller_id != NET]
+    needing = [row for row in rows if must(row.controller_id)]
+    needed = min(abs(net.size), sum((abs(row.size) for row in needing), ZERO))
+    left = sum((size for _, size in state.stops(order.market)), ZERO) - (order.size - order.filled)
+    return [row.controller_id for row in needing] if left < needed else []
 
 
 def only_tightens(stop: Decimal, present: Decimal) -> Rejection:

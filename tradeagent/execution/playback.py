@@ -13,7 +13,7 @@ from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.executors.children import Path
 from tradeagent.execution.executors.desk import step_all
 from tradeagent.execution.halts import judge_marks
-from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS
+from tradeagent.execution.rules import most_mark_age_ms
 from tradeagent.execution.state import MarketState
 from tradeagent.ledger.wallets import WALL
 from tradeagent.market.feed import MarketFeed
@@ -152,7 +152,7 @@ class Playback:
 
     def _is_fresh(self, market: str, now_ms: int) -> bool:
         close = self._feed.newest_close(market, now_ms)
-        return close is not None and now_ms - close <= MAX_MARK_AGE_INTERVALS * self._feed.interval_ms(market) + MARK_GRACE_MS
+        return close is not None and now_ms - close <= most_mark_age_ms(self._feed.interval_ms(market))
 
     def _see(self, bar: Bar) -> Decimal:
         known = self._engine.markets[bar.market]

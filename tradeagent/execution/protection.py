@@ -1,8 +1,9 @@
 """Moving stops and targets, and cancelling orders. A new stop rests before the old one goes, so a position is never bare."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -25,9 +26,10 @@ from tradeagent.domain.names import (
 from tradeagent.domain.order import OrderReport, Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.caps import shown
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.loosening import judge_change, levels_in_place, only_tightens
+from tradeagent.execution.loosening import bare_without, judge_change, levels_in_place, only_tightens
 from tradeagent.execution.orders import cloid_of, is_held, order_dict, order_request
 from tradeagent.execution.planning import Unshapely, check_numbers
+from tradeagent.execution.repairs import must_have_stop
 from tradeagent.execution.state import MANUAL_CONTROLLER, RiskState
 from tradeagent.ledger import events, trading
 from tradeagent.ledger.trading import OrderRow
@@ -63,7 +65,7 @@ def cancel_order(engine: ExecutionEngine, reference: str, actor: Actor) -> Verdi
         state = engine.state(tx, actor)
         order = next((o for o in state.orders if reference in (o.cloid, str(o.oid))), None)
         proposal = Proposal(order.market if order else "", Side.BUY, state.scope.controller_id, kind=IntentKind.CANCEL, order_id=reference)
-        rejection, checks = _judged(_cancel_refusals(state, order, reference))
+        rejection, checks = _judged(_cancel_refusals(engine, tx, state, order, reference))
         if rejection is None and order is not None and order.reduce_only:
             rejection, more = judge_change(state, order.market, [other for other in state.orders if other is not order])
             checks += more
@@ -226,7 +228,9 @@ def _target_refusal(state: RiskState, proposal: Proposal, held: Decimal) -> Reje
     return Rejection(Rule.PROTECTION, message, value=plain(target), limit=plain(mark))
 
 
-def _cancel_refusals(state: RiskState, order: OrderRow | None, reference: str) -> Iterator[tuple[Rule, Rejection | None]]:
+def _cancel_refusals(
+    engine: ExecutionEngine, tx: Connection, state: RiskState, order: OrderRow | None, reference: str
+) -> Iterator[tuple[Rule, Rejection | None]]:
     yield Rule.LEASE, _not_owner(state)
     if order is None:
         yield Rule.SHAPE, _unknown(reference)
@@ -236,7 +240,7 @@ def _cancel_refusals(state: RiskState, order: OrderRow | None, reference: str) -
     is_anothers = state.scope.actor not in (Actor.MANUAL, Actor.SYSTEM) and order.controller_id != own
     message = f"order {reference} belongs to {order.controller_id!r}, not to {own!r}"
     yield Rule.SCOPE, Rejection(Rule.SCOPE, message) if is_anothers else None
-    yield Rule.PROTECTION, _required(state, order)
+    yield Rule.PROTECTION, _required(state, order) or _guards_another(state, order, partial(must_have_stop, engine, tx))
 
 
 def _unknown(reference: str) -> Rejection:
@@ -248,6 +252,17 @@ def _required(state: RiskState, order: OrderRow) -> Rejection | None:
     if state.limits.flag("require_stops") and order.leg == "stop" and (waits or state.inventory(order.market) != 0):
         word = "a waiting entry stays; cancel the entry" if waits else "an open position stays; move it with modify_protection"
         return Rejection(Rule.PROTECTION, f"the stop of {word}, or close the position", "require_stops")
+    return None
+
+
+def _guards_another(state: RiskState, order: OrderRow, must: Callable[[str], bool]) -> Rejection | None:
+    """A stop that somebody else's limits require would be placed again, and the position bare until then."""
+    if order.leg == "stop" and must(order.controller_id) and any(other.cloid == order.parent_cloid for other in state.orders):
+        message = f"the limits of {order.controller_id} require this stop; cancel the entry, or change them"
+        return Rejection(Rule.PROTECTION, message, "require_stops")
+    if names := bare_without(state, order, must):
+        message = f"the limits of {', '.join(names)} require this stop; close the position, or change them"
+        return Rejection(Rule.PROTECTION, message, "require_stops")
     return None
 
 

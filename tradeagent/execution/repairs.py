@@ -84,7 +84,7 @@ def naked(engine: ExecutionEngine, tx: Connection, there: Sequence[BrokerOrder],
     for market in book.held_markets:
         net = book.net(market).size
         rows = [r for r in book.rows if r.market == market and r.size * net > 0 and r.controller_id not in (NET, UNMANAGED)]
-        needing = [(row.controller_id, abs(row.size)) for row in rows if everyone or _must_have_stop(engine, tx, row.controller_id)]
+        needing = [(row.controller_id, abs(row.size)) for row in rows if everyone or must_have_stop(engine, tx, row.controller_id)]
         guards = [order for order in there if _guards(order, market, net)]
         short = min(abs(net), sum((size for _, size in needing), ZERO)) - sum((o.size - o.filled for o in guards), ZERO)
         for controller_id, size in needing:
@@ -214,7 +214,7 @@ def _last_stop(engine: ExecutionEngine, tx: Connection, lack: Lack) -> OrderRow 
     return trading.newest_level(tx, engine.wallet.name, lack.market, lack.controller_id, "stop", side)
 
 
-def _must_have_stop(engine: ExecutionEngine, tx: Connection, controller_id: str) -> bool:
+def must_have_stop(engine: ExecutionEngine, tx: Connection, controller_id: str) -> bool:
     """Whether the limits that a controller trades under require stops."""
     for terms in engine.terms.values():
         if terms.scope.controller_id == controller_id:

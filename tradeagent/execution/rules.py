@@ -4,21 +4,21 @@ A rule returns its finding; the first rejection wins, and the whole list is reco
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 
 from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import MINUTE_MS, iso
 from tradeagent.domain.limits import Limits
 from tradeagent.domain.money import ZERO, plain
-from tradeagent.domain.names import Actor, DeploymentState, ExecutorType, HaltReason, ReconcilePhase, Rule, VerdictKind
+from tradeagent.domain.names import Actor, DeploymentState, HaltReason, ReconcilePhase, Rule, VerdictKind
 from tradeagent.domain.order import Rejection, RuleCheck, Verdict
 from tradeagent.execution import caps
 from tradeagent.execution.caps import Cap, shown
+from tradeagent.execution.entry_levels import protection
 from tradeagent.execution.entry_times import HOURS_KEY, LOCKOUT_KEY, title_of
-from tradeagent.execution.exposure import liquidation_after
+from tradeagent.execution.findings import PASS, Check, Finding, refuse
 from tradeagent.execution.loosening import judge_stop_order
-from tradeagent.execution.planning import Plan, round_trip_cost
+from tradeagent.execution.planning import Plan
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger.trading import NET
 from tradeagent.ledger.wallets import RiskRow
@@ -29,72 +29,55 @@ MARK_GRACE_MS = 30_000
 BAR_RANGE_CAPS_PCT = {"1m": "1.5", "5m": "2", "15m": "3", "30m": "4", "1h": "5", "4h": "8", "1d": "15", "1w": "25"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one rule saw: shown value and limit, and the rejection when it refuses."""
-
-    value: str | None = None
-    limit: str | None = None
-    rejection: Rejection | None = None
-
-
-Check = Callable[[Plan, RiskState], Finding]
-PASS = Finding()
-
-
-def _refuse(rule: Rule, message: str, *, key: str | None = None, limit: str | None = None, value: str | None = None) -> Finding:
-    return Finding(value, limit, Rejection(rule, message, key, limit, value))
-
-
 def lease(_plan: Plan, state: RiskState) -> Finding:
     if state.token_is_current:
         return PASS
-    return _refuse(Rule.LEASE, f"another process owns wallet {state.wallet.name} now; this one may not send")
+    return refuse(Rule.LEASE, f"another process owns wallet {state.wallet.name} now; this one may not send")
 
 
 def scope(plan: Plan, state: RiskState) -> Finding:
     allowed = state.scope.markets
     if allowed is not None and plan.proposal.market not in allowed:
-        return _refuse(Rule.SCOPE, f"{plan.proposal.market} is not one of this agent's markets: {', '.join(sorted(allowed))}")
+        return refuse(Rule.SCOPE, f"{plan.proposal.market} is not one of this agent's markets: {', '.join(sorted(allowed))}")
     if plan.proposal.controller_id != state.scope.controller_id:
-        return _refuse(Rule.SCOPE, f"controller {plan.proposal.controller_id!r} is not {state.scope.controller_id!r}")
+        return refuse(Rule.SCOPE, f"controller {plan.proposal.controller_id!r} is not {state.scope.controller_id!r}")
     return PASS
 
 
 def live_gate(_plan: Plan, state: RiskState) -> Finding:
     if not state.wallet.is_live:
         return PASS
-    return _refuse(Rule.LIVE_GATE, f"wallet {state.wallet.name} is on {state.wallet.network}, where this version cannot trade")
+    return refuse(Rule.LIVE_GATE, f"wallet {state.wallet.name} is on {state.wallet.network}, where this version cannot trade")
 
 
 def kill_switch(_plan: Plan, state: RiskState) -> Finding:
-    return _refuse(Rule.KILL_SWITCH, "the kill switch is on; only a person clears it") if state.kill_switch else PASS
+    return refuse(Rule.KILL_SWITCH, "the kill switch is on; only a person clears it") if state.kill_switch else PASS
 
 
 def halted(_plan: Plan, state: RiskState) -> Finding:
     if state.risk.halt is None and state.deployment_state is not DeploymentState.HALTED:
         return PASS
     if state.risk.halt == HaltReason.KILL.value:
-        return _refuse(Rule.HALTED, "killed; only `kill --clear` by a person reopens entries")
-    return _refuse(Rule.HALTED, f"halted ({state.risk.halt or 'by a person'}); only `clear-halt` by a person reopens entries")
+        return refuse(Rule.HALTED, "killed; only `kill --clear` by a person reopens entries")
+    return refuse(Rule.HALTED, f"halted ({state.risk.halt or 'by a person'}); only `clear-halt` by a person reopens entries")
 
 
 def paused(_plan: Plan, state: RiskState) -> Finding:
     if state.deployment_state is DeploymentState.PAUSED:
-        return _refuse(Rule.PAUSED, "paused; `resume` reopens entries")
+        return refuse(Rule.PAUSED, "paused; `resume` reopens entries")
     room = state.entry_times.room
     if not room.is_short:
         return PASS
     message = f"{room.free_mib} MiB are free on the workspace's disk, {ROOM_KEY} is {room.least_mib}: entries wait, exits go on"
-    return _refuse(Rule.PAUSED, message, key=ROOM_KEY, limit=str(room.least_mib), value=str(room.free_mib))
+    return refuse(Rule.PAUSED, message, key=ROOM_KEY, limit=str(room.least_mib), value=str(room.free_mib))
 
 
 def reconciling(plan: Plan, state: RiskState) -> Finding:
     if plan.proposal.market in state.unknown_markets:
-        return _refuse(Rule.RECONCILING, f"an order in {plan.proposal.market} has an unknown outcome; it is being resolved")
+        return refuse(Rule.RECONCILING, f"an order in {plan.proposal.market} has an unknown outcome; it is being resolved")
     if state.phase is ReconcilePhase.CONSISTENT:
         return PASS
-    return _refuse(Rule.RECONCILING, f"ledger and venue are being compared ({state.phase.value})")
+    return refuse(Rule.RECONCILING, f"ledger and venue are being compared ({state.phase.value})")
 
 
 def session_hours(_plan: Plan, state: RiskState) -> Finding:
@@ -105,7 +88,7 @@ def session_hours(_plan: Plan, state: RiskState) -> Finding:
     if hours.is_open(state.now_ms):
         return Finding(now, hours.text)
     message = f"{now} is outside {HOURS_KEY} {hours.text} (UTC); entries open again at {iso(hours.opens_ms(state.now_ms))}"
-    return _refuse(Rule.SESSION_HOURS, message, key=HOURS_KEY, limit=hours.text, value=now)
+    return refuse(Rule.SESSION_HOURS, message, key=HOURS_KEY, limit=hours.text, value=now)
 
 
 def news_lockout(plan: Plan, state: RiskState) -> Finding:
@@ -115,7 +98,7 @@ def news_lockout(plan: Plan, state: RiskState) -> Finding:
     limit = f"{times.lockout_min} min"
     if not times.is_readable:
         message = f"{LOCKOUT_KEY} is {times.lockout_min}, and the calendar cannot be read: `tradeagent doctor` says what to do"
-        return _refuse(Rule.NEWS_LOCKOUT, message, key=LOCKOUT_KEY, limit=limit, value="unreadable")
+        return refuse(Rule.NEWS_LOCKOUT, message, key=LOCKOUT_KEY, limit=limit, value="unreadable")
     locked = times.event_near(plan.proposal.market, state.now_ms)
     if locked is None:
         return Finding(None, limit)
@@ -124,21 +107,26 @@ def news_lockout(plan: Plan, state: RiskState) -> Finding:
         f"{event.kind} at {iso(event.time)} ({title_of(event)}) is within {LOCKOUT_KEY} {times.lockout_min}; "
         f"entries open again at {iso(opens_ms)}"
     )
-    return _refuse(Rule.NEWS_LOCKOUT, message, key=LOCKOUT_KEY, limit=limit, value=f"{(event.time - state.now_ms) // MINUTE_MS} min")
+    return refuse(Rule.NEWS_LOCKOUT, message, key=LOCKOUT_KEY, limit=limit, value=f"{(event.time - state.now_ms) // MINUTE_MS} min")
+
+
+def most_mark_age_ms(interval_ms: int) -> int:
+    """How old the newest close of a market may be before it is stale."""
+    return MAX_MARK_AGE_INTERVALS * interval_ms + MARK_GRACE_MS
 
 
 def freshness(plan: Plan, state: RiskState) -> Finding:
     market = state.markets[plan.proposal.market]
     if market.mark is None:
-        return _refuse(Rule.FRESHNESS, f"{plan.proposal.market} has no bars; import or fetch some")
+        return refuse(Rule.FRESHNESS, f"{plan.proposal.market} has no bars; import or fetch some")
     if plan.proposal.waking not in (None, state.waking):
-        return _refuse(Rule.FRESHNESS, "this was decided before the machine slept or its clock was set: look at the market again")
-    age, most = state.now_ms - market.mark_ms, MAX_MARK_AGE_INTERVALS * market.interval_ms + MARK_GRACE_MS
+        return refuse(Rule.FRESHNESS, "this was decided before the machine slept or its clock was set: look at the market again")
+    age, most = state.now_ms - market.mark_ms, most_mark_age_ms(market.interval_ms)
     value, limit = f"{age // 1000} s", f"{most // 1000} s"
     if age <= most:
         return Finding(value, limit)
     message = f"the newest {plan.proposal.market} bar closed at {iso(market.mark_ms)}, {value} ago; at most {limit}"
-    return _refuse(Rule.FRESHNESS, message, limit=limit, value=value)
+    return refuse(Rule.FRESHNESS, message, limit=limit, value=value)
 
 
 def sanity(plan: Plan, state: RiskState) -> Finding:
@@ -150,7 +138,7 @@ def sanity(plan: Plan, state: RiskState) -> Finding:
             message = (
                 f"limit price {plain(plan.price)} is {shown(away)} % from the mark {plain(market.mark)}, over price_band_pct {shown(band)}"
             )
-            return _refuse(Rule.SANITY, message, key="price_band_pct", limit=shown(band), value=shown(away))
+            return refuse(Rule.SANITY, message, key="price_band_pct", limit=shown(band), value=shown(away))
     cap = BAR_RANGE_CAPS_PCT.get(interval_text(market.interval_ms)) if market.interval_ms else None
     if cap is None:
         return PASS
@@ -158,76 +146,8 @@ def sanity(plan: Plan, state: RiskState) -> Finding:
         message = (
             f"the last {interval_text(market.interval_ms)} bar spans {shown(market.bar_range_pct)} %, above {cap} %: wait for a calmer one"
         )
-        return _refuse(Rule.SANITY, message, limit=cap, value=shown(market.bar_range_pct))
+        return refuse(Rule.SANITY, message, limit=cap, value=shown(market.bar_range_pct))
     return Finding(shown(market.bar_range_pct), cap)
-
-
-def protection(plan: Plan, state: RiskState) -> Finding:
-    refused = _missing_levels(plan, state) or _wrong_levels(plan) or _stop_past_liquidation(plan, state) or _reward_risk(plan, state)
-    return refused or _stop_to_cost(plan, state)
-
-
-def _missing_levels(plan: Plan, state: RiskState) -> Finding | None:
-    for key, level in (("require_stops", plan.stop), ("require_targets", plan.target)):
-        if key == "require_targets" and (plan.executor == ExecutorType.GRID or state.scope.actor is Actor.EXECUTOR):
-            continue  # each level of a grid takes its own profit; what an executor adds to was judged as a whole
-        if state.limits.flag(key) and level is None:
-            word = "stop" if key == "require_stops" else "target"
-            return _refuse(Rule.PROTECTION, f"an entry needs a {word} ({key} is on)", key=key, limit="true", value="none")
-    return None
-
-
-def _wrong_levels(plan: Plan) -> Finding | None:
-    sign = plan.proposal.side.sign
-    for word, level, direction in (("stop", plan.stop, -1), ("target", plan.target, 1)):
-        if level is None:
-            continue
-        distance = (level - plan.entry) * sign * direction
-        if distance == 0:
-            return _refuse(Rule.PROTECTION, f"the {word} {plain(level)} is at the entry {plain(plan.entry)}: zero distance")
-        if distance < 0:
-            side = "below" if sign * direction < 0 else "above"
-            return _refuse(Rule.PROTECTION, f"the {word} {plain(level)} must be {side} the entry {plain(plan.entry)}", value=plain(level))
-    return None
-
-
-def _stop_past_liquidation(plan: Plan, state: RiskState) -> Finding | None:
-    if plan.stop is None:
-        return None
-    liquidation = liquidation_after(state, plan)
-    if liquidation is None or (plan.stop - liquidation) * plan.proposal.side.sign > 0:
-        return None
-    return _refuse(
-        Rule.PROTECTION,
-        f"the stop {plain(plan.stop)} is at or beyond the liquidation price {shown(liquidation)} of the resulting account",
-        limit=shown(liquidation),
-        value=plain(plan.stop),
-    )
-
-
-def _reward_risk(plan: Plan, state: RiskState) -> Finding | None:
-    least = state.limits.number("min_reward_risk")
-    if least is None or plan.stop is None or plan.target is None or state.scope.actor is Actor.EXECUTOR:
-        return None
-    ratio = abs(plan.target - plan.entry) / abs(plan.entry - plan.stop)
-    if ratio >= least:
-        return None
-    message = f"reward/risk {shown(ratio)} is below min_reward_risk {shown(least)}"
-    return _refuse(Rule.PROTECTION, message, key="min_reward_risk", limit=shown(least), value=shown(ratio))
-
-
-def _stop_to_cost(plan: Plan, state: RiskState) -> Finding:
-    least = state.limits.number("min_stop_to_cost")
-    if least is None or plan.stop is None:
-        return PASS
-    cost = round_trip_cost(plan.entry, state)
-    if cost == 0:
-        return PASS
-    ratio = abs(plan.entry - plan.stop) / cost
-    if ratio >= least:
-        return Finding(shown(ratio), shown(least))
-    message = f"the stop distance is {shown(ratio)} × the round-trip cost, below min_stop_to_cost {shown(least)}"
-    return _refuse(Rule.PROTECTION, message, key="min_stop_to_cost", limit=shown(least), value=shown(ratio))
 
 
 def confidence(plan: Plan, state: RiskState) -> Finding:
@@ -239,7 +159,7 @@ def confidence(plan: Plan, state: RiskState) -> Finding:
     if (stated is None and least == 0) or (stated is not None and stated >= least):
         return Finding(value, shown(least))
     message = f"{key.removeprefix('min_')} {value or 'not stated'} is below {key} {shown(least)}"
-    return _refuse(Rule.CONFIDENCE, message, key=key, limit=shown(least), value=value)
+    return refuse(Rule.CONFIDENCE, message, key=key, limit=shown(least), value=value)
 
 
 def leverage(plan: Plan, state: RiskState) -> Finding:
@@ -247,7 +167,7 @@ def leverage(plan: Plan, state: RiskState) -> Finding:
     most = venue_max if cap is None else min(Decimal(venue_max), cap)
     if plan.leverage > most:
         message = f"leverage {plan.leverage} is above {shown(Decimal(most))} (max_leverage {cap}, venue {venue_max})"
-        return _refuse(Rule.LEVERAGE, message, key="max_leverage", limit=shown(Decimal(most)), value=str(plan.leverage))
+        return refuse(Rule.LEVERAGE, message, key="max_leverage", limit=shown(Decimal(most)), value=str(plan.leverage))
     return _capped(caps.leverage_total)(plan, state)
 
 
@@ -259,7 +179,7 @@ def daily_loss(_plan: Plan, state: RiskState) -> Finding:
     if value > -cap:
         return Finding(shown(value), shown(-cap))
     message = f"day PnL {shown(value)} USDC has reached {key} −{shown(cap)}"
-    return _refuse(Rule.DAILY_LOSS, message, key=key, limit=shown(-cap), value=shown(value))
+    return refuse(Rule.DAILY_LOSS, message, key=key, limit=shown(-cap), value=shown(value))
 
 
 def daily_loss_cap(limits: Limits, risk: RiskRow) -> tuple[Decimal | None, str]:
@@ -276,13 +196,13 @@ def drawdown(_plan: Plan, state: RiskState) -> Finding:
     if cap is None or value < cap:
         return Finding(shown(value), None if cap is None else shown(cap))
     message = f"drawdown {shown(value)} % has reached max_drawdown_pct {shown(cap)}"
-    return _refuse(Rule.DRAWDOWN, message, key="max_drawdown_pct", limit=shown(cap), value=shown(value))
+    return refuse(Rule.DRAWDOWN, message, key="max_drawdown_pct", limit=shown(cap), value=shown(value))
 
 
 def lockout(_plan: Plan, state: RiskState) -> Finding:
     if state.risk.lockout_ms is None:
         return PASS
-    return _refuse(
+    return refuse(
         Rule.LOCKOUT, f"entries are locked since {iso(state.risk.lockout_ms)} after a drawdown; `clear-halt` by a person reopens them"
     )
 
@@ -296,7 +216,7 @@ def cooldown(plan: Plan, state: RiskState) -> Finding:
     if since >= minutes:
         return Finding(shown(since), shown(minutes))
     message = f"{plan.proposal.market} went flat {shown(since)} min ago, cooldown_minutes is {shown(minutes)}"
-    return _refuse(Rule.COOLDOWN, message, key="cooldown_minutes", limit=shown(minutes), value=shown(since))
+    return refuse(Rule.COOLDOWN, message, key="cooldown_minutes", limit=shown(minutes), value=shown(since))
 
 
 def daily_trades(_plan: Plan, state: RiskState) -> Finding:
@@ -307,7 +227,7 @@ def daily_trades(_plan: Plan, state: RiskState) -> Finding:
     if used + 1 <= cap:
         return Finding(str(used), shown(cap))
     message = f"{used} entries were accepted since 00:00 UTC, max_daily_trades is {shown(cap)}"
-    return _refuse(Rule.DAILY_TRADES, message, key="max_daily_trades", limit=shown(cap), value=str(used))
+    return refuse(Rule.DAILY_TRADES, message, key="max_daily_trades", limit=shown(cap), value=str(used))
 
 
 def budget(_plan: Plan, state: RiskState) -> Finding:
@@ -315,7 +235,7 @@ def budget(_plan: Plan, state: RiskState) -> Finding:
     if cap is None or used <= cap:
         return PASS
     message = f"model spend today is {shown(used)} USD, max_cost_per_day_usd is {shown(cap)}"
-    return _refuse(Rule.BUDGET, message, key="max_cost_per_day_usd", limit=shown(cap), value=shown(used))
+    return refuse(Rule.BUDGET, message, key="max_cost_per_day_usd", limit=shown(cap), value=shown(used))
 
 
 def _capped(source: Callable[[Plan, RiskState], Iterator[Cap]]) -> Check:

@@ -52,16 +52,18 @@ def closed_trip(trip: RoundTrip) -> dict[str, Any]:
     }
 
 
-def split_fill(rows: Mapping[tuple[str, str], PositionRow], fill: Fill, own: str, only_reduces: bool) -> Iterator[tuple[str, Decimal]]:
-    """Whose inventory a fill moves: its own controller's; what a whole close or liquidation takes beyond that, the others'."""
+def split_fill(rows: Mapping[tuple[str, str], PositionRow], fill: Fill, own: str) -> Iterator[tuple[str, Decimal]]:
+    """Whose inventory a fill moves: what its own controller holds on the other side, then what others do, then its own anew.
+
+    The venue nets one position a market, so all that is held in one is on one side.
+    """
     left = fill.size
-    if only_reduces:
-        for market, controller in sorted(rows, key=lambda key: key[1] != own):
-            row = rows[(market, controller)]
-            if market == fill.market and controller != NET and row.size * fill.side.sign < 0 and left:
-                part = min(left, abs(row.size))
-                left -= part
-                yield controller, part
+    for market, controller in sorted(rows, key=lambda key: key[1] != own):
+        row = rows[(market, controller)]
+        if market == fill.market and controller != NET and row.size * fill.side.sign < 0 and left:
+            part = min(left, abs(row.size))
+            left -= part
+            yield controller, part
     if left:
         yield own, left
 

@@ -178,17 +178,10 @@ def drop_old_records(tx: Connection, deployment: str, before_number: int) -> Non
 def add_command(
     tx: Connection, command_id: str, wallet: str, deployment: str | None, kind: CommandKind, payload: dict[str, Any], now_ms: int
 ) -> None:
-    tx.execute(
-        insert(commands).values(
-            id=command_id,
-            wallet=wallet,
-            deployment=deployment,
-            kind=kind.value,
-            payload=payload,
-            state=CommandState.QUEUED.value,
-            created_ms=now_ms,
-        )
-    )
+    """Queue what a person asks of the runner of a wallet, with its event."""
+    row = {"id": command_id, "wallet": wallet, "deployment": deployment, "kind": kind.value, "payload": payload}
+    tx.execute(insert(commands).values(**row, state=CommandState.QUEUED.value, created_ms=now_ms))
+    _tell_command(tx, row, CommandState.QUEUED, now_ms, Actor.MANUAL)
 
 
 def queued_commands(tx: Connection, wallet: str) -> list[dict[str, Any]]:
@@ -196,10 +189,30 @@ def queued_commands(tx: Connection, wallet: str) -> list[dict[str, Any]]:
     return _QUEUED_COMMANDS.dicts(tx, {"the_wallet": wallet})
 
 
-def update_command(tx: Connection, command_id: str, state: CommandState, *, before: CommandState | None = None, **values: Any) -> bool:
-    """Move a command on; with `before` only if it still is there, because its asker may take back what its runner is about to take."""
-    query = update(commands).where(commands.c.id == command_id).values(state=state.value, **values)
-    return bool(tx.execute(query if before is None else query.where(commands.c.state == before.value)).rowcount)
+def move_command(
+    tx: Connection,
+    row: dict[str, Any],
+    state: CommandState,
+    now_ms: int,
+    *,
+    before: CommandState | None = None,
+    result: dict[str, Any] | None = None,
+) -> bool:
+    """Move a command on, with its event: acknowledged, or done with a `result`.
+
+    With `before` only if it still is there, because its asker may take back what its runner is about to take.
+    """
+    done = {"acked_ms": now_ms} if state is CommandState.ACKED else {"done_ms": now_ms, "result": result}
+    query = update(commands).where(commands.c.id == row["id"]).values(state=state.value, **done)
+    if not tx.execute(query if before is None else query.where(commands.c.state == before.value)).rowcount:
+        return False
+    _tell_command(tx, row, state, now_ms, Actor.SYSTEM)
+    return True
+
+
+def _tell_command(tx: Connection, row: dict[str, Any], state: CommandState, now_ms: int, actor: Actor) -> None:
+    data, of = {"kind": row["kind"], "state": state.value}, {"wallet": row["wallet"], "deployment": row["deployment"]}
+    events.append(tx, EventKind.COMMAND_STATE, now_ms, **of, actor=actor, subject=row["id"], data=data)
 
 
 def command(tx: Connection, command_id: str) -> dict[str, Any]:

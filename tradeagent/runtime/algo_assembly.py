@@ -13,7 +13,7 @@ from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentC
 from tradeagent.execution.opening import Door, DoorMode, Tenant, open_door
 from tradeagent.execution.playback import Playback
 from tradeagent.execution.reading import limits_in
-from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS
+from tradeagent.execution.rules import most_mark_age_ms
 from tradeagent.ledger import events, notes, runs, wallets
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.market.feed import WarehouseFeed
@@ -104,7 +104,7 @@ def _begun(ground: Ground, row: DeploymentRow, launch: Launch) -> tuple[Launch, 
     is_first = launch.begin_ms is None
     if is_first:
         # A single run decides on the newest bar that FRESHNESS takes for new; a loop waits for the first that closes while it runs.
-        late_ms = MAX_MARK_AGE_INTERVALS * launch.interval_ms + MARK_GRACE_MS if launch.pace.mode is RunMode.RUN_ONCE else 0
+        late_ms = most_mark_age_ms(launch.interval_ms) if launch.pace.mode is RunMode.RUN_ONCE else 0
         launch = replace(launch, begin_ms=ground.start_ms - late_ms - 1)
     was_cut = row.ended_ms is None and not is_first
     kept = (DeploymentState.PAUSED.value, DeploymentState.HALTED.value)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tradeagent.domain.errors import BusyError, Defect, InvalidInput, NotFound, RefusedError, TradeAgentError, VenueError
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, EventKind, ExitReason, Rule, VerdictKind
+from tradeagent.domain.names import Actor, CommandKind, CommandState, DeploymentState, ExitReason, Rule, VerdictKind
 from tradeagent.domain.order import Proposal, Verdict
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.halts import clear_halt, close_market, flatten, reopen
@@ -84,10 +84,6 @@ def send(place: Place, wallet: str, deployment: str | None, kind: CommandKind, p
     command_id, now = place.clock.new_id(), place.clock.now_ms()
     with place.ledger.transaction() as tx:
         runs.add_command(tx, command_id, wallet, deployment, kind, payload, now)
-        data = {"kind": kind.value, "state": CommandState.QUEUED.value}
-        events.append(
-            tx, EventKind.COMMAND_STATE, now, wallet=wallet, deployment=deployment, actor=Actor.MANUAL, subject=command_id, data=data
-        )
     try:
         row = asyncio.run(_outcome(place, wallet, command_id))
     except BusyError as busy:
@@ -130,7 +126,8 @@ def is_late(row: dict[str, Any], now_ms: int) -> bool:
 def _taken_back(place: Place, command_id: str) -> bool:
     now = place.clock.now_ms()
     with place.ledger.transaction() as tx:
-        return runs.update_command(tx, command_id, CommandState.FAILED, before=CommandState.QUEUED, done_ms=now, result=TOO_LATE)
+        row = runs.command(tx, command_id)
+        return runs.move_command(tx, row, CommandState.FAILED, now, before=CommandState.QUEUED, result=TOO_LATE)
 
 
 def _directive(place: Place, deployment: DeploymentRow, text: str) -> dict[str, Any]:

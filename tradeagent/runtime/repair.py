@@ -17,11 +17,11 @@ from tradeagent.agents.versions import finish_restore
 from tradeagent.domain.clock import Clock, iso
 from tradeagent.domain.errors import InvalidConfig
 from tradeagent.domain.money import plain
-from tradeagent.domain.names import Actor, CommandState, DeploymentState, EventKind, IncidentCode, Level, RunMode
+from tradeagent.domain.names import Actor, CommandState, DeploymentState, IncidentCode, Level, RunMode
 from tradeagent.execution.engine import ExecutionEngine
 from tradeagent.execution.executors.desk import adopt
 from tradeagent.execution.state import MANUAL_CONTROLLER, belongs_to
-from tradeagent.ledger import events, executors, notes, runs, trading
+from tradeagent.ledger import executors, notes, runs, trading
 from tradeagent.ledger.runs import DeploymentRow
 from tradeagent.ledger.store import Ledger
 from tradeagent.ledger.trading import NET
@@ -86,9 +86,7 @@ def drop_commands(ledger: Ledger, clock: Clock, wallet: str, before_ms: int) -> 
         message = "the runner ended while it did this" if taken else "the runner ended before it took this"
         answer = {"code": "interrupted", "message": message, "hint": "see `tradeagent status` and `tradeagent fills`, then give it again"}
         with ledger.transaction() as tx:
-            runs.update_command(tx, row["id"], CommandState.FAILED, done_ms=now, result=answer)
-            data = {"kind": row["kind"], "state": CommandState.FAILED.value}
-            events.append(tx, EventKind.COMMAND_STATE, now, wallet=wallet, deployment=row["deployment"], subject=row["id"], data=data)
+            runs.move_command(tx, row, CommandState.FAILED, now, result=answer)
 
 
 def adopt_directives(ledger: Ledger, clock: Clock, slug: str, to: str) -> None:

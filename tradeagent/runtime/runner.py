@@ -269,7 +269,7 @@ class Runner(Generic[R]):
             result = await engine.alone(lambda: execute_row(engine, row) | self._change(kind))
         except Exception as error:  # noqa: BLE001  # the boundary of a command: whoever waits for it is told, and the next one is obeyed
             answer = failure(error if isinstance(error, TradeAgentError) else Defect(f"{type(error).__name__}: {error}"))
-            await engine.alone(lambda: self._set_command(row, CommandState.FAILED, done_ms=self._stage.place.clock.now_ms(), result=answer))
+            await engine.alone(lambda: self._set_command(row, CommandState.FAILED, result=answer))
             return
         await engine.alone(lambda: self._answer(row, result))
         if kind is CommandKind.STOP:
@@ -277,14 +277,13 @@ class Runner(Generic[R]):
 
     def _take(self, row: dict[str, Any]) -> bool:
         """Take a command that waits; not an order that comes too late, nor what its asker has taken back."""
-        now = self._stage.place.clock.now_ms()
-        if is_late(row, now):
-            self._set_command(row, CommandState.FAILED, before=CommandState.QUEUED, done_ms=now, result=TOO_LATE)
+        if is_late(row, self._stage.place.clock.now_ms()):
+            self._set_command(row, CommandState.FAILED, before=CommandState.QUEUED, result=TOO_LATE)
             return False
-        return self._set_command(row, CommandState.ACKED, before=CommandState.QUEUED, acked_ms=now)
+        return self._set_command(row, CommandState.ACKED, before=CommandState.QUEUED)
 
     def _answer(self, row: dict[str, Any], result: dict[str, Any]) -> None:
-        self._set_command(row, CommandState.DONE, done_ms=self._stage.place.clock.now_ms(), result=result)
+        self._set_command(row, CommandState.DONE, result=result)
         self._mind.note("command", self._stage.clock.now_ms(), f"{row['kind']} by a person", "; ".join(result.get("rebased", [])))
 
     def _change(self, kind: CommandKind) -> dict[str, Any]:
@@ -318,16 +317,9 @@ class Runner(Generic[R]):
         with self._stage.ledger.transaction() as tx:
             runs.change_state(tx, row, state, now, **values)
 
-    def _set_command(self, row: dict[str, Any], state: CommandState, **values: Any) -> bool:
-        now = self._stage.place.clock.now_ms()
+    def _set_command(self, row: dict[str, Any], state: CommandState, **more: Any) -> bool:
         with self._stage.ledger.transaction(durable=state is not CommandState.ACKED) as tx:
-            if not runs.update_command(tx, row["id"], state, **values):
-                return False
-            data = {"kind": row["kind"], "state": state.value}
-            events.append(
-                tx, EventKind.COMMAND_STATE, now, wallet=row["wallet"], deployment=row["deployment"], subject=row["id"], data=data
-            )
-        return True
+            return runs.move_command(tx, row, state, self._stage.place.clock.now_ms(), **more)
 
     async def _finish(self) -> None:
         """Say how it ended, in the ledger and for people."""

@@ -16,7 +16,7 @@ from tradeagent.agents.suggestions import SuggestionBox
 from tradeagent.domain.clock import Clock, age_text, day_start_ms, minute_text
 from tradeagent.domain.names import Actor, DeploymentState, EventKind, IncidentCode, Level, ReconcilePhase, Rule, RunMode
 from tradeagent.execution.engine import ExecutionEngine
-from tradeagent.execution.rules import MARK_GRACE_MS, MAX_MARK_AGE_INTERVALS, daily_loss_cap
+from tradeagent.execution.rules import daily_loss_cap, most_mark_age_ms
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger import events, executors, notes, runs, suggestions, trading
 from tradeagent.ledger.store import Ledger
@@ -370,7 +370,7 @@ def _stale(state: RiskState, markets: Sequence[str], feed: MarketFeed | None) ->
     reasons = []
     for market in markets:
         seen = state.markets.get(market)
-        if seen and state.now_ms - seen.mark_ms <= MAX_MARK_AGE_INTERVALS * seen.interval_ms + MARK_GRACE_MS:
+        if seen and state.now_ms - seen.mark_ms <= most_mark_age_ms(seen.interval_ms):
             return ""
         close = feed.newest_close(market, state.now_ms) if feed else None  # not always played: stale bars wait
         age = None if close is None else age_text(state.now_ms - close)

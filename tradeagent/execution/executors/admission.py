@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from tradeagent.domain.names import Actor, EventKind, ExecutorStatus, ExecutorType, IntentKind, IntentState, Rule, VerdictKind
 from tradeagent.domain.order import Proposal, Rejection, RuleCheck, Verdict
 from tradeagent.execution.engine import ExecutionEngine
+from tradeagent.execution.entry_levels import against, on_the_other_side
 from tradeagent.execution.executors.design import Design
 from tradeagent.execution.executors.desk import drive
 from tradeagent.execution.executors.records import announce, controller_of, reservation_of
@@ -20,7 +21,7 @@ from tradeagent.execution.rules import judge, unasked
 from tradeagent.execution.state import RiskState
 from tradeagent.ledger import events, executors, trading
 from tradeagent.ledger.executors import ExecutorRow
-from tradeagent.ledger.trading import NET, Reservation
+from tradeagent.ledger.trading import Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +105,11 @@ def _designed(state: RiskState, wanted: Order, alive: Sequence[ExecutorRow]) -> 
         if held >= 0:
             raise Unshapely(f"nothing to reduce: you hold no {'short' if design.side.sign > 0 else 'long'} {wanted.spec.market}")
         return design
-    against = [row.controller_id for row in state.positions if _is_against(row.market, row.size, row.controller_id, design, wanted)]
-    against += [row.id for row in alive if row.market == wanted.spec.market and _opposes(row, design)]
-    if against:
-        raise Unshapely(
-            f"{', '.join(against)} is on the other side of {wanted.spec.market}: the venue nets one position a market, "
-            "so the stops of both could not rest; close that first"
-        )
+    others = against(state, wanted.spec.market, design.side)
+    others += [row.controller_id for row in alive if row.market == wanted.spec.market and _opposes(row, design)]
+    if others:
+        raise Unshapely(on_the_other_side(others, wanted.spec.market))
     return design
-
-
-def _is_against(market: str, size: Decimal, controller: str, design: Design, wanted: Order) -> bool:
-    return controller != NET and market == wanted.spec.market and size * design.side.sign < 0
 
 
 def _opposes(row: ExecutorRow, design: Design) -> bool:

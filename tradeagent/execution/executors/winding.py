@@ -18,7 +18,7 @@ def wind_down(work: Work) -> None:
         work.cancel(child)
     if any(child.tag != "exit" and child.is_live for child in work.children):
         work.changed = False  # the venue has not said yet what became of it
-    elif work.layout["reduce_only"] or (ending["keep"] and not _owner_is_opposite(work)):
+    elif work.layout["reduce_only"] or ending["keep"]:
         _finish(work, ending, keep=True)
     elif work.held == 0:
         _finish(work, ending, keep=False)
@@ -37,13 +37,6 @@ def _exit(work: Work, ending: dict[str, Any]) -> None:
             work.changed = False
             return
     work.place("exit", work.held, kind=IntentKind.CLOSE, exit_reason=ending["exit_reason"])
-
-
-def _owner_is_opposite(work: Work) -> bool:
-    """Whether whoever made it holds the other side of this market, so that there is nothing to keep."""
-    owner = work.row.deployment
-    rows = (row for row in work.engine.book.rows if (row.market, row.controller_id) == (work.row.market, owner))
-    return any(row.size * work.position.size < 0 for row in rows)
 
 
 def _finish(work: Work, ending: dict[str, Any], *, keep: bool) -> None:
