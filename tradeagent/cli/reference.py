@@ -37,7 +37,7 @@ RULES: Mapping[Rule, str] = {
     Rule.NEWS_LOCKOUT: "no high-impact event of the calendar is within trading.news_lockout_min, and the calendar can be read",
     Rule.FRESHNESS: "the newest closed bar is at most 3 intervals + 30 s old; not decided before the machine slept",
     Rule.SANITY: "the limit price is within price_band_pct of the mark, and the last bar is not wilder than its interval allows",
-    Rule.PROTECTION: "nobody else on the other side; stop and target where required, on the right side, before liquidation, worth the risk and the cost",
+    Rule.PROTECTION: "nobody else on the other side; levels where required, on their side, before liquidation, worth risk and cost",
     Rule.CONFIDENCE: "stated confidence is at least min_confidence; of a risk trade its conviction, min_conviction",
     Rule.SINGLE_ORDER: "planned quote is at most max_single_order_quote",
     Rule.POSITION_CAP: "worst case in this market (max_position_pct) and of the deployment (max_position_size_quote)",
