@@ -12,8 +12,8 @@ import pytest
 from tradeagent.algos.store import from_file
 from tradeagent.cli.entry import run
 from tradeagent.domain.clock import SystemClock
-from tradeagent.market import SeriesKey, instrument
-from tradeagent.market.series import bar_series
+from tradeagent.market.instruments import instrument
+from tradeagent.market.series import SeriesKey, bar_series
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
 from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.backtest import Setup, load_all, terms_of

@@ -10,8 +10,9 @@ from study_workspace import ask, copied, make_workspace, unmoved
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.algos.parse import parse_algo
 from tradeagent.domain.clock import parse_instant
-from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.readers import columns
+from tradeagent.market.series import SeriesKey
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.store import FILE_NAME
 from tradeagent.workspace.paths import Workspace
 

@@ -24,8 +24,8 @@ from tradeagent.cli.app import tree
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.ledger import notes
 from tradeagent.ledger.store import open_ledger
-from tradeagent.runtime.assembly import known_to_agents
 from tradeagent.runtime.workspace import init_workspace
+from tradeagent.tools.known import known_to_agents
 from tradeagent.workspace.config import load_config
 from tradeagent.workspace.paths import Workspace
 

@@ -1,15 +1,17 @@
 """What cannot be done at once: an order that its runner does not take is taken back, and a tick that no ledger takes is told later."""
 
 import signal
-import sqlite3
+import subprocess
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 from unittest import mock
 
 import pytest
 from minds import Scripted, run_with
-from product import BTC, Product, running
+from product import BTC, Product, running, wait_until
 
+from tradeagent.domain.errors import BusyError
 from tradeagent.ledger.store import open_ledger
 from tradeagent.runtime.tally import Failures
 from tradeagent.turns.tick import build_prompt
@@ -19,9 +21,23 @@ LIVE = ("btc_momentum", "--replay", BTC, "--speed", "60")
 ENTRY = ("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "50", "--stop", "60000", "--json")
 
 
+def frozen_outside_a_transaction(process: "subprocess.Popen[str]", product: Product) -> bool:
+    """Freeze a runner, and let it go on where it holds the ledger: that would answer for it."""
+    process.send_signal(signal.SIGSTOP)
+    ledger = open_ledger(product.ledger_file, lock_timeout_s=0.2)
+    try:
+        with ledger.transaction():
+            return True
+    except BusyError:
+        process.send_signal(signal.SIGCONT)
+        return False
+    finally:
+        ledger.close()
+
+
 def test_an_order_to_a_frozen_runner_is_taken_back_and_never_placed(product: Product) -> None:
     with running(product, *LIVE) as process:
-        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: frozen_outside_a_transaction(process, product))
         try:
             answer = product.here(*ENTRY)
         finally:
@@ -35,19 +51,19 @@ def test_an_order_to_a_frozen_runner_is_taken_back_and_never_placed(product: Pro
 
 
 def test_a_tick_that_failed_because_the_ledger_was_held_is_told_by_the_next_that_gets_it(product: Product) -> None:
-    holder = sqlite3.connect(product.ledger_file, isolation_level=None)
+    holder, held = open_ledger(product.ledger_file), ExitStack()
     added = Failures.add
 
     def hold(*arguments: Any, **options: Any) -> Any:
-        if not holder.in_transaction and not told:
-            holder.execute("BEGIN IMMEDIATE")
+        if not told:
+            held.enter_context(holder.transaction())
         return build_prompt(*arguments, **options)
 
     def let_go(self: Any, *arguments: Any, **options: Any) -> None:
         added(self, *arguments, **options)
         told.append(arguments[1])
         if len(told) == 2:
-            holder.execute("ROLLBACK")
+            held.close()
 
     told: list[str] = []
     with (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tradeagent.market import Warehouse
+from tradeagent.market.warehouse import Warehouse
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from tradeagent.market import BarSeries, SeriesKey
-from tradeagent.market.series import bar_series
+from tradeagent.market.series import BarSeries, SeriesKey, bar_series
 
 FIVE = 300_000
 HOUR = 3_600_000

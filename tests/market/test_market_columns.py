@@ -7,9 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from market_samples import FIVE, HOUR, KEY, T0, make_bars
 
 from tradeagent.domain.errors import DataError
-from tradeagent.market import SeriesKey, Warehouse, import_bars, import_funding, instrument
+from tradeagent.market.importer import import_bars, import_funding
+from tradeagent.market.instruments import instrument
 from tradeagent.market.readers import columns
-from tradeagent.market.series import bar_series, funding_series, resample
+from tradeagent.market.series import SeriesKey, bar_series, funding_series, resample
+from tradeagent.market.warehouse import Warehouse
 
 BTC = instrument("hyperliquid", "BTC")
 HOURLY = SeriesKey("hyperliquid", "BTC", HOUR)

@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from market_samples import FIVE, HOUR, KEY, T0, make_bars
 
 from tradeagent.domain.errors import DataError, InvalidInput
-from tradeagent.market import ReplaySource, SeriesKey, Warehouse, WarehouseFeed, import_bars, import_funding, instrument, parse_replay
-from tradeagent.market.series import bar_series, funding_series
+from tradeagent.market.feed import WarehouseFeed
+from tradeagent.market.importer import import_bars, import_funding
+from tradeagent.market.instruments import instrument
+from tradeagent.market.replay import ReplaySource, parse_replay
+from tradeagent.market.series import SeriesKey, bar_series, funding_series
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
+from tradeagent.market.warehouse import Warehouse
 
 QUARTER = 3 * FIVE
 GOLDEN = [(600000, 600604, 599563, 600174, 6136411), (633805, 635469, 633711, 635234, 8938157)]

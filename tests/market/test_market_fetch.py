@@ -15,11 +15,11 @@ from tradeagent.domain.clock import HOUR_MS, MINUTE_MS, SimulatedClock, iso
 from tradeagent.domain.errors import NotFound, VenueError
 from tradeagent.hyperliquid.client import Candles, InfoClient, ListedMarket, Payments
 from tradeagent.hyperliquid.loopback import Fault, InfoServer, Served, candles_of_parquet
-from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.fetch import FetchPage, FetchReport, fetch_bars, fetch_funding, listed_market
 from tradeagent.market.follow import Followed, NewBars, Trouble, follow
 from tradeagent.market.quality import holes
-from tradeagent.market.series import bar_series, funding_series
+from tradeagent.market.series import SeriesKey, bar_series, funding_series
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.workspace.web import Patience
 
 BEGIN = 1_760_000_400_000 - 1_760_000_400_000 % HOUR_MS
@@ -279,7 +279,8 @@ import sys
 from pathlib import Path
 from tradeagent.domain.clock import SystemClock
 from tradeagent.hyperliquid.client import InfoClient
-from tradeagent.market import SeriesKey, Warehouse
+from tradeagent.market.series import SeriesKey
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.market.fetch import fetch_bars
 client = InfoClient(sys.argv[1], SystemClock())
 client.markets()

@@ -9,8 +9,10 @@ from market_samples import FIVE, HEADER, HOUR, KEY, T0, csv_lines, csv_of, make_
 
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.errors import DataError, InvalidInput, NotFound
-from tradeagent.market import SeriesKey, import_bars, import_funding, instrument
+from tradeagent.market.importer import import_bars, import_funding
+from tradeagent.market.instruments import instrument
 from tradeagent.market.quality import verify
+from tradeagent.market.series import SeriesKey
 from tradeagent.market.tabular import TIME_UNITS, Said
 from tradeagent.market.warehouse import database
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tradeagent.domain.errors import InvalidConfig, NotFound, UnknownKey
-from tradeagent.market import instrument, known_markets
-from tradeagent.market.instruments import HYPERLIQUID
+from tradeagent.market.instruments import HYPERLIQUID, instrument, known_markets
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from market_samples import FIVE, HOUR, KEY, T0, make_bars
 
-from tradeagent.market import SeriesKey
 from tradeagent.market.quality import holes, verify
-from tradeagent.market.series import bar_series, funding_series
+from tradeagent.market.series import SeriesKey, bar_series, funding_series
 
 LATER = T0 + 10_000 * FIVE
 

@@ -10,9 +10,10 @@ from market_samples import FIVE, HOUR, KEY, T0, make_bars
 
 from tradeagent.domain.bars import parse_duration
 from tradeagent.domain.errors import DataError
-from tradeagent.market import SeriesKey, import_bars, import_funding, instrument
+from tradeagent.market.importer import import_bars, import_funding
+from tradeagent.market.instruments import instrument
 from tradeagent.market.readers import funding_between, funding_of
-from tradeagent.market.series import BAR_COLUMNS, bar_series, funding_series, resample
+from tradeagent.market.series import BAR_COLUMNS, SeriesKey, bar_series, funding_series, resample
 
 BTC = instrument("hyperliquid", "BTC")
 

@@ -13,13 +13,16 @@ from market_samples import FIVE, HOUR, KEY, T0, make_bars
 
 from tradeagent.domain.clock import DAY_MS
 from tradeagent.domain.errors import DataError, InvalidInput, NotFound
-from tradeagent.market import ReplaySource, SeriesKey, Warehouse, WarehouseFeed, history, import_bars, import_funding, instrument
 from tradeagent.market.export import export_series
-from tradeagent.market.readers import columns
-from tradeagent.market.series import bar_series, funding_series
+from tradeagent.market.feed import WarehouseFeed
+from tradeagent.market.importer import import_bars, import_funding
+from tradeagent.market.instruments import instrument
+from tradeagent.market.readers import columns, history
+from tradeagent.market.replay import ReplaySource
+from tradeagent.market.series import SeriesKey, bar_series, funding_series
 from tradeagent.market.synthetic import synthetic_market
 from tradeagent.market.upkeep import compact, remove
-from tradeagent.market.warehouse import database
+from tradeagent.market.warehouse import Warehouse, database
 
 PAID = SeriesKey("hyperliquid", "BTC", funding=True)
 BTC = instrument("hyperliquid", "BTC")

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from market_samples import FIVE, HOUR, KEY, T0, make_bars
 
 from tradeagent.domain.errors import BusyError, DataError, InvalidInput
-from tradeagent.market import SeriesKey, Warehouse, history, import_bars
 from tradeagent.market import warehouse as warehouse_module
-from tradeagent.market.series import bar_series
+from tradeagent.market.importer import import_bars
+from tradeagent.market.readers import history
+from tradeagent.market.series import SeriesKey, bar_series
+from tradeagent.market.warehouse import Warehouse
 
 NAMES = ["xyz:TSLA", "PURR/USDC", "kPEPE", "..", ".hidden", "a b%c", "Ünïcode", "[x]*?", "C:\\evil", "../../up"]
 

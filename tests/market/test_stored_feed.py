@@ -7,10 +7,12 @@ import pytest
 from market_samples import FIVE, HOUR, T0, make_bars
 
 from tradeagent.domain.errors import DataError, NotFound
-from tradeagent.market import SeriesKey, Warehouse, WarehouseFeed
+from tradeagent.market.feed import WarehouseFeed
 from tradeagent.market.instruments import SYNTHETIC, instrument, known_markets
+from tradeagent.market.series import SeriesKey
 from tradeagent.market.stored_feed import MOST_HELD, StoredFeed, finest
 from tradeagent.market.synthetic import store_synthetic, synthetic_market
+from tradeagent.market.warehouse import Warehouse
 
 END = T0 + 300 * FIVE
 

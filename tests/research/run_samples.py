@@ -8,7 +8,7 @@ import numpy as np
 from tradeagent.algos.bars import Bars
 from tradeagent.algos.signals import Signals
 from tradeagent.algos.spec import AlgoSpec, Directions
-from tradeagent.market import instrument
+from tradeagent.market.instruments import instrument
 from tradeagent.research.run import EXIT_REASONS, Leg, Run, Terms, Trades
 
 MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000

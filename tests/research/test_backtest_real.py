@@ -10,7 +10,10 @@ import pytest
 
 from tradeagent.algos.store import built_in
 from tradeagent.domain.clock import SystemClock, to_ms
-from tradeagent.market import SeriesKey, Warehouse, import_bars, import_funding, instrument
+from tradeagent.market.importer import import_bars, import_funding
+from tradeagent.market.instruments import instrument
+from tradeagent.market.series import SeriesKey
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.backtest import Setup, load, run_setup, terms_of
 from tradeagent.research.metrics import metrics_of
 from tradeagent.research.result import told, trades_json

@@ -14,9 +14,10 @@ from run_samples import HOUR, Terms
 from tradeagent.algos.store import built_in, from_file
 from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import DataError
-from tradeagent.market import SeriesKey, Warehouse, instrument
-from tradeagent.market.series import bar_series
+from tradeagent.market.instruments import instrument
+from tradeagent.market.series import SeriesKey, bar_series
 from tradeagent.market.synthetic import START_MS, store_synthetic, synthetic_market
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.backtest import Setup, from_config, kernel_version, load, run_setup, spec_for, terms_of
 from tradeagent.research.result import ORDER, told
 

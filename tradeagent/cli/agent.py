@@ -115,6 +115,6 @@ def _broken_routines(agent: "Agent") -> list[str]:
 def load(slug: str) -> "Agent":
     """An agent of this workspace, checked."""
     from tradeagent.agents.folder import load_agent
-    from tradeagent.runtime.assembly import known_to_agents
+    from tradeagent.tools.known import known_to_agents
 
     return load_agent(session().workspace.agent_dir(slug), known_to_agents(session().config))

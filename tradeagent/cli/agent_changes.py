@@ -139,7 +139,7 @@ def reject(suggestion: Id, reason: Annotated[str, typer.Option(help="why; the ag
 
 def _decider() -> "Decider":
     from tradeagent.agents.suggestions import Decider
-    from tradeagent.runtime.assembly import known_to_agents
+    from tradeagent.tools.known import known_to_agents
 
     current = session()
     return Decider(current.workspace.agents_dir, known_to_agents(current.config), current.ledger, current.clock)

@@ -25,7 +25,7 @@ def edit(agent: Slug, pinned: Annotated[bool, typer.Option("--pinned", help="you
     from tradeagent.agents.edit import edit_definition
     from tradeagent.agents.folder import read_texts
     from tradeagent.agents.pinned import Pinned
-    from tradeagent.runtime.assembly import known_to_agents
+    from tradeagent.tools.known import known_to_agents
 
     current = session()
     current.workspace.require_writable()

@@ -16,8 +16,8 @@ from tradeagent.cli.session import session
 if TYPE_CHECKING:
     from tradeagent.domain.errors import DataError
     from tradeagent.hyperliquid.client import InfoClient
-    from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import FetchPage, FetchReport
+    from tradeagent.market.series import SeriesKey
 
 app = typer.Typer(help="Import, fetch, list and check market data.", no_args_is_help=True)
 _EMPTY = "no data yet: `tradeagent data import FILE --market BTC --interval 5m`, or `tradeagent data fetch --market BTC`"
@@ -49,7 +49,8 @@ def import_(
     """
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.errors import NotFound
-    from tradeagent.market import SeriesKey, import_bars, import_funding
+    from tradeagent.market.importer import import_bars, import_funding
+    from tradeagent.market.series import SeriesKey
     from tradeagent.market.tabular import Said
     from tradeagent.workspace.names import check_market
 
@@ -87,9 +88,9 @@ def fetch(
     The venue keeps the newest 5,000 bars of an interval (1m: 3 days, 1h: 7 months). Without --from all of them are asked for.
     """
     from tradeagent.domain.errors import InvalidInput
-    from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import fetch_bars, fetch_funding, listed_market
     from tradeagent.market.instruments import HYPERLIQUID
+    from tradeagent.market.series import SeriesKey
 
     current, key = session(), SeriesKey(HYPERLIQUID, market, venue_interval(interval))
     span = _span(from_, to)
@@ -131,11 +132,11 @@ def follow(
     One line a bar; --jsonl for programs.
     """
     from tradeagent.domain.clock import iso
-    from tradeagent.market import SeriesKey
     from tradeagent.market.fetch import listed_market
     from tradeagent.market.follow import Followed, Trouble
     from tradeagent.market.follow import follow as following
     from tradeagent.market.instruments import HYPERLIQUID
+    from tradeagent.market.series import SeriesKey
 
     current, interval_ms = session(), venue_interval(interval)
     current.require_lines("data follow")
@@ -286,7 +287,7 @@ def _named_columns(texts: list[str]) -> dict[str, str]:
 
 def _key(venue: str, market: str, interval: str, funding: bool) -> "SeriesKey":
     from tradeagent.domain.bars import parse_duration
-    from tradeagent.market import SeriesKey
+    from tradeagent.market.series import SeriesKey
 
     return SeriesKey(venue, market, funding=True) if funding else SeriesKey(venue, market, parse_duration(interval))
 

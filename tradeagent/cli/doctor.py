@@ -140,7 +140,7 @@ def _events(session: Session) -> tuple[bool, str, str]:
 
 def _agents(session: Session) -> tuple[bool, str, str]:
     from tradeagent.agents.folder import list_agents, load_agent
-    from tradeagent.runtime.assembly import known_to_agents
+    from tradeagent.tools.known import known_to_agents
 
     folders = list_agents(session.workspace.agents_dir)
     for folder in folders:
@@ -152,7 +152,7 @@ def _models(session: Session) -> tuple[bool, str, str]:
     from tradeagent.agents.folder import list_agents, load_agent
     from tradeagent.llm.gateway import open_model
     from tradeagent.llm.settings import model_settings
-    from tradeagent.runtime.assembly import known_to_agents
+    from tradeagent.tools.known import known_to_agents
 
     settings = model_settings(session.config, os.environ)
     wanted = {load_agent(f, known_to_agents(session.config)).definition.model for f in list_agents(session.workspace.agents_dir)}

@@ -13,7 +13,7 @@ from tradeagent.cli.session import session
 if TYPE_CHECKING:
     from tradeagent.domain.instrument import Instrument
     from tradeagent.hyperliquid.client import Context, ListedMarket
-    from tradeagent.market import SeriesKey
+    from tradeagent.market.series import SeriesKey
 
 app = typer.Typer(help="Markets of the venue: search, terms, prices, book, funding; candles from your own data.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="MARKET", help="like BTC, kPEPE or xyz:TSLA; names are exact")]
@@ -115,7 +115,7 @@ def candles(
     from tradeagent.domain.bars import parse_duration
     from tradeagent.domain.clock import iso
     from tradeagent.domain.errors import DataError, NotFound
-    from tradeagent.market import SeriesKey
+    from tradeagent.market.series import SeriesKey
 
     current, interval_ms = session(), parse_duration(interval)
     moment = current.clock.now_ms() if as_of is None else instant(as_of, "as_of")
@@ -199,8 +199,7 @@ def funding(
 def _stored(key: "SeriesKey", as_of: int, count: int) -> list[dict[str, Any]]:
     """The newest stored bars, made from a finer interval where this one is not stored; none when neither is."""
     from tradeagent.domain.errors import DataError
-    from tradeagent.market import history
-    from tradeagent.market.readers import columns
+    from tradeagent.market.readers import columns, history
 
     warehouse = session().warehouse
     if warehouse.has(key):
@@ -231,7 +230,7 @@ def _live(market: str, interval_ms: int, count: int, as_of: int | None, url: str
 
 
 def _known() -> tuple[str, ...]:
-    from tradeagent.market import known_markets
+    from tradeagent.market.instruments import known_markets
 
     return tuple(dict.fromkeys((*known_markets(), *session().instruments)))
 

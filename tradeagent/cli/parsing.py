@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tradeagent.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from tradeagent.market import Warehouse
+    from tradeagent.market.warehouse import Warehouse
 
 
 def instant(text: str, field: str) -> int:

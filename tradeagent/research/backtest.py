@@ -23,8 +23,9 @@ from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.errors import DataError, InvalidInput, near
 from tradeagent.domain.instrument import Instrument
 from tradeagent.domain.money import plain
-from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.readers import SpanReport, columns
+from tradeagent.market.series import SeriesKey
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.research.legs import read_legs
 from tradeagent.research.lookahead import Lookahead, check
 from tradeagent.research.run import Leg, Run, Terms

@@ -11,9 +11,10 @@ from tradeagent.domain.bars import interval_text
 from tradeagent.domain.clock import iso
 from tradeagent.domain.errors import DataError
 from tradeagent.domain.instrument import Instrument
-from tradeagent.market import SeriesKey, Warehouse
 from tradeagent.market.quality import bar_holes
 from tradeagent.market.readers import SpanReport, columns
+from tradeagent.market.series import SeriesKey
+from tradeagent.market.warehouse import Warehouse
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from tradeagent.domain.clock import Clock
 from tradeagent.domain.instrument import Instrument
 from tradeagent.ledger import studies, trials
 from tradeagent.ledger.store import Ledger
-from tradeagent.market import Warehouse
+from tradeagent.market.warehouse import Warehouse
 from tradeagent.research import store
 from tradeagent.research.backtest import Loaded, Setup, from_config, kernel_version, load_all, run_setup, simulate, warm_up
 from tradeagent.research.diagnostics import diagnose, exit_reasons, of_leg

@@ -6,13 +6,14 @@ from tradeagent.domain.errors import InvalidInput
 from tradeagent.domain.names import RunMode
 from tradeagent.ledger import wallets
 from tradeagent.ledger.runs import DeploymentRow
-from tradeagent.runtime.assembly import RunRequest, known_to_agents
+from tradeagent.runtime.assembly import RunRequest
 from tradeagent.runtime.deploy import DeployRequest
 from tradeagent.runtime.deploying import require_group, require_unheld
 from tradeagent.runtime.ground import pace_of
 from tradeagent.runtime.place import Place
 from tradeagent.runtime.repair import settled_agent
 from tradeagent.runtime.wanted import require_free
+from tradeagent.tools.known import known_to_agents
 
 
 def checked_agent(place: Place, request: DeployRequest) -> RunRequest:

@@ -47,7 +47,7 @@ from tradeagent.workspace.config import Config
 from tradeagent.workspace.latch import arm
 from tradeagent.workspace.transcript import Transcript
 
-__all__ = ["Place", "Run", "RunRequest", "Stage", "assembled", "known_to_agents", "turn_limits"]
+__all__ = ["Place", "Run", "RunRequest", "Stage", "assembled", "turn_limits"]
 
 
 @dataclass(frozen=True, slots=True)

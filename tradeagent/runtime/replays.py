@@ -21,9 +21,10 @@ from tradeagent.llm.gateway import open_model
 from tradeagent.llm.settings import model_settings
 from tradeagent.llm.usage import Budget, Usage, by_model
 from tradeagent.market.warehouse import Warehouse
-from tradeagent.runtime.assembly import known_to_agents, turn_limits
+from tradeagent.runtime.assembly import turn_limits
 from tradeagent.runtime.place import Place
 from tradeagent.runtime.sources import feed_for
+from tradeagent.tools.known import known_to_agents
 from tradeagent.turns.choices import Choice, Costs, Worth, worth_of
 from tradeagent.turns.record import TickRecord
 from tradeagent.turns.replay import Replayed, World, replay_tick, ticks_of
