@@ -17,7 +17,6 @@ from market_samples import HOUR, T0
 
 from tradeagent.domain.clock import SimulatedClock
 from tradeagent.domain.errors import BusyError, DataError, InvalidConfig, InvalidInput, NotFound, VenueError
-from tradeagent.market import event_store as event_store_module
 from tradeagent.market.calendar_files import configured_events, parse_calendar, read_calendar
 from tradeagent.market.event_store import CalendarEvent, EventStore, NewsItem, Window
 from tradeagent.market.event_words import event_in, kind_of, symbols_of
@@ -163,13 +162,12 @@ def test_processes_take_turns_and_lose_nothing(store, tmp_path):
     assert len(store.news(Window(T0, limit=1000))) == 45
 
 
-def test_a_store_that_stays_locked_is_busy_and_not_a_hang(store, tmp_path, monkeypatch):
+def test_a_store_that_stays_locked_is_busy_and_not_a_hang(store, tmp_path):
     from filelock import FileLock
 
     store.add_news([item(1, T0)], T0)
-    monkeypatch.setattr(event_store_module, "LOCK_TIMEOUT_S", 0.05)
     with FileLock(tmp_path / ".events.duckdb.lock"), pytest.raises(BusyError):
-        store.news(Window(T0))
+        EventStore(tmp_path, patience_s=0.05).news(Window(T0))
 
 
 def test_a_damaged_file_is_named_with_the_way_out(store, tmp_path):
