@@ -5,6 +5,7 @@ Several runners share a process; each owns one wallet. Commands are obeyed while
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic
 
 from tradeagent.domain.clock import SimulatedClock
@@ -78,7 +79,7 @@ class Runner(Generic[R]):
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             if self._defect:
-                self._failed(self.tally.ticks, self._defect)
+                await self._failed(self.tally.ticks, self._defect)
             await self._finish()
             if notifier is not None:
                 await asyncio.to_thread(notifier.stop)
@@ -119,19 +120,23 @@ class Runner(Generic[R]):
             if most and self.tally.ticks >= most:
                 self._end(StopReason.MAX_TICKS)
                 break
-            mark = self._next(mark, after)
+            mark = await self._next(mark, after)
 
-    def _next(self, mark: int, after: NextMark) -> int:
+    async def _next(self, mark: int, after: NextMark) -> int:
         """The next mark that is still ahead; marks that a long tick overran are skipped, and said."""
         following = after(mark)
         now = self._stage.clock.now_ms()
         if self._stage.is_replay or following > now or not self._mind.skips_missed:
             return following
         skipped = after(now)
-        with self._stage.ledger.transaction(durable=False) as tx:
-            data = {"from": following, "to": skipped}
-            events.append(tx, EventKind.TICK_SKIPPED, now, wallet=self._stage.wallet.name, deployment=self._run.row.id, data=data)
+        with suppress(TradeAgentError):  # they are skipped whether or not the ledger can be told
+            await self._run.door.engine.alone(lambda: self._tell_skipped(following, skipped, now))
         return skipped
+
+    def _tell_skipped(self, following: int, skipped: int, now: int) -> None:
+        data, row = {"from": following, "to": skipped}, self._run.row
+        with self._stage.ledger.transaction(durable=False) as tx:
+            events.append(tx, EventKind.TICK_SKIPPED, now, wallet=row.wallet, deployment=row.id, data=data)
 
     def _is_past_the_end(self, mark: int) -> bool:
         until = self._stage.pace.to_ms
@@ -178,12 +183,12 @@ class Runner(Generic[R]):
             await self._run.door.engine.alone(self._advance)
             record = await self._mind.tick(number, self._mind.interval_ms, next_mark, self._stage.clock.monotonic() - begin)
         except TradeAgentError as error:
-            self._failed(number, error.message, is_busy=isinstance(error, BusyError))
+            await self._failed(number, error.message, is_busy=isinstance(error, BusyError))
             if self._is_experiment:
                 raise
             return
         except Exception as error:  # the boundary of a tick: a defect is an incident, and the next tick still comes
-            self._failed(number, f"{type(error).__name__}: {error}")
+            await self._failed(number, f"{type(error).__name__}: {error}")
             if self._is_experiment:
                 raise
             return
@@ -209,11 +214,11 @@ class Runner(Generic[R]):
             if self._stage.is_replay and self._run.door.engine.is_unresolved:
                 reconcile(self._run.door.engine, routine=True)
 
-    def _failed(self, number: int, message: str, *, is_busy: bool = False) -> None:
+    async def _failed(self, number: int, message: str, *, is_busy: bool = False) -> None:
         self.tally.failures_in_row += 1
         self.tally.error = message
         if not self._stage.is_dry:
-            self._failures.add(number, message, is_busy=is_busy)
+            await self._run.door.engine.alone(lambda: self._failures.add(number, message, is_busy=is_busy))
 
     async def _keep_consistent(self) -> None:
         """Compare with the venue by the wall clock, whatever the tick is doing; a replay does it when an answer was lost."""
