@@ -161,3 +161,12 @@ def test_missing_bars_between_others_are_named_once(new_world: NewWorld) -> None
     with world.ledger.reading() as tx:
         messages = [row["message"] for row in notes.list_incidents(tx) if row["code"] == IncidentCode.DATA_GAP.value]
     assert messages == ["no bars of BTC from 2026-01-07T12:00:00Z to 2026-01-07T12:05:00Z"]
+
+
+def test_money_that_comes_and_goes_is_told_as_what_it_is(new_world: NewWorld) -> None:
+    world = new_world()
+    world.transfer(500)
+    world.transfer(-200)
+    flows = [(row["subject"], row["data"]["amount"]) for row in told(world, EventKind.FLOW)]
+    assert flows[-2:] == [("deposit", "500"), ("withdraw", "-200")]
+    assert world.engine.book.risk.flows == 10_300
