@@ -122,6 +122,27 @@ def test_a_part_whose_stop_was_passed_before_it_could_rest_is_closed_at_once(wor
     assert world.trips()[0]["exit_price"] == 94
 
 
+def test_an_entry_whose_part_can_not_be_protected_is_taken_back(new_world: NewWorld) -> None:
+    world = new_world()
+    fills_at_most(world, 4)
+    world.submit(size=10, type="limit", price="99.5", stop=99, target=110)
+    world.play(BTC=("100", "100", "98.5", "98.5"))
+    assert (world.held(), world.orders()) == (0, []), "what it filled next could not be protected either"
+
+
+def test_a_part_that_was_given_up_is_not_what_is_entered_beside_it_later(new_world: NewWorld) -> None:
+    world = new_world()
+    world.submit(size=3)
+    fills_at_most(world, 4)
+    world.submit(size=10, type="limit", price="99.5", stop=99)
+    world.play(BTC=("100", "100", "98.5", "98.5"))
+    assert world.held() == 3, "the part of 4 was closed, which had no stop"
+    fills_at_most(world, None)
+    assert world.submit(size=2).kind is EXECUTED
+    assert world.restart().value == "consistent"
+    assert (world.held(), world.orders()) == (5, []), "nothing else asked for a stop"
+
+
 def test_what_is_entered_at_that_instant_is_not_taken_for_the_part_that_was_closed(new_world: NewWorld) -> None:
     world = new_world()
     fills_at_most(world, 4)

@@ -95,10 +95,7 @@ class Penalty:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """One trade flat to flat of a (wallet, market, controller). Sizes are base units, money quote units, times ms UTC.
-
-    `first_fill` is the ledger's number of the fill that opened it, 0 where nobody wrote it down.
-    """
+    """One trade flat to flat of a (wallet, market, controller). Sizes are base units, money quote units, times ms UTC."""
 
     market: str
     controller_id: str
@@ -118,7 +115,6 @@ class RoundTrip:
     closed_ms: int | None = None
     entry_reason: str = ""
     exit_reason: str = ""
-    first_fill: int = 0
 
     @property
     def pnl(self) -> Decimal:

@@ -328,9 +328,7 @@ class AccountBook:
             intent = trading.intent(tx, owner.intent_id)
             why = str(intent["proposal"].get("reason", "")) if intent else ""
         direction = Direction.LONG if fill.side is Side.BUY else Direction.SHORT
-        return RoundTrip(
-            fill.market, controller, direction, fill.time_ms, first_stop=stop, entry_reason=why, first_fill=trading.newest_fill(tx)
-        )
+        return RoundTrip(fill.market, controller, direction, fill.time_ms, first_stop=stop, entry_reason=why)
 
     def _close_trip(self, tx: Connection, trip: RoundTrip, owner: OrderRow | None) -> None:
         self.set_risk(replace(self.risk, losing_streak=self.risk.losing_streak + 1 if trip.pnl < 0 else 0))
@@ -382,8 +380,7 @@ def _deployment_in(controller_id: str) -> str:
 def _joined(one: RoundTrip, other: RoundTrip) -> RoundTrip:
     """Two open trades of one market and side as one: the first one's beginning and excursions, the amounts of both."""
     sums = ("entry_size", "entry_value", "exit_size", "exit_value", "largest_size", "realised_pnl", "fees", "funding")
-    added = {name: getattr(one, name) + getattr(other, name) for name in sums}
-    return replace(one, first_fill=min(one.first_fill, other.first_fill), **added)
+    return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in sums})
 
 
 def _reduces(fill: Fill, net: PositionRow) -> bool:

@@ -41,41 +41,37 @@ def uncovered(engine: ExecutionEngine, tx: Connection) -> list[str]:
 
 
 def cover_intent(engine: ExecutionEngine, intent_id: str) -> list[str]:
-    """Give what an entry has filled its stop, and its target once it fills no more; what was done, in words."""
+    """Give what an entry has filled its stop, and its target once it fills no more; what was done, in words.
+
+    Each part is covered once: one whose level the venue refused has been given up, and is not what its controller holds since.
+    """
     with engine.ledger.reading() as tx:
         family = trading.orders_of_intent(tx, intent_id)
-        entry = next((order for order in family if order.leg == "entry"), None)
-        if entry is None or not entry.filled:
-            return []
-        filled = _filled_of_what_is_open(engine, tx, entry)
+    entry = next((order for order in family if order.leg == "entry"), None)
+    if entry is None or not entry.filled:
+        return []
     sign, net = Side(entry.side).sign, engine.book.net(entry.market).size
     held = engine.book.held_by(entry.market, entry.controller_id) * sign
-    size = min(filled, held, max(ZERO, net * sign))
     done = []
     for leg in ("stop", "target"):
         rows = [order for order in family if order.leg == leg]
         child = next((order for order in rows if order.parent_cloid == entry.cloid), None)
         own = [o for o in rows if o.parent_cloid is None and o.reason != REPLACED and (o.oid is not None or _is_live(o))]
+        refused = [o for o in rows if o.parent_cloid is None and o.state == OrderState.REJECTED.value]
         if child is None:
             continue
+        cared_for = sum((order.size for order in own + refused), ZERO)
+        guarded = sum((order.size - order.filled for order in own if _is_live(order)), ZERO)
+        lack = min(entry.filled - cared_for, held - guarded, max(ZERO, net * sign) - guarded)
         if held <= 0:
             _drop_held(engine, entry, child)
-        elif size > sum((order.size for order in own), ZERO) and _is_called_for(engine, entry, child):
-            level = _level(engine, entry, child, own, size)
-            if all(order.cloid != level.cloid or order.state != OrderState.REJECTED.value for order in rows):
-                done.append(_placed(engine, level))
-                _withdraw_replaced(engine, own if level.size == size else [])
+        elif lack > 0 and _is_called_for(engine, entry, child):
+            level = _level(engine, entry, child, lack, guarded, cared_for)
+            done.append(_placed(engine, entry, level))
+            _withdraw_replaced(engine, own if level.size > lack else [])
         elif _is_awake(entry, child):
             _withdraw_replaced(engine, own)
     return done
-
-
-def _filled_of_what_is_open(engine: ExecutionEngine, tx: Connection, entry: OrderRow) -> Decimal:
-    """What an entry has filled of its controller's open trade; what it filled of one that is over is gone."""
-    keys = (entry.market, entry.controller_id)
-    trip = next((row.trip for row in engine.book.rows if (row.market, row.controller_id) == keys), None) or {}
-    fills = trading.fills_of_orders(tx, [entry.cloid])
-    return sum((fill["size"] for fill in fills if fill["seq"] >= trip.get("first_fill", 0)), ZERO)
 
 
 def send_level(engine: ExecutionEngine, level: OrderRow) -> str:
@@ -152,17 +148,17 @@ def _is_called_for(engine: ExecutionEngine, entry: OrderRow, child: OrderRow) ->
     return sleeps or (is_lost and not _was_moved(engine, entry, child))
 
 
-def _level(engine: ExecutionEngine, entry: OrderRow, child: OrderRow, own: list[OrderRow], size: Decimal) -> OrderRow:
-    """The level for what is not covered yet, or for all `size` when that alone is too small for an order.
+def _level(engine: ExecutionEngine, entry: OrderRow, child: OrderRow, lack: Decimal, guarded: Decimal, cared_for: Decimal) -> OrderRow:
+    """The level for what is not covered yet, or for all that is guarded too when that alone is too small for an order.
 
-    Its name follows from the entry and `size`, so that trying again after a crash is no second one.
+    Its name follows from the entry and how much of it is cared for then, so that trying again after a crash is no second one.
     """
-    now, lack = engine.clock.now_ms(), size - sum((order.size for order in own), ZERO)
+    now = engine.clock.now_ms()
     too_small = lack * (child.trigger or ZERO) < engine.markets[entry.market].instrument.min_notional
-    level = replace(child, size=size if too_small else lack, reason="", created_ms=now, updated_ms=now)
+    level = replace(child, size=lack + guarded if too_small else lack, reason="", created_ms=now, updated_ms=now)
     if is_held(child) and not _is_live(entry):
         return level
-    cloid = cloid_of(entry.intent_id, f"{child.leg}/{plain(size)}")
+    cloid = cloid_of(entry.intent_id, f"{child.leg}/{plain(cared_for + lack)}")
     return replace(level, cloid=cloid, filled=ZERO, oid=None, parent_cloid=None, state=PENDING)
 
 
@@ -191,13 +187,15 @@ def _is_awake(entry: OrderRow, child: OrderRow) -> bool:
     return not _is_live(entry) and _is_live(child) and child.state != PENDING
 
 
-def _placed(engine: ExecutionEngine, level: OrderRow) -> str:
+def _placed(engine: ExecutionEngine, entry: OrderRow, level: OrderRow) -> str:
     refused = send_level(engine, level)
     where = f"{level.leg} of {plain(level.size)} {level.market} at {plain(level.trigger or ZERO)}"
     if not refused:
         return f"{where} placed for what has filled"
     if level.leg == "target":
         return f"{where} refused: {refused}"
+    if _is_live(entry):
+        withdraw(engine, entry.cloid)  # what it fills from here on could not be protected either
     return give_up(engine, level.market, level.controller_id, level.size, f"venue: {refused}")
 
 

@@ -141,7 +141,6 @@ _ORDER = Read(select(orders).where(orders.c.cloid == bindparam("the_cloid")))
 _ORDERS_NAMED = select(*_ORDER_COLUMNS).where(orders.c.cloid.in_(bindparam("cloids", expanding=True)))
 _ORDERS_OF_INTENT = Read(select(*_ORDER_COLUMNS).where(orders.c.intent_id == bindparam("the_intent")))
 _FILLS_OF_ORDERS = select(fills).where(fills.c.cloid.in_(bindparam("cloids", expanding=True))).order_by(fills.c.seq)
-_NEWEST_FILL = Read(select(func.max(fills.c.seq)))
 _FILL_COUNT = Read(select(func.count()).where(fills.c.cloid == bindparam("the_cloid")))
 _UPDATE_ORDER = Write(update(orders).where(orders.c.cloid == bindparam("the_cloid")))
 _ADD_FILL = Write(upsert(fills).on_conflict_do_nothing(index_elements=["wallet", "trade_id"]))
@@ -289,12 +288,6 @@ def add_fill(tx: Connection, wallet: str, fill: Fill, owner: OrderRow | None) ->
 def fills_of_orders(tx: Connection, cloids: Sequence[str]) -> list[dict[str, Any]]:
     """Every fill of some orders, oldest first."""
     return [dict(row._mapping) for row in tx.execute(_FILLS_OF_ORDERS, {"cloids": cloids})]
-
-
-def newest_fill(tx: Connection) -> int:
-    """The ledger's number of the last fill that it booked, 0 before the first."""
-    [[newest]] = _NEWEST_FILL.rows(tx, {})
-    return int(newest or 0)
 
 
 def fill_count(tx: Connection, cloid: str) -> int:
