@@ -170,3 +170,17 @@ def test_money_that_comes_and_goes_is_told_as_what_it_is(new_world: NewWorld) ->
     flows = [(row["subject"], row["data"]["amount"]) for row in told(world, EventKind.FLOW)]
     assert flows[-2:] == [("deposit", "500"), ("withdraw", "-200")]
     assert world.engine.book.risk.flows == 10_300
+
+
+def test_what_the_models_of_an_agent_cost_today_is_held_against_its_budget(new_world: NewWorld) -> None:
+    world = new_world(budget_cap=D(1))
+    call = {"time_ms": world.now, "deployment": AGENT, "turn_kind": "tick", "model": "m", "calls": 1, "tokens_in": 2, "tokens_out": 3}
+    with world.ledger.transaction() as tx:
+        notes.add_usage(tx, {**call, "slug": "another", "cost_usd": D(5)})
+        notes.add_usage(tx, {**call, "slug": "momentum", "cost_usd": D("0.99")})
+    assert world.submit(size=1).kind is VerdictKind.EXECUTED
+    with world.ledger.transaction() as tx:
+        notes.add_usage(tx, {**call, "slug": "momentum", "cost_usd": D("0.02")})
+    assert world.submit(size=1).rule is Rule.BUDGET
+    assert world.manual(size=1).kind is VerdictKind.EXECUTED, "no model decides for a person"
+    assert new_world().submit(size=1).kind is VerdictKind.EXECUTED
