@@ -172,7 +172,7 @@ TRADING_TOOLS = (
     ),
     Tool(
         "modify_protection",
-        "Move the stop or target of your position; a stop only tightens.",
+        "Move the stop or target of your position; where stops are required, a stop only tightens.",
         ModifyProtection,
         "trading",
         "trade",
