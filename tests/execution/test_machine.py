@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hands import incidents
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -170,7 +171,10 @@ class Trading(RuleBasedStateMachine):
 
     @invariant()
     def no_position_is_naked(self) -> None:
-        """Where stops are required, what is held at the end of the bar is covered at the venue, by stops or by its close."""
+        """Where stops are required, what is held at the end of the bar is covered at the venue, by stops or by its close.
+
+        Where a bar's volume leaves none for the close either, that is an incident, and the next bar tries again.
+        """
         if not hasattr(self, "world") or not self.bound:
             return
         resting = [o for o in self.world.paper.open_orders() if o.reduce_only and not o.waits and (o.type.is_stop or o.type == "market")]
@@ -179,7 +183,8 @@ class Trading(RuleBasedStateMachine):
             if held * net > 0:
                 guards = sum((o.size - o.filled for o in resting if o.market == market and o.side.sign * held < 0), D(0))
                 lack = (min(abs(held), abs(net)) - guards) * self.world.price(market)
-                assert lack < SMALLEST_ORDER, f"{market}: {held} of {net} are held, {guards} are covered"
+                is_known = self.cap is not None and self.world.engine.is_bare and "naked_position" in incidents(self.world)
+                assert lack < SMALLEST_ORDER or is_known, f"{market}: {held} of {net} are held, {guards} are covered"
                 self.covered += 1
 
     def ledger_and_venue_agree(self, live: list[OrderRow]) -> None:

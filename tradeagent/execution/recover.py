@@ -33,6 +33,8 @@ def _follow(engine: ExecutionEngine) -> None:
                 return
             is_bare = False
             replace_stops(engine, is_news=False)
+            if engine.is_bare:
+                break  # neither stop nor close was taken now; the next bar tries again
         engine.is_unresolved = True
     except VenueError:
         engine.is_unresolved = True
