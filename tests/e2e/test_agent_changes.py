@@ -32,11 +32,11 @@ def test_a_model_asks_a_person_decides_and_the_next_prompts_say_so_once(product:
 
     config = product.agents / "btc_momentum" / "config.yml"
     assert not config.exists()
-    assert product.here("agent", "approve", wider["id"], "--json").document["state"] == "approved"
+    assert product.run("agent", "approve", wider["id"], "--json").document["state"] == "approved"
     assert config.read_text() == "stop_atr: 2.5\n"
-    answer = product.here("agent", "reject", risk["id"], "--reason", "enough risk already", "--json")
+    answer = product.run("agent", "reject", risk["id"], "--reason", "enough risk already", "--json")
     assert (answer.code, answer.document["state"], answer.document["note"]) == (0, "rejected", "enough risk already")
-    again = product.here("agent", "approve", risk["id"], "--json")
+    again = product.run("agent", "approve", risk["id"], "--json")
     assert (again.code, again.error["code"]) == (3, "gate_failed")
     assert "rejected already (enough risk already)" in again.error["message"]
 
@@ -68,16 +68,16 @@ def test_versions_say_what_changed_and_a_restore_brings_one_back(product: Produc
     assert run_with(Scripted(HOLD), product, *LOOP, "--max-ticks", "1").code == 0
     original = (product.agents / "btc_momentum" / "agent.md").read_bytes()
     product.rewrite("btc_momentum", ("stop_atr: 1.8", "stop_atr: 2.2"), ("max_daily_trades: 12", "max_daily_trades: 3"))
-    diff = product.here("agent", "diff", "btc_momentum", "--json").document
+    diff = product.run("agent", "diff", "btc_momentum", "--json").document
     assert [(one["key"], one["old"], one["new"]) for one in diff["changes"]] == [
         ("configs.stop_atr", "1.8", "2.2"),
         ("limits.max_daily_trades", "12", "3"),
     ]
     assert (diff["from"], diff["to"], diff["same"]) == (1, "folder", False)
-    refused = product.here("agent", "restore", "btc_momentum", "1", "--json")
+    refused = product.run("agent", "restore", "btc_momentum", "1", "--json")
     assert (refused.code, refused.error["code"]) == (3, "gate_failed")
     assert "max_daily_trades 3 → 12" in refused.error["message"] and "--yes" in refused.error["hint"]
-    done = product.here("agent", "restore", "btc_momentum", "1", "--yes", "--json").document
+    done = product.run("agent", "restore", "btc_momentum", "1", "--yes", "--json").document
     assert (done["version"], done["kept"], done["restored"]) == (3, 2, 1)
     assert (product.agents / "btc_momentum" / "agent.md").read_bytes() == original
     assert product.ask("agent", "diff", "btc_momentum", "2", "1")["changes"][0]["key"] == "configs.stop_atr"
@@ -88,14 +88,14 @@ def test_versions_say_what_changed_and_a_restore_brings_one_back(product: Produc
         (1, "used by a run"),
     ]
     assert [len(one["changes"]) for one in listed] == [2, 2, 0] and len(listed[0]["payload_hash"]) == 64
-    missing = product.here("agent", "diff", "btc_momentum", "7", "--json")
+    missing = product.run("agent", "diff", "btc_momentum", "7", "--json")
     assert (missing.code, missing.error["code"]) == (4, "not_found")
 
 
 def test_a_diff_has_colours_on_a_terminal_only(product: Product) -> None:
     assert run_with(Scripted(HOLD), product, *LOOP, "--max-ticks", "1").code == 0
     product.rewrite("btc_momentum", ("stop_atr: 1.8", "stop_atr: 2.2"))
-    assert "\x1b[" not in product.here("agent", "diff", "btc_momentum").out
+    assert "\x1b[" not in product.run("agent", "diff", "btc_momentum").out
     assert b"\x1b[32m+configs" in _on_a_terminal(product, "agent", "diff", "btc_momentum")
     assert b"\x1b[32m" not in _on_a_terminal(product, "agent", "diff", "btc_momentum", "--no-color")
 
@@ -123,7 +123,7 @@ def test_the_file_of_a_workspace_that_cannot_be_written_is_named(product: Produc
     [asked] = product.ask("agent", "suggestions", "btc_momentum")
     config = product.agents / "btc_momentum" / "config.yml"
     config.write_text("target_r: 2\n...\n")
-    answer = product.here("agent", "approve", asked["id"], "--json")
+    answer = product.run("agent", "approve", asked["id"], "--json")
     assert (answer.code, answer.error["code"]) == (2, "invalid_config")
     assert str(Path("btc_momentum") / "config.yml") in answer.error["message"] and "stop_atr: 2.5" in answer.error["hint"]
     assert config.read_text() == "target_r: 2\n...\n"

@@ -68,7 +68,7 @@ def rested(talked: tuple[Product, Minds]) -> tuple[Product, Minds]:
 
 
 def chat(product: Product, *words: str) -> dict[str, Any]:
-    answer = product.here("chat", "--agent", *words, "--json")
+    answer = product.run("chat", "--agent", *words, "--json")
     assert answer.code == 0, answer
     return dict(answer.document)
 

@@ -80,7 +80,7 @@ def test_doctor_says_when_a_lockout_has_no_event_to_wait_for(product: Product) -
 def test_outside_the_hours_an_order_is_refused_and_limits_shows_them(product: Product) -> None:
     product.ask("wallet", "new", "w")
     product.ask("config", "set", "trading.session_hours", "mon-wed 00:00-24:00, 22:00-04:00")  # the twentieth is a Thursday
-    refused = product.here(*BUY, *at("12:00"), "--json")
+    refused = product.run(*BUY, *at("12:00"), "--json")
     assert (refused.code, refused.error["code"]) == (3, "SESSION_HOURS")
     assert "entries open again at 2025-03-20T22:00:00Z" in refused.error["message"]
     for arguments in (("--wallet", "w"), ("btc_momentum",)):
@@ -89,10 +89,10 @@ def test_outside_the_hours_an_order_is_refused_and_limits_shows_them(product: Pr
         assert rows["trading.session_hours"]["origin"].startswith("config.yml:")
         assert rows["trading.news_lockout_min"]["value"] is None
         assert {tuple(row) for row in rows.values()} == {("key", "value", "used", "left", "origin", "ceiling")}
-    assert product.here(*BUY, *at("22:00"), "--json").code == 0
+    assert product.run(*BUY, *at("22:00"), "--json").code == 0
     product.ask("config", "set", "trading.session_hours", "none")
     product.ask("wallet", "new", "always")
-    assert product.here(*BUY[:3], "always", *BUY[4:], *at("12:00"), "--json").code == 0
+    assert product.run(*BUY[:3], "always", *BUY[4:], *at("12:00"), "--json").code == 0
 
 
 def test_a_run_notices_an_event_that_was_imported_while_it_runs(product: Product) -> None:

@@ -37,7 +37,7 @@ def test_what_a_fallback_costs_is_booked_under_its_own_name(desk: Callable[[str]
     with Loopback(failure(401, "no")) as broken, Loopback(text_reply("holding", usage=(1000, 10))) as working:
         for model, server in (("first", broken), ("spare", working)):
             product.ask("config", "set", f"models.openai/{model}.base_url", server.url)
-        answer = product.here(*ONCE)
+        answer = product.run(*ONCE)
     assert answer.code == 0, answer
     [row] = product.ask("usage", "--by", "model")
     assert (row["model"], row["calls"], Decimal(row["cost_usd"]), row["unpriced_calls"]) == ("openai/spare", 1, Decimal("0.0021"), 0)
@@ -66,7 +66,7 @@ def test_the_same_run_with_recorded_answers_asks_nobody_and_costs_nothing(desk: 
 
 def test_a_program_that_speaks_the_protocol_runs_a_tick(desk: Callable[[str], Product]) -> None:
     product = desk(f"acp:{sys.executable} {AGENT} talk")
-    answer = product.here(*ONCE)
+    answer = product.run(*ONCE)
     assert answer.code == 0, answer
     [usage] = product.ask("usage")
     assert (usage["tokens_in"], usage["tokens_out"], usage["cost_usd"], usage["unpriced_calls"]) == (1000, 50, None, 1)
@@ -75,6 +75,6 @@ def test_a_program_that_speaks_the_protocol_runs_a_tick(desk: Callable[[str], Pr
     assert "I look. Fine." in text
     assert "get_portfolio" in text
     product.rewrite("btc_momentum", (f"model: acp:{sys.executable} {AGENT} talk", "model: acp:no-such-agent"))
-    missing = product.here(*ONCE)
+    missing = product.run(*ONCE)
     assert (missing.code, missing.error["code"]) == (5, "model_error")
     assert "no program 'no-such-agent'" in missing.error["message"]
