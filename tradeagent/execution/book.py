@@ -116,7 +116,8 @@ class AccountBook:
             self.set_risk(replace(self.risk, market_clock_ms=time_ms))
 
     def hand_over(self, tx: Connection, row: PositionRow, to: str, now_ms: int) -> None:
-        """Give a controller's inventory in one market, its open trade and its resting orders to another controller."""
+        """Give a controller's inventory in one market, its open trade and its resting orders to another controller,
+        whose own is on the same side, as all that is held in a market is (ADR 27)."""
         trip, present = trip_in(row.trip) if row.trip else None, self._rows.get((row.market, to))
         if present is not None and present.size:
             if present.trip:
