@@ -123,8 +123,8 @@ def adopt_strangers(engine: ExecutionEngine, tx: Connection, view: View) -> list
         details: dict[str, Any] = {"orders": [order.oid for order in strange.values()], "fix": f"tradeagent order list --wallet {wallet}"}
         _report(engine, tx, Level.WARNING, f"{len(done)} orders were placed by another hand; they are unmanaged now", details)
         return done
-    for message, order in zip(done, strange.values(), strict=True):
-        details = {"order_id": str(order.oid), "market": order.market, "fix": f"tradeagent order cancel {order.oid} --wallet {wallet}"}
+    for message, (cloid, order) in zip(done, strange.items(), strict=True):
+        details = {"order_id": str(order.oid), "market": order.market, "fix": f"tradeagent order cancel {cloid}"}
         _report(engine, tx, Level.INFO if order.reduce_only else Level.WARNING, message, details)
     return done
 
