@@ -125,7 +125,8 @@ def test_stop_ends_the_run_and_keeps_the_position_with_its_stop(live: tuple[Prod
     product, process = live
     product.ask("order", "place", "--wallet", "btc_momentum", "--market", "BTC", "--side", "buy", "--quote", "40", "--stop", "60000")
     wait_until(lambda: product.ask("position", "list") != [])
-    assert product.ask("stop", "btc_momentum")["state"] == "done"
+    stopped = product.ask("stop", "btc_momentum")
+    assert (stopped["state"], stopped["deployment_state"], _row(product)["state"]) == ("done", "stopped", "stopped")
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert '"stopped_because": "stop_command"' in out

@@ -89,17 +89,19 @@ def test_stop_cancels_resting_entries_and_keeps_the_stops(product: Product) -> N
     assert len(product.ask("position", "list", "--wallet", "btc_momentum")) == 1
 
 
-def test_stop_of_a_run_that_is_alive_cancels_also_what_its_last_tick_placed(product: Product) -> None:
+def test_a_run_enters_nothing_after_a_stop_though_its_tick_goes_on(product: Product) -> None:
     class Stubborn(Patient):
-        """Places an order after the stop was given."""
+        """Asks for an entry after the stop was given."""
 
         def __init__(self) -> None:
             super().__init__(product, "stop")
             self.ticks = (REST,)
 
     report = run_with(Stubborn(), product, *RUN, "5").document
-    assert (report["stopped_because"], report["executed"]) == ("stop_command", 1)
+    assert (report["stopped_because"], report["executed"], report["rejected"]) == ("stop_command", 0, {"PAUSED": 1})
     assert product.ask("order", "list", "--wallet", "btc_momentum") == []
+    told = [row["data"]["state"] for row in product.ask("audit", "--kind", "deployment.state")]
+    assert told[-2:] == ["stopping", "stopped"]
 
 
 def test_stop_of_a_run_that_is_alive_refuses_over_a_bare_position_and_the_run_goes_on(product: Product) -> None:

@@ -127,6 +127,8 @@ def _give(kind: str, deployment: str, payload: dict[str, Any] | None = None) -> 
     if "latency_ms" in result:
         words.append(f"acknowledged in {result['latency_ms']} ms")
     words += [f"now {result['deployment_state']}"] if "deployment_state" in result else []
+    if result.get("deployment_state") == "stopping":
+        words.append("it enters nothing more and ends with the tick under way")
     words += result.get("rebased", [])
     if "closed" in result:
         words.append(f"{len(result['closed'])} position(s) closed")

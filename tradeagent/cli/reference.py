@@ -31,7 +31,7 @@ RULES: Mapping[Rule, str] = {
     Rule.LIVE_GATE: "a wallet with real money needs its live conditions; this version has none that pass",
     Rule.KILL_SWITCH: "the kill switch is off",
     Rule.HALTED: "neither wallet nor deployment is halted",
-    Rule.PAUSED: "the deployment is not paused, and the disk has trading.min_free_disk_mib left",
+    Rule.PAUSED: "the deployment is neither paused nor being stopped, and the disk has trading.min_free_disk_mib left",
     Rule.RECONCILING: "ledger and venue agree, and no order in this market has an unknown outcome",
     Rule.SESSION_HOURS: "inside trading.session_hours of config.yml",
     Rule.NEWS_LOCKOUT: "no high-impact event of the calendar is within trading.news_lockout_min, and the calendar can be read",

@@ -65,6 +65,8 @@ def halted(_plan: Plan, state: RiskState) -> Finding:
 def paused(_plan: Plan, state: RiskState) -> Finding:
     if state.deployment_state is DeploymentState.PAUSED:
         return refuse(Rule.PAUSED, "paused; `resume` reopens entries")
+    if state.deployment_state is DeploymentState.STOPPING:
+        return refuse(Rule.PAUSED, "a person has stopped this run; it enters nothing more")
     room = state.entry_times.room
     if not room.is_short:
         return PASS

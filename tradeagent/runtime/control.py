@@ -26,6 +26,7 @@ from tradeagent.runtime.stops import StopReason
 from tradeagent.runtime.wallets import owned_door
 
 ACK_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 2.0
 LEFT_BEHIND = (DeploymentState.INTERRUPTED, DeploymentState.HALTED)
 POLL_S = 0.02
 ON_WALLETS = frozenset({CommandKind.CLEAR_HALT, CommandKind.FLATTEN, CommandKind.RECONCILE})
@@ -52,7 +53,8 @@ def command(place: Place, name: str, kind: CommandKind, payload: dict[str, Any] 
     if target.run is not None and kind is CommandKind.DIRECTIVE:
         return _directive(place, target.run, (payload or {}).get("text", ""))
     if target.run is not None and target.is_running:
-        return send(place, target.wallet, target.run.id, kind, payload or {})
+        answer = send(place, target.wallet, target.run.id, kind, payload or {})
+        return answer | {"deployment_state": _end_of(place, target.run.id)} if kind is CommandKind.STOP else answer
     return _without_runner(place, target, kind, payload or {})
 
 
@@ -96,6 +98,21 @@ def send(place: Place, wallet: str, deployment: str | None, kind: CommandKind, p
         raise error(result.get("message", "the command failed"), hint=result.get("hint", ""), code=result.get("code"))
     latency_ms = (row["acked_ms"] or now) - now
     return {"deployment": deployment, "wallet": wallet, "command": kind.value, "state": row["state"], "latency_ms": latency_ms, **result}
+
+
+def _end_of(place: Place, deployment: str) -> str:
+    """The state of a run that obeyed a stop, once it has written its end; `stopping` when the tick under way takes longer."""
+
+    async def ended() -> str:
+        deadline = place.clock.monotonic() + END_TIMEOUT_S
+        while True:
+            with place.ledger.reading() as tx:
+                row = runs.get_deployment(tx, deployment)
+            if row.ended_ms is not None or place.clock.monotonic() > deadline:
+                return row.state
+            await place.clock.sleep(POLL_S)
+
+    return asyncio.run(ended())
 
 
 async def _outcome(place: Place, wallet: str, command_id: str) -> dict[str, Any]:

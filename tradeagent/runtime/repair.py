@@ -173,7 +173,7 @@ def _finish_tick(ledger: Ledger, tick: dict[str, Any], files: AgentFiles, clock:
 def _mark_interrupted(ledger: Ledger, row: DeploymentRow, clock: Clock) -> None:
     now = clock.now_ms()
     with ledger.transaction() as tx:
-        runs.change_state(tx, row, DeploymentState.INTERRUPTED, now, ended_ms=now, stopped_because="interrupted")
+        runs.change_state(tx, row, DeploymentState.INTERRUPTED, now, ended_ms=now, stopped_because=row.stopped_because or "interrupted")
         message = f"{row.id} ended without saying so; its orders and positions were taken over"
         incident = notes.Incident(IncidentCode.INTERRUPTED, Level.WARNING, message, row.wallet, row.id)
         notes.open_incident(tx, clock.new_id(), incident, now)

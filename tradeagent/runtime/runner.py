@@ -305,6 +305,8 @@ class Runner(Generic[R]):
             CommandKind.RESUME: DeploymentState.RUNNING,
             CommandKind.FLATTEN: DeploymentState.PAUSED,
         }
+        if kind is CommandKind.STOP and self._state_now() is not DeploymentState.HALTED:
+            self._set_state(DeploymentState.STOPPING, stopped_because=StopReason.COMMAND.value)
         if kind not in states:
             return {}
         self._set_state(states[kind])
@@ -322,6 +324,10 @@ class Runner(Generic[R]):
         with self._stage.ledger.transaction() as tx:
             runs.change_state(tx, row, state, now, **values)
 
+    def _state_now(self) -> DeploymentState:
+        with self._stage.ledger.reading() as tx:
+            return DeploymentState(runs.get_deployment(tx, self._run.row.id).state)
+
     def _set_command(self, row: dict[str, Any], state: CommandState, **more: Any) -> bool:
         with self._stage.ledger.transaction(durable=state is not CommandState.ACKED) as tx:
             return runs.move_command(tx, row, state, self._stage.place.clock.now_ms(), **more)
@@ -330,14 +336,12 @@ class Runner(Generic[R]):
         """Say how it ended, in the ledger and for people."""
         why = self._why or StopReason.FAILED
         stage, row = self._stage, self._run.row
-        with stage.ledger.reading() as tx:
-            now_state = DeploymentState(runs.get_deployment(tx, row.id).state)
         ended = DeploymentState.STOPPED
         if why in (StopReason.MAX_TICKS, StopReason.END_OF_DATA, StopReason.ONE_TICK):
             ended = DeploymentState.COMPLETED
         elif why is StopReason.FAILED:
             ended = DeploymentState.ERROR
-        if now_state is DeploymentState.HALTED:
+        if self._state_now() is DeploymentState.HALTED:
             ended = DeploymentState.HALTED
         if why is StopReason.COMMAND and not stage.is_dry:  # the tick it ran in may have placed more since
             await self._run.door.engine.alone(lambda: cancel_entries(self._run.door.engine, row.id))

@@ -15,7 +15,7 @@ def is_wanted(row: DeploymentRow) -> bool:
     """Whether a deployment goes on when its process has gone. Ctrl-C and a crash end a process, not a deployment."""
     if not row.source.get("deployed") or row.mode != RunMode.LOOP.value or row.state == DeploymentState.ERROR.value:
         return False
-    return row.ended_ms is None or row.stopped_because == StopReason.INTERRUPTED.value
+    return (row.ended_ms is None and row.stopped_because is None) or row.stopped_because == StopReason.INTERRUPTED.value
 
 
 def wanted(tx: Connection) -> list[DeploymentRow]:

@@ -324,6 +324,8 @@ def _stopped(state: RiskState) -> Block | None:
         return Block(Rule.HALTED, f"halted ({state.risk.halt or 'by a person'})")
     if state.deployment_state is DeploymentState.PAUSED:
         return Block(Rule.PAUSED, "paused by a person")
+    if state.deployment_state is DeploymentState.STOPPING:
+        return Block(Rule.PAUSED, "stopped by a person")
     spend = state.spend
     if spend.cap is not None and spend.used > 0 and spend.used >= spend.cap:
         return Block(Rule.BUDGET, f"model spend today {spend.used} USD has reached {spend.cap}")
