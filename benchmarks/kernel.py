@@ -11,7 +11,7 @@ from benchmarks.measure import child, median, peak_of, scratch, spent
 from benchmarks.report import Floor, Row, main
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.research.kernel import simulate, sweep
-from tradeagent.research.kernel.check import first_bad_bar
+from tradeagent.research.kernel.check import look_at
 from tradeagent.research.metrics import metrics_of
 from tradeagent.research.run import Leg, Terms
 
@@ -32,7 +32,7 @@ def rows() -> list[Row]:
     leg = Leg(place.instrument, place.bars, spec, Evaluator(place.bars).signals(spec), place.funding_hours, place.funding_rates)
     run = simulate([leg], TERMS)
     bars = place.bars
-    read = _ns(lambda: first_bad_bar(bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume))
+    read = _ns(lambda: look_at(bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.interval_ms))
     floor = Floor("every column read once", read)
     what = f"SMA 20/100 flip with stop and target, {YEAR:,} bars, {len(run.trades):,} trades"
     whole = _ns(

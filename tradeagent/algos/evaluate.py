@@ -54,12 +54,11 @@ class Evaluator:
         for side, rules in sides_of(spec):
             levels[side] = self._levels(rules)
             if spec.python is None:
-                holds = self._rule(formulas, rules.entry.required, rules.entry.optional, warm)
-                _put(codes, _HOLDS[side], holds)
-                _put(codes, _FIRE[side], holds if rules.entry.state else edges(holds))
+                holds = self._rule(formulas, rules.entry.required, rules.entry.optional)
+                _flag(codes, holds, warm, _HOLDS[side], _FIRE[side], is_state=rules.entry.state)
                 if rules.exit.required or rules.exit.optional:
-                    leaves = self._rule(formulas, rules.exit.required, rules.exit.optional, warm)
-                    _put(codes, _EXIT[side], leaves if rules.exit.state else edges(leaves))
+                    leaves = self._rule(formulas, rules.exit.required, rules.exit.optional)
+                    _flag(codes, leaves, warm, Code(0), _EXIT[side], is_state=rules.exit.state)
         if spec.python is not None:
             self._python(spec, codes, warm)
         return Signals(codes, warm, levels["long"], levels["short"], self._scale(spec), formulas.zero_divisions)
@@ -141,8 +140,8 @@ class Evaluator:
             self._coarser[interval_ms] = coarser(self.bars, interval_ms)
         return self._coarser[interval_ms]
 
-    def _rule(self, formulas: Formulas, required: Sequence[str], optional: Sequence[str], warm: int) -> Truths:
-        """All of `required`, and one of `optional` when there are any."""
+    def _rule(self, formulas: Formulas, required: Sequence[str], optional: Sequence[str]) -> Truths:
+        """All of `required`, and one of `optional` when there are any; what it says in the warm-up means nothing."""
         found: Truths | None = None
         for text in required:
             true = formulas.truth(condition(text))
@@ -152,10 +151,7 @@ class Evaluator:
             for text in optional[1:]:
                 np.logical_or(either, formulas.truth(condition(text)), out=either)
             found = either if found is None else np.logical_and(found, either, out=found)
-        if found is None:
-            return np.zeros(len(self.bars), np.bool_)
-        found[:warm] = False
-        return found
+        return np.zeros(len(self.bars), np.bool_) if found is None else found
 
     def _levels(self, rules: SideRules) -> Levels:
         leave, buy_back = rules.exit, rules.entry.buy_back
@@ -184,10 +180,9 @@ class Evaluator:
             if getattr(spec, side) is None:
                 continue
             holds = said == value
+            _flag(codes, holds, warm, _HOLDS[side], _FIRE[side])
             holds[:warm] = False
-            _put(codes, _HOLDS[side], holds)
-            _put(codes, _FIRE[side], edges(holds))
-            _put(codes, _EXIT[side], ~holds)
+            np.bitwise_or(codes, np.uint8(_EXIT[side]), out=codes, where=~holds)
 
     def _said(self, spec: AlgoSpec) -> npt.NDArray[np.int8]:
         """What a Python algorithm answers on these bars; the newest answer is kept, because asking starts a process."""
@@ -240,8 +235,11 @@ def _rows_of(own: int, ratio: int) -> int:
     return own if ratio == 1 else (own + 2) * ratio - 2
 
 
-def _put(codes: Codes, code: Code, where: Truths) -> None:
-    np.bitwise_or(codes, where.view(np.uint8) * np.uint8(code), out=codes)
+def _flag(codes: Codes, true: Truths, warm: int, always: Code, begins: Code, *, is_state: bool = False) -> None:
+    """Write a condition down: `always` where it is true after the warm-up, `begins` where it becomes so, or all along for a state."""
+    from tradeagent.algos.codes import flag
+
+    flag(codes, true, warm, np.uint8(always | begins if is_state else always), np.uint8(0 if is_state else begins))
 
 
 def _key(use: IndicatorUse, interval_ms: int) -> _Key:

@@ -86,10 +86,8 @@ def _held_through(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> i
             pay_funding(tape, m, f.ONLY, at, int(np.rint(tape.open[at] * tape.factors[PRICE_SCALE])))
             due = tape.fund_rows[m[f.ONLY + f.NEXT_FUNDING]]
         prefetch(tape.open, due)
-        first, until = at, min(end, due)
-        at = _calm_until(tape, m, first, until)
-        _expect(tape, at)
-        _mark(tape, m, equity, first, at)
+        until = min(end, due)
+        at = _hold(tape, m, equity, at, until)
         if at < until:
             break
     return at
@@ -126,21 +124,39 @@ def _first_code(codes: Codes, mask: int, start: int, end: int) -> int:
 
 
 @inlined
-def _calm_until(tape: Tape, m: Table, start: int, end: int) -> int:
-    """The first row from `start` to `end` that touches a level, or `end`."""
-    below, above = _bounds(m, tape.factors[PRICE_SCALE], tape.factors[HIGHEST_RATE])
-    low, high = tape.low, tape.high
+def _hold(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> int:
+    """The first row from `start` to `end` that touches a level, or `end`. The position sees the extremes and highest leverage before it.
+
+    Whole blocks are looked at and written, because a fixed number of rows needs no loop over what is left: the equity of the rows behind
+    is written again when they are played.
+    """
+    scale, size, base = tape.factors[PRICE_SCALE], m[f.ONLY + f.SIZE], m[f.CASH] - m[f.ONLY + f.COST]
+    below, above = _bounds(m, scale, tape.factors[HIGHEST_RATE])
+    low, high, close = tape.low, tape.high, tape.close
+    lowest, highest, least, most = f.FAR, 0, f.FAR, 0
     at = start
     while at < end:
-        until = at + PRICE_BLOCK
-        if until <= tape.rows and _touches(low, high, at, below, above) == 0:
-            at = until
-            continue
-        while at < min(until, end):
-            if low[at] <= below or high[at] >= above:
-                return at
-            at += 1
-    return min(at, end)
+        until = min(at + PRICE_BLOCK, end)
+        is_whole = at + PRICE_BLOCK <= tape.rows
+        if not is_whole or _touches(low, high, at, below, above) != 0:
+            until = _untouched(low, high, at, until, below, above)
+        for row in range(at, at + PRICE_BLOCK if is_whole else until):
+            mark = int(np.rint(close[row] * scale))
+            equity[row] = base + size * mark
+            if row < until:
+                least, most = min(least, mark), max(most, mark)
+                lowest, highest = min(lowest, int(np.rint(low[row] * scale))), max(highest, int(np.rint(high[row] * scale)))
+        if until < min(at + PRICE_BLOCK, end):
+            end = until
+        at = until
+    _expect(tape, at)
+    if at > start:
+        see(m, f.ONLY, lowest)
+        see(m, f.ONLY, highest)
+        m[f.EXPOSED] += at - start
+        for mark in (least, most):
+            note_leverage(m, abs(size) * mark, base + size * mark)
+    return at
 
 
 @inlined
@@ -152,23 +168,11 @@ def _touches(low: Floats, high: Floats, start: int, below: float, above: float) 
 
 
 @inlined
-def _mark(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> None:
-    """Write the equity of rows through which the position was held, and let it see their extremes and highest leverage."""
-    if start >= end:
-        return
-    scale, size, base = tape.factors[PRICE_SCALE], m[f.ONLY + f.SIZE], m[f.CASH] - m[f.ONLY + f.COST]
-    low, high, close = tape.low, tape.high, tape.close
-    lowest, highest, least, most = f.FAR, 0, f.FAR, 0
-    for row in range(start, end):
-        mark = int(np.rint(close[row] * scale))
-        least, most = min(least, mark), max(most, mark)
-        lowest, highest = min(lowest, int(np.rint(low[row] * scale))), max(highest, int(np.rint(high[row] * scale)))
-        equity[row] = base + size * mark
-    see(m, f.ONLY, lowest)
-    see(m, f.ONLY, highest)
-    m[f.EXPOSED] += end - start
-    for mark in (least, most):
-        note_leverage(m, abs(size) * mark, base + size * mark)
+def _untouched(low: Floats, high: Floats, start: int, end: int, below: float, above: float) -> int:
+    at = start
+    while at < end and low[at] > below and high[at] < above:
+        at += 1
+    return at
 
 
 @native

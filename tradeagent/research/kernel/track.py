@@ -9,7 +9,7 @@ from tradeagent.algos.bars import Bars, Ints
 from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.market.series import funding_series
-from tradeagent.research.kernel.check import first_bad_bar
+from tradeagent.research.kernel.check import look_at
 from tradeagent.research.run import Leg
 
 LARGEST_RATE = 9 * 10**8
@@ -36,43 +36,43 @@ def track_of(leg: Leg) -> Track:
     """The track of a leg's bars and funding. Raises InvalidInput naming the market and the first bar or hour that is wrong."""
     known = _KNOWN.get(leg.bars)
     if known is None or known.hours is not leg.funding_hours or known.rates is not leg.funding_rates:
-        _check_bars(leg.bars, leg.instrument.symbol)
-        due, paid = _funding(leg)
-        known = Track(float(leg.bars.high.max()), leg.funding_hours, leg.funding_rates, due, paid, _missing_hours(leg))
+        highest, is_gapless = _looked_at(leg.bars, leg.instrument.symbol)
+        due, paid = _funding(leg, is_gapless=is_gapless)
+        known = Track(highest, leg.funding_hours, leg.funding_rates, due, paid, _missing_hours(leg))
         _KNOWN[leg.bars] = known
     return known
 
 
-def _check_bars(bars: Bars, name: str) -> None:
+def _looked_at(bars: Bars, name: str) -> tuple[float, bool]:
+    """The highest price, and whether no bar is missing."""
     lengths = {len(getattr(bars, column)) for column in ("time", "open", "high", "low", "close", "volume")}
     if len(lengths) > 1:
         raise InvalidInput(f"{name}: its columns have {', '.join(map(str, sorted(lengths)))} rows", hint="give columns of one length")
-    bad = first_bad_bar(bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    bad, highest, is_gapless = look_at(bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.interval_ms)
     if bad >= 0:
         raise InvalidInput(
             f"{name}: bar {bad} at {int(bars.time[bad])} is out of order, or a price in it is missing, not positive or out of range",
             hint="run `data verify`, then import the bars again",
         )
+    return float(np.int64(highest).view(np.float64)), is_gapless
 
 
-def _funding(leg: Leg) -> tuple[Ints, Ints]:
+def _funding(leg: Leg, *, is_gapless: bool) -> tuple[Ints, Ints]:
     """Rows that pay (the first bar that opens at or after the hour) with their rates, ended by a row beyond the last."""
     hours, rates, name = leg.funding_hours, leg.funding_rates, leg.instrument.symbol
     if len(hours) != len(rates):
         raise InvalidInput(f"{name}: {len(hours)} funding hours and {len(rates)} rates", hint="give one rate an hour")
     if len(hours) and (np.any(np.diff(hours) <= 0) or np.abs(rates).max() > LARGEST_RATE):
         raise InvalidInput(f"{name}: funding hours are out of order, or a rate is above 9 % an hour", hint="run `data verify`")
-    due = _first_open(leg.bars, hours)
+    due = _first_open(leg.bars, hours, is_gapless=is_gapless)
     kept = (due < len(leg.bars)) & (due > 0)
     return np.append(due[kept], BEYOND), np.append(np.asarray(rates, np.int64)[kept], 0)
 
 
-def _first_open(bars: Bars, hours: Ints) -> Ints:
+def _first_open(bars: Bars, hours: Ints, *, is_gapless: bool) -> Ints:
     """The first row that opens at or after each hour, by arithmetic where no bar is missing."""
-    guess = np.clip(-(-(hours - bars.time[0]) // bars.interval_ms), 0, len(bars) - 1)
-    is_first = (bars.time[guess] >= hours) & ((guess == 0) | (bars.time[guess - 1] < hours))
-    if is_first.all():
-        return np.asarray(guess, np.int64)
+    if is_gapless:
+        return np.asarray(np.maximum(-(-(hours - bars.time[0]) // bars.interval_ms), 0), np.int64)
     found: Ints = np.searchsorted(bars.time, hours, side="left").astype(np.int64)
     return found
 
