@@ -117,7 +117,7 @@ def test_a_wallet_that_was_only_traded_by_hand_can_be_killed_on_a_full_disk(smal
     assert small.ask("position", "list") == []
 
 
-def test_where_only_the_ledger_cannot_be_written_flatten_says_why_and_kill_gets_flat(product: Product, tmp_path: Path) -> None:
+def test_where_only_the_ledger_cannot_be_written_they_say_why_and_kill_gets_flat(product: Product, tmp_path: Path) -> None:
     product.ask("wallet", "new", "w", "--cash", "10000")
     product.ask(*BY_HAND, "2025-03-20T12:00Z", "--stop", "60000")
     elsewhere = tmp_path / "disk"
@@ -125,10 +125,11 @@ def test_where_only_the_ledger_cannot_be_written_flatten_says_why_and_kill_gets_
         shutil.move(product.ledger_file, elsewhere / "ledger.sqlite")
         product.ledger_file.symlink_to(elsewhere / "ledger.sqlite")
         filler = _fill(elsewhere)
-        refused = product.run("flatten", "w", "--yes", "--json")
-        _clean(refused)
-        assert refused.code == 2
-        assert "`tradeagent kill w`" in refused.error["hint"]
+        for words in (("flatten", "w", "--yes"), ("position", "close", "BTC", "--wallet", "w")):
+            refused = product.run(*words, "--json")
+            _clean(refused)
+            assert refused.code == 2
+            assert "`tradeagent kill w`" in refused.error["hint"]
         told = product.run("kill", "w", "--yes", "--json")
         assert (told.code, told.document["flat"], told.document["ledger"]) == (0, True, "later"), told
         filler.unlink()

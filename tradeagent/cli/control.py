@@ -3,6 +3,8 @@
 What concerns the wallet itself (flatten, clear-halt, reconcile) may also name the wallet, so that one traded by hand needs no run.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +44,8 @@ def stop(
 
     Refused while a position has no stop, until you say which: --unwind closes it, --keep leaves it as it is.
     """
-    _give("stop", deployment, {"unwind": unwind is True, "keep": unwind is False})
+    with naming_kill(deployment) if unwind else nullcontext():
+        _give("stop", deployment, {"unwind": unwind is True, "keep": unwind is False})
 
 
 def pause(deployment: Name) -> None:
@@ -59,14 +62,11 @@ def flatten(deployment: Owner) -> None:
     """Cancel every order, close every position at the market, then pause."""
     from tradeagent.workspace.latch import make_room
 
-    try:
+    with naming_kill(deployment):
         make_room(session().workspace.kill_dir)  # on a full disk even looking at the ledger needs some
         _require("flatten", deployment)
         confirmed(f"flatten {deployment}: cancel all orders and close all positions")
         _give("flatten", deployment)
-    except (BusyError, DataError) as error:
-        error.hint = f"{error.hint}; `tradeagent kill {deployment}` closes without ledger and runner"
-        raise
 
 
 def snapshot(deployment: Name) -> None:
@@ -93,6 +93,16 @@ def reconcile(deployment: Owner) -> None:
     session().output.document(result, "\n".join([*words, *result["repairs"], *result["differences"]]))
     if result["phase"] != "consistent":
         raise typer.Exit(1)
+
+
+@contextmanager
+def naming_kill(name: str) -> Iterator[None]:
+    """Where a position cannot be closed because ledger or runner do not answer, name what needs neither."""
+    try:
+        yield
+    except (BusyError, DataError) as error:
+        error.hint = f"{error.hint}; `tradeagent kill {name}` closes everything without ledger and runner"
+        raise
 
 
 def _require(kind: str, deployment: str) -> None:

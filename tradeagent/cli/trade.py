@@ -67,10 +67,12 @@ def position_list(wallet: OnlyWallet = None) -> None:
 @position_app.command(name="close")
 def position_close(market: Annotated[str, typer.Argument(help="market to close")], wallet: WalletOption) -> None:
     """Close the whole position of a market at the market."""
+    from tradeagent.cli.control import naming_kill
     from tradeagent.domain.names import IntentKind, Side
     from tradeagent.domain.order import Proposal
 
-    _submit(wallet, Proposal(market, Side.SELL, "manual", kind=IntentKind.CLOSE, whole_position=True), None, None)
+    with naming_kill(wallet):
+        _submit(wallet, Proposal(market, Side.SELL, "manual", kind=IntentKind.CLOSE, whole_position=True), None, None)
 
 
 @order_app.command(name="list")
