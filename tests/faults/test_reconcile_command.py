@@ -91,15 +91,16 @@ def test_stop_cancels_resting_entries_and_keeps_the_stops(product: Product) -> N
 
 def test_a_run_enters_nothing_after_a_stop_though_its_tick_goes_on(product: Product) -> None:
     class Stubborn(Patient):
-        """Asks for an entry after the stop was given."""
+        """Asks for an entry after the stop was given, and whoever stopped it has thought better of it too late."""
 
         def __init__(self) -> None:
-            super().__init__(product, "stop")
+            super().__init__(product, "stop", "resume")
             self.ticks = (REST,)
 
     report = run_with(Stubborn(), product, *RUN, "5").document
     assert (report["stopped_because"], report["executed"], report["rejected"]) == ("stop_command", 0, {"PAUSED": 1})
     assert product.ask("order", "list", "--wallet", "btc_momentum") == []
+    assert [result.get("deployment_state") for _, result in _commands(product).values()] == [None, "stopping"]
     told = [row["data"]["state"] for row in product.ask("audit", "--kind", "deployment.state")]
     assert told[-2:] == ["stopping", "stopped"]
 

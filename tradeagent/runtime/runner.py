@@ -305,10 +305,13 @@ class Runner(Generic[R]):
             CommandKind.RESUME: DeploymentState.RUNNING,
             CommandKind.FLATTEN: DeploymentState.PAUSED,
         }
-        if kind is CommandKind.STOP and self._state_now() is not DeploymentState.HALTED:
+        now = self._state_now()
+        if kind is CommandKind.STOP and now is not DeploymentState.HALTED:
             self._set_state(DeploymentState.STOPPING, stopped_because=StopReason.COMMAND.value)
         if kind not in states:
             return {}
+        if now is DeploymentState.STOPPING:  # it ends, whatever is said to it now
+            return {"deployment_state": now.value}
         self._set_state(states[kind])
         return {"deployment_state": states[kind].value}
 
