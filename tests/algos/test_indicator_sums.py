@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.algos.indicator_bars import walk
 from tradeagent.algos.indicators import compute
 from tradeagent.algos.indicators.params import frozen
-from tradeagent.algos.indicators.windows import deviation, extreme, finest_steps, mean
+from tradeagent.algos.indicators.windows import deviation, extreme, finest_steps, mean, means
 
 WHOLE = st.integers(-(10**7), 10**7)
 
@@ -42,6 +42,17 @@ def test_a_mean_has_the_same_bits_wherever_the_data_begins(decimals: int | None,
     whole = mean(frozen(x), length)
     for start in (1, 7, 2_047, 2_999):
         assert (mean(frozen(x[start:]), length)[length - 1 :] == whole[start + length - 1 :]).all()
+
+
+@pytest.mark.parametrize("decimals", [0, 2, None])
+@pytest.mark.parametrize("price", [100.0, 1e12, 1e300])
+@pytest.mark.parametrize("lengths", [(1, 7), (20, 100, 2_500), (30, 9_000)])
+def test_averages_taken_together_are_those_taken_alone(decimals: int | None, price: float, lengths: tuple[int, ...]) -> None:
+    """At 10¹² with two decimals the sums of the longest no longer fit where those of the shortest do."""
+    x = walk(6_000, seed=3, decimals=decimals, price=price).close.copy()
+    x[:5] = np.nan
+    for length, values in zip(lengths, means(frozen(x), np.array(lengths)), strict=True):
+        assert np.array_equal(values, mean(frozen(x), length), equal_nan=True)
 
 
 def test_averages_of_one_price_tie_at_any_length() -> None:

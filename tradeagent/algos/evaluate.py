@@ -12,6 +12,7 @@ from tradeagent.algos.bars import Bars, Floats
 from tradeagent.algos.expressions import Name, condition, formula
 from tradeagent.algos.formulas import Formulas, Truths, Value, look_back
 from tradeagent.algos.indicators import INDICATORS, compute, warmup
+from tradeagent.algos.indicators.hot import SIMPLE, averages
 from tradeagent.algos.memory import keep_freed_columns
 from tradeagent.algos.scope import SINGLE, BarColumn, Output, atr_use, expressions_of, meaning_of, sides_of, sizing_output, used_by
 from tradeagent.algos.signals import Code, Codes, Distance, Levels, Signals
@@ -48,6 +49,7 @@ class Evaluator:
         Raises InvalidInput when the algo does not fit the bars' interval, DataError when a Python algorithm fails.
         """
         warm = min(self.warmup(spec), len(self.bars))
+        self._average(spec)
         formulas = self.formulas(spec)
         codes = np.zeros(len(self.bars), np.uint8)
         levels = {"long": Levels(), "short": Levels()}
@@ -108,12 +110,29 @@ class Evaluator:
             self._outputs.move_to_end(key)
             return found
         found = self._computed(use)
+        self._keep(key, found)
+        return found
+
+    def _keep(self, key: _Key, found: dict[str, Floats]) -> None:
         self._outputs[key] = found
         self._held_bytes += _bytes(found)
         while self._held_bytes > self._memory_bytes and len(self._outputs) > 1:
             _, dropped = self._outputs.popitem(last=False)
             self._held_bytes -= _bytes(dropped)
-        return found
+
+    def _average(self, spec: AlgoSpec) -> None:
+        """Compute the simple averages that an algo takes of one column together, which costs little more than one of them."""
+        of_column: dict[str, dict[_Key, int]] = {}
+        for use in used_by(spec).values():
+            key = _key(use, self.bars.interval_ms)
+            is_short = use.kind == SIMPLE and warmup(use.kind, use.params) < len(self.bars)
+            if is_short and use.interval_ms in (None, self.bars.interval_ms) and key not in self._outputs:
+                params = dict(key[1])
+                of_column.setdefault(str(params["source"]), {})[key] = int(params["length"])
+        for column, lengths in of_column.items():
+            if len(lengths) > 1:
+                for key, values in zip(lengths, averages(self.bars, column, list(lengths.values())), strict=True):
+                    self._keep(key, {SINGLE: values})
 
     def warmup(self, spec: AlgoSpec) -> int:
         """The first row on which everything that an algo uses has a value; may be at or beyond the number of rows."""

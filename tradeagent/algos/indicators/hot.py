@@ -8,6 +8,8 @@ from tradeagent.algos.bars import Bars, Floats
 from tradeagent.algos.indicators.indicator import Family, Indicator, Outputs
 from tradeagent.algos.indicators.params import Settings, frozen, source_of
 
+SIMPLE = "sma"
+
 
 def average(x: Floats, length: int, ma: str = "sma") -> Floats:
     """Moving average of an array: `sma`, `ema` (weight 2/(length+1)) or `rma` (weight 1/length, Wilder's)."""
@@ -18,6 +20,13 @@ def average(x: Floats, length: int, ma: str = "sma") -> Floats:
     out = np.empty(len(x))
     _smooth(x, length, ma, out)
     return out
+
+
+def averages(bars: Bars, source: str, lengths: list[int]) -> list[Floats]:
+    """Simple moving averages of one column, computed together: they share the sums."""
+    from tradeagent.algos.indicators import windows
+
+    return list(windows.means(source_of(bars, source), np.array(lengths)))
 
 
 def _smooth(x: Floats, length: int, ma: str, out: Floats) -> None:
@@ -135,7 +144,7 @@ def _stochastic(bars: Bars, to: Settings) -> Outputs:
 
 
 HOT = (
-    _average_of("sma"),
+    _average_of(SIMPLE),
     _average_of("ema"),
     _average_of("rma"),
     Indicator(

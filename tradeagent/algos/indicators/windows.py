@@ -64,25 +64,31 @@ def finest_steps(x: Floats, bound: int) -> int:
 
 
 @compiled
-def _mean_on_grid(x: Floats, length: int, steps: int, out: Floats) -> bool:
-    """Means from wrapping prefix sums, a chunk at a time so that they stay in the cache; False when a value is off the grid."""
-    size = max(_CHUNK, length)
-    sums = np.zeros(length + size, np.int64)
-    bound = _EXACT // length
-    divisor = float(length) * float(steps)
+def _means_on_grid(x: Floats, lengths: Ints, steps: int, out: Floats) -> bool:
+    """Means of each length, at the end of the rows of `out`, from wrapping prefix sums, a chunk at a time so that they stay in the cache;
+    False when a value is off the grid."""
+    begin = out.shape[1] - len(x)
+    longest = lengths.max()
+    size = max(_CHUNK, longest)
+    sums = np.zeros(longest + size, np.int64)
+    bound = _EXACT // longest
     total = np.int64(0)
     for start in range(0, len(x), size):
         rows = min(size, len(x) - start)
-        newest, oldest, means = sums[length : length + rows], sums[:rows], out[start : start + rows]
+        newest = sums[longest : longest + rows]
         if not _on_grid(x[start : start + rows], steps, bound, newest):
             return False
         for j in range(rows):
             total += newest[j]
             newest[j] = total
-        for j in range(rows):
-            means[j] = (newest[j] - oldest[j]) / divisor
-        sums[:length] = sums[rows : rows + length].copy()
-    out[: length - 1] = np.nan
+        for k in range(len(lengths)):
+            oldest, means = sums[longest - lengths[k] :][:rows], out[k][begin + start :][:rows]
+            divisor = float(lengths[k]) * float(steps)
+            for j in range(rows):
+                means[j] = (newest[j] - oldest[j]) / divisor
+        sums[:longest] = sums[rows : rows + longest].copy()
+    for k in range(len(lengths)):
+        out[k, begin : begin + lengths[k] - 1] = np.nan
     return True
 
 
@@ -124,26 +130,51 @@ def _mean_directly(x: Floats, length: int, out: Floats) -> None:
 
 
 @compiled
-def mean(x: Floats, length: int) -> Floats:
-    """Simple moving average of `length` rows; NaN in the first `length - 1` after the leading NaNs."""
-    out = np.empty(len(x), np.float64)
+def _means_on_any_grid(x: Floats, lengths: Ints, out: Floats) -> bool:
+    """Write the means of each length into the rows of `out`, whose last places are those of `x`; False where `x` lies on no grid."""
+    steps = grid_steps(x) if lengths.max() <= len(x) else 0
+    while 0 < steps <= 10**_DECIMALS:
+        if _means_on_grid(x, lengths, steps, out):
+            return True
+        steps *= 10
+    return False
+
+
+@compiled
+def _first_known(x: Floats) -> int:
+    """The number of leading NaNs."""
     begin = 0
     while begin < len(x) and np.isnan(x[begin]):
         begin += 1
-    out[:begin] = np.nan
-    known, means = x[begin:], out[begin:]
+    return begin
+
+
+@compiled
+def mean(x: Floats, length: int) -> Floats:
+    """Simple moving average of `length` rows; NaN in the first `length - 1` after the leading NaNs."""
+    out = np.empty((1, len(x)), np.float64)
+    begin = _first_known(x)
+    known, rows = x[begin:], out[0][begin:]
+    out[0][:begin] = np.nan
     if length > len(known):
-        means[:] = np.nan
-        return out
-    steps = grid_steps(known)
-    while 0 < steps <= 10**_DECIMALS:
-        if _mean_on_grid(known, length, steps, means):
-            return out
-        steps *= 10
-    if length <= _SHORT:
-        _mean_directly(known, length, means)
-    else:
-        _mean_in_pairs(known, length, means)
+        rows[:] = np.nan
+    elif not _means_on_any_grid(known, np.array([length]), out):
+        if length <= _SHORT:
+            _mean_directly(known, length, rows)
+        else:
+            _mean_in_pairs(known, length, rows)
+    return out[0]
+
+
+@compiled
+def means(x: Floats, lengths: Ints) -> Floats:
+    """Simple moving averages of an array, a row for each length, each as `mean` has it."""
+    out = np.empty((len(lengths), len(x)), np.float64)
+    begin = _first_known(x)
+    out[:, :begin] = np.nan
+    if not _means_on_any_grid(x[begin:], lengths, out):
+        for k in range(len(lengths)):
+            out[k] = mean(x, lengths[k])
     return out
 
 
