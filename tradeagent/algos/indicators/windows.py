@@ -154,8 +154,10 @@ def mean(x: Floats, length: int) -> Floats:
     """Simple moving average of `length` rows; NaN in the first `length - 1` after the leading NaNs."""
     out = np.empty((1, len(x)), np.float64)
     begin = _first_known(x)
-    known, rows = x[begin:], out[0][begin:]
-    out[0][:begin] = np.nan
+    known = x[begin:]
+    values: Floats = out[0]
+    rows = values[begin:]
+    values[:begin] = np.nan
     if length > len(known):
         rows[:] = np.nan
     elif not _means_on_any_grid(known, np.array([length]), out):
@@ -163,7 +165,7 @@ def mean(x: Floats, length: int) -> Floats:
             _mean_directly(known, length, rows)
         else:
             _mean_in_pairs(known, length, rows)
-    return out[0]
+    return values
 
 
 @compiled
