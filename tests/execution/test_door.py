@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hands import fills_at_most
-from world import AGENT, NOON, STEP, WALLET, World, proposal
+from world import AGENT, NOON, STEP, WALLET, World, _flat, proposal
 
 from tradeagent.brokers.protocol import Activity, CashFlow
 from tradeagent.domain.clock import DAY_MS, HOUR_MS
@@ -726,6 +726,18 @@ def test_news_waits_behind_older_news_of_a_later_instant(new_world: NewWorld) ->
     world.engine.broker = Unsorted()  # type: ignore[assignment]
     assert world.engine.news(until_ms=NOON + 400) == [], "taking the second alone would skip the first for ever"
     assert len(world.engine.news(until_ms=NOON + 600)) == 2
+
+
+def test_funding_due_at_the_open_of_the_only_bar_that_is_stored_is_paid(new_world: NewWorld) -> None:
+    world = new_world(live=True)
+    world.submit(size=3)
+    world.play_many(12)
+    world.feed.bars["BTC"], world.feed.rates["BTC"] = [], [(NOON, 100_000), (NOON + HOUR_MS, 100_000)]
+    world.restart()
+    world.feed.bars["BTC"] = [_flat("BTC", NOON + HOUR_MS, 100_000)]
+    world.clock.advance_to(world.now + STEP)
+    world.playback.advance(world.now)
+    assert world.engine.book.risk.funding == D("0.003"), "the hour before is not this bar's"
 
 
 def test_funding_belongs_to_the_deployment_that_alone_held_it(new_world: NewWorld) -> None:

@@ -103,6 +103,16 @@ def test_the_stop_of_a_part_too_small_for_an_order_is_placed_all_the_same(world:
     assert (world.held(), awake(world, "stop")) == (D("0.05"), [(D("0.05"), 95)])
 
 
+def test_a_part_too_small_for_an_order_is_guarded_together_with_the_part_before(world: World) -> None:
+    fills_at_most(world, 4)
+    world.submit(**LIMIT)
+    world.play(BTC=TOUCH)
+    fills_at_most(world, D("0.05"))
+    world.play(BTC=("99", "99", "98", "99"))
+    assert (world.held(), awake(world, "stop")) == (D("4.05"), [(D("4.05"), 95)])
+    in_order(world)
+
+
 def test_cancelling_the_rest_of_an_entry_leaves_the_part_with_stop_and_target(world: World) -> None:
     fills_at_most(world, 4)
     cloid = (world.submit(**LIMIT).order or {})["cloid"]
