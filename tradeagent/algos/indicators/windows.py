@@ -8,7 +8,7 @@ Import this module inside functions: it loads numba.
 import numpy as np
 
 from tradeagent.algos.bars import Floats, Ints
-from tradeagent.algos.indicators.compiled import compiled
+from tradeagent.algos.indicators.compiled import compiled, fused
 
 _CHUNK = 2048
 _DECIMALS = 15
@@ -64,6 +64,18 @@ def finest_steps(x: Floats, bound: int) -> int:
 
 
 @compiled
+def _divided(newest: Ints, oldest: Ints, divisor: float, out: Floats) -> None:
+    """Differences below 2^53 over a whole divisor, correctly rounded: its inverse and two corrections (Markstein 1990) give the bits of
+    a division, in less time for several rows at once."""
+    inverse = 1.0 / divisor
+    for j in range(len(out)):
+        total = float(newest[j] - oldest[j])
+        value = total * inverse
+        value = fused(fused(-value, divisor, total), inverse, value)
+        out[j] = fused(fused(-value, divisor, total), inverse, value)
+
+
+@compiled
 def _means_on_grid(x: Floats, lengths: Ints, steps: int, out: Floats) -> bool:
     """Means of each length, at the end of the rows of `out`, from wrapping prefix sums, a chunk at a time so that they stay in the cache;
     False when a value is off the grid."""
@@ -82,10 +94,8 @@ def _means_on_grid(x: Floats, lengths: Ints, steps: int, out: Floats) -> bool:
             total += newest[j]
             newest[j] = total
         for k in range(len(lengths)):
-            oldest, means = sums[longest - lengths[k] :][:rows], out[k][begin + start :][:rows]
-            divisor = float(lengths[k]) * float(steps)
-            for j in range(rows):
-                means[j] = (newest[j] - oldest[j]) / divisor
+            oldest = sums[longest - lengths[k] :][:rows]
+            _divided(newest, oldest, float(lengths[k]) * float(steps), out[k][begin + start :][:rows])
         sums[:longest] = sums[rows : rows + longest].copy()
     for k in range(len(lengths)):
         out[k, begin : begin + lengths[k] - 1] = np.nan
