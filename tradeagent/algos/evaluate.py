@@ -125,8 +125,8 @@ class Evaluator:
         of_column: dict[str, dict[_Key, int]] = {}
         for use in used_by(spec).values():
             key = _key(use, self.bars.interval_ms)
-            is_short = use.kind == SIMPLE and warmup(use.kind, use.params) < len(self.bars)
-            if is_short and use.interval_ms in (None, self.bars.interval_ms) and key not in self._outputs:
+            is_of_bars = use.interval_ms in (None, self.bars.interval_ms) and key not in self._outputs
+            if is_of_bars and use.kind == SIMPLE and warmup(use.kind, use.params) < len(self.bars):
                 params = dict(key[1])
                 of_column.setdefault(str(params["source"]), {})[key] = int(params["length"])
         for column, lengths in of_column.items():
