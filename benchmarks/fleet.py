@@ -7,6 +7,7 @@ import asyncio
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import scratch
 from benchmarks.report import Row, main
@@ -47,7 +48,7 @@ async def _fleet(folder: Path) -> tuple[list[int], float]:
     return [late for runner in runners for late in runner.tally.lateness_ms], cores
 
 
-async def _later(runner: Runner, seconds: float) -> None:
+async def _later(runner: Runner[Any], seconds: float) -> None:
     await asyncio.sleep(seconds)
     await runner.run()
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import talib
@@ -33,15 +34,15 @@ def rows() -> list[Row]:
         "stochastic": lambda: talib.STOCH(high, low, close, 14, 3, 0, 3, 0),
     }
     return [
-        Row(f"`{kind}` over {BARS:,} bars", _ns(lambda kind=kind: compute(kind, bars, {})), "CPU ns/bar", bound=bound, floor=floor)
+        Row(f"`{kind}` over {BARS:,} bars", _ns(partial(compute, kind, bars, {})), "CPU ns/bar", bound=bound, floor=floor)
         for kind, bound, floor in ((kind, 1.5 if kind == "sma" else None, Floor("TA-Lib", _ns(oracle))) for kind, oracle in oracles.items())
     ]
 
 
 def _year() -> Bars:
     made = synthetic_market(0, BARS, "BTC", MINUTE).bars
-    prices = (np.asarray(column, np.float64) for column in (made.open, made.high, made.low, made.close, made.volume))
-    return Bars("BTC", MINUTE, made.ts, *prices, np.zeros(BARS))
+    opened, high, low, close, volume = (np.asarray(one, np.float64) for one in (made.open, made.high, made.low, made.close, made.volume))
+    return Bars("BTC", MINUTE, made.ts, opened, high, low, close, volume, np.zeros(BARS))
 
 
 def _ns(work: Callable[[], object]) -> float:

@@ -98,7 +98,7 @@ def backtesting(bars: Any, *, levels: bool, fast: int = 20, slow: int = 100) -> 
     frame = pd.DataFrame(columns, index=pd.to_datetime(bars.time, unit="ms"))
 
     def average(values: np.ndarray, length: int) -> np.ndarray:
-        return pd.Series(values).rolling(length).mean().to_numpy()
+        return np.asarray(pd.Series(values).rolling(length).mean())
 
     class Cross(Strategy):  # type: ignore[misc]  # the peer has no types
         def init(self) -> None:
