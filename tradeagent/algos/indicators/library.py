@@ -59,7 +59,7 @@ def stretches(columns: Sequence[Floats]) -> Iterator[slice]:
 
 def call(function: Function, bars: Bars, arguments: Mapping[str, object], *, rows: int, source: str = "close") -> Outputs:
     """The outputs of a library function on the bars, with `source` as its close. NaN where a stretch has no more than `rows` rows."""
-    from pandas import DataFrame, Series  # its stubs are a package of their own
+    from pandas import DataFrame, Series
 
     routine, needs, knows_talib = _resolved(function.path)
     columns = {name: source_of(bars, source if name == "close" else _COLUMNS[name]) for name in needs}

@@ -81,7 +81,7 @@ def _write_trips(m: Table, trades: Ints, count: int) -> int:
     """Move the trips that ended in this bar into `trades`; how many there are now."""
     for done in range(m[f.TRADES]):
         for column in range(f.TRADE_COLUMNS):
-            trades[count, column] = m[m[f.BEYOND] + f.WIDTH * done + column]
+            trades[column, count] = m[m[f.BEYOND] + f.WIDTH * done + column]
         count += 1
     m[f.TRADES] = 0
     return count
@@ -117,7 +117,7 @@ def _entrance(fingerprint: int) -> Callable[[Tape, Ints, Ints, Ints, int], int]:
         rows, legs = tape.rows, m[f.BEYOND] // f.WIDTH
         last = rows - 1
         row = m[f.ROW]
-        while row < rows and m[f.OVERFLOW] == 0 and count + f.TRIPS_A_BAR * legs <= trades.shape[0]:
+        while row < rows and m[f.OVERFLOW] == 0 and count + f.TRIPS_A_BAR * legs <= trades.shape[1]:
             row, is_marked = quiet_until(tape, m, worth, row, last)
             m[f.ROW] = row
             if not is_marked:

@@ -46,11 +46,11 @@ def simulate(legs: Sequence[Leg], terms: Terms) -> Run:
 
 
 def played(tape: Tape, memory: Ints, equity: Ints | None = None) -> tuple[Ints, Ints]:
-    """Trades (rows of `Trades`) and equity of one pass, which leaves the memory as it is at its end; `equity` is written into if given."""
+    """Trades (columns of `Trades`) and equity of one pass, which leaves the memory as it is at its end; `equity` is filled if given."""
     rows, first = tape.rows, int(memory[0, f.ROW])
     equity = np.empty(rows, np.int64) if equity is None else equity
     equity[:first] = memory[0, f.CASH]
-    trades = np.empty((max(FIRST_ROOM, rows // BARS_A_TRADE, 2 * f.TRIPS_A_BAR * len(memory)), f.TRADE_COLUMNS), np.int64)
+    trades = np.empty((f.TRADE_COLUMNS, max(FIRST_ROOM, rows // BARS_A_TRADE, 2 * f.TRIPS_A_BAR * len(memory))), np.int64)
     count = 0
     while True:
         count = run(tape, memory, trades, equity, count)
@@ -61,16 +61,16 @@ def played(tape: Tape, memory: Ints, equity: Ints | None = None) -> tuple[Ints, 
                 hint="start with less capital, or size by a fixed amount",
             )
         if memory[0, f.ROW] >= rows:
-            return trades[:count], equity
-        trades = np.concatenate((trades, np.empty_like(trades)))
+            return trades[:, :count], equity
+        trades = np.concatenate((trades, np.empty_like(trades)), axis=1)
 
 
 def _as_run(legs: Sequence[Leg], memory: Ints, trades: Ints, equity: Ints) -> Run:
     account = memory[0]
     return Run(
         equity=equity,
-        trades=_columns(trades),
-        open_trades=_columns(memory[len(legs) + 1 :][: int(account[f.TRADES])]),
+        trades=Trades(*trades),
+        open_trades=Trades(*np.ascontiguousarray(memory[len(legs) + 1 :][: int(account[f.TRADES]), : f.TRADE_COLUMNS].T)),
         fees=int(account[f.FEES]),
         funding=int(account[f.FUNDING]),
         slippage=int(account[f.SLIPPAGE]),
@@ -80,7 +80,3 @@ def _as_run(legs: Sequence[Leg], memory: Ints, trades: Ints, equity: Ints) -> Ru
         counts={name: int(account[column]) for name, column in COUNTS.items()}
         | {"funding_missing": sum(track_of(leg).missing_hours for leg in legs)},
     )
-
-
-def _columns(table: Ints) -> Trades:
-    return Trades(*np.ascontiguousarray(table[:, : f.TRADE_COLUMNS].T))

@@ -91,7 +91,7 @@ class _Player:
         tape, memory = prepared([leg], terms)
         trades, equity = played(tape, memory, self._equity)
         cash, account = int(terms.cash.scaleb(6)), memory[0]
-        pnl = trades[:, GROSS] - trades[:, FEES] - trades[:, FUNDING]
+        pnl = trades[GROSS] - trades[FEES] - trades[FUNDING]
         nav = np.concatenate(([cash], equity[self._last_of_days])).astype(np.float64)
         before = nav[:-1]
         returns = np.divide(nav[1:] - before, before, out=np.zeros(len(before)), where=before > 0)
@@ -100,7 +100,7 @@ class _Player:
             100 * (int(equity[-1]) / cash - 1),
             nan if sharpe is None else sharpe * sqrt(periods_per_year(market.bars.interval_ms)),
             100 * deepest_drawdown(equity[terms.first_row :], cash),
-            len(trades),
+            len(pnl),
             float((pnl > 0).mean()) if len(pnl) else nan,
             float(pnl.sum()) / USDC,
             int(account[f.FEES]) / USDC,
