@@ -234,6 +234,7 @@ def test_again_is_equal_until_something_moves(tmp_path: Path, capsys: pytest.Cap
     assert not moved["equal"] and {"data.bars", "data.fingerprint"} <= {row["what"] for row in moved["moved"]}
     assert ask(capsys, folder, "backtest", "list")[0]["state"] == "moved"
     assert ask(capsys, folder, "backtest", "run", "--again", "last", code=0)["equal"] is False
+    assert "01NOSUCH" in ask(capsys, folder, "backtest", "run", "--again", "01NOSUCH", code=4)["error"]["message"]
     monkeypatch.setattr(version, "kernel_version", lambda: "another")
     fresh = backtested_again(capsys, folder)
     assert fresh["state"] == "moved"
@@ -283,7 +284,6 @@ def test_a_person_reads_sections(made: Path, capsys: pytest.CaptureFixture[str])
         (["sma_cross", "-i", "1h"], 2, "--market is missing"),
         ([], 2, "which algo?"),
         (["FLIP", "--again", "last"], 2, "takes no algo"),
-        (["--again", "01NOSUCH"], 4, "01NOSUCH"),
     ],
 )
 def test_errors_name_the_problem_and_the_fix(
