@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from hands import incidents, told
-from world import STEP, WALLET, World
+from world import AGENT, STEP, WALLET, World
 
 from tradeagent.domain.errors import VenueError
 from tradeagent.domain.names import OrderState, Rule, Tif, VerdictKind
@@ -47,6 +47,16 @@ class Mute(Slow):
     def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
         self.world.paper.place(orders)
         return super().place(orders)
+
+
+class Behind(Slow):
+    """Answers at once, and tells of fills only when it has caught up."""
+
+    def place(self, orders: Sequence[OrderRequest]) -> list[OrderReport]:
+        return self.world.paper.place(orders)
+
+    def activity_since(self, cursor: int) -> list[object]:
+        return []
 
 
 @pytest.fixture
@@ -136,6 +146,20 @@ def test_an_order_whose_answer_was_lost_after_it_filled_is_adopted_with_its_fill
     assert world.held() == 0
     assert reconcile(world.engine).phase.value == "consistent"
     assert (world.held(), len(world.fills()), states(world)[-1]) == (4, 1, "executed")
+    assert [(order.size, order.trigger) for order in world.orders(leg="stop")] == [(4, 95)]
+
+
+def test_a_fill_that_is_told_long_after_the_position_is_booked_once(world: World) -> None:
+    world.engine.broker = Mute(world)  # type: ignore[assignment]
+    assert world.submit(size=4, stop=95).kind is UNKNOWN
+    world.engine.broker = Behind(world)  # type: ignore[assignment]
+    for _ in range(2):
+        assert reconcile(world.engine).phase.value == "failed"
+        assert world.held() == 0, "nobody takes over what an own order explains"
+    assert world.submit(size=1).rule is Rule.RECONCILING
+    world.engine.broker = world.paper
+    assert reconcile(world.engine).phase.value == "consistent"
+    assert (world.held(), world.held(controller=AGENT), len(world.fills()), incidents(world)) == (4, 4, 1, {})
     assert [(order.size, order.trigger) for order in world.orders(leg="stop")] == [(4, 95)]
 
 

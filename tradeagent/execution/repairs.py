@@ -45,7 +45,8 @@ def repair(engine: ExecutionEngine, suspects: dict[str, tuple[Decimal, Decimal]]
     """Book what was missed and put right what differs; what was done, in words.
 
     A position that no fill explains is adopted when it was among the `suspects` of the cycle before: news and account are two readings, and
-    one of them may lag. The suspects of this cycle replace them.
+    one of them may lag. The suspects of this cycle replace them. Where an order of ours has filled more than is booked, a fill that comes
+    late explains it.
     """
     view, news, account = _look(engine)
     unmanaged = {row.market: row.size for row in engine.book.rows if row.controller_id == UNMANAGED}
@@ -58,7 +59,7 @@ def repair(engine: ExecutionEngine, suspects: dict[str, tuple[Decimal, Decimal]]
         done += adopt_strangers(engine, tx, view)
         strange = {market: held for market, held in account.positions.items() if held[0] and not engine.book.net(market).size}
         for market, (size, cost) in strange.items():
-            if suspects.get(market) == (size, cost):
+            if suspects.get(market) == (size, cost) and not _awaits_fills(engine, tx, market):
                 engine.book.adopt(tx, market, size, cost, engine.clock.now_ms())
                 done.append(f"{market} {plain(size)} adopted: no fill explains it")
         suspects.clear()
@@ -126,18 +127,29 @@ def _withdraw_orphans(engine: ExecutionEngine) -> list[str]:
         if order.waits or row is None or row.leg not in ("stop", "target"):
             continue
         name = f"{row.leg} of {plain(order.size)} {order.market} at {plain(order.trigger or ZERO)}"
+        is_orphan = engine.book.net(order.market).size * order.side.sign >= 0
         if not order.reduce_only:
             done.append(f"the {name} was not reduce-only: cancelled")
             note(engine, IncidentCode.MISSING_STOP, Level.ERROR, done[-1], order.market)
-        elif engine.book.net(order.market).size * order.side.sign >= 0:
+        elif not (is_orphan or _is_left_over(engine, row)) or _guards_late_fills(engine, order.market):
+            continue
+        elif is_orphan:
             done.append(f"the {name} protected nothing: cancelled")
             note(engine, IncidentCode.ORPHAN_STOP, Level.WARNING, done[-1], order.market)
-        elif _is_left_over(engine, row):
-            done.append(f"the {name} of {row.controller_id} protected nothing of its own: cancelled")
         else:
-            continue
+            done.append(f"the {name} of {row.controller_id} protected nothing of its own: cancelled")
         withdraw(engine, cloid)
     return done
+
+
+def _guards_late_fills(engine: ExecutionEngine, market: str) -> bool:
+    """Whether what a stop guards may be at the venue already, and its fill still to be told."""
+    with engine.ledger.reading() as tx:
+        return _awaits_fills(engine, tx, market)
+
+
+def _awaits_fills(engine: ExecutionEngine, tx: Connection, market: str) -> bool:
+    return trading.awaits_fills(tx, engine.wallet.name, market, besides=UNMANAGED)
 
 
 def _is_left_over(engine: ExecutionEngine, row: OrderRow) -> bool:

@@ -227,6 +227,16 @@ def orders_named(tx: Connection, cloids: Sequence[str]) -> list[OrderRow]:
     return [OrderRow(*row) for row in tx.execute(_ORDERS_NAMED, {"cloids": cloids})] if cloids else []
 
 
+def awaits_fills(tx: Connection, wallet: str, market: str, *, besides: str) -> bool:
+    """Whether an order of another controller than `besides` has filled more, by the venue's word, than its fills add up to."""
+    booked = select(orders.c.cloid, orders.c.filled, fills.c.size).select_from(orders.outerjoin(fills, fills.c.cloid == orders.c.cloid))
+    asked = (orders.c.wallet == wallet) & (orders.c.market == market) & (orders.c.controller_id != besides) & (orders.c.filled != ZERO)
+    left: dict[str, Decimal] = {}
+    for cloid, filled, size in tx.execute(booked.where(asked)):
+        left[cloid] = left.get(cloid, filled) - (size or ZERO)
+    return any(rest > 0 for rest in left.values())
+
+
 def update_order(tx: Connection, cloid: str, **values: Any) -> None:
     _UPDATE_ORDER.one(tx, {"the_cloid": cloid, **values})
 
