@@ -70,6 +70,7 @@ def deployed(place: Place, name: str, wallet: str = "trend", **changes: Any) -> 
         ({"state": "stopped", "ended_ms": 5, "stopped_because": "interrupted"}, True),
         ({"state": "stopped", "ended_ms": 5, "stopped_because": "stop_command"}, False),
         ({"state": "stopping", "stopped_because": "stop_command"}, False),  # it died before it could write its end
+        ({"state": "halted", "stopped_because": "stop_command"}, False),
         ({"state": "completed", "ended_ms": 5, "stopped_because": "end_of_data"}, False),
         ({"state": "completed", "ended_ms": 5, "stopped_because": "max_ticks"}, False),
         ({"state": "halted", "ended_ms": 5, "stopped_because": "stop_command"}, False),

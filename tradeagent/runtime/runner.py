@@ -295,6 +295,8 @@ class Runner(Generic[R]):
         """What a command changes in the run itself."""
         if kind is CommandKind.SNAPSHOT:
             return self._equity_point()
+        if kind is CommandKind.STOP:
+            self._begin_to_stop()
         if kind is CommandKind.RESUME:
             halt = self._run.door.engine.book.risk.halt
             if halt is not None:
@@ -305,15 +307,20 @@ class Runner(Generic[R]):
             CommandKind.RESUME: DeploymentState.RUNNING,
             CommandKind.FLATTEN: DeploymentState.PAUSED,
         }
-        now = self._state_now()
-        if kind is CommandKind.STOP and now is not DeploymentState.HALTED:
-            self._set_state(DeploymentState.STOPPING, stopped_because=StopReason.COMMAND.value)
         if kind not in states:
             return {}
-        if now is DeploymentState.STOPPING:  # it ends, whatever is said to it now
-            return {"deployment_state": now.value}
+        if self._state_now() is DeploymentState.STOPPING:  # it ends, whatever is said to it now
+            return {"deployment_state": DeploymentState.STOPPING.value}
         self._set_state(states[kind])
         return {"deployment_state": states[kind].value}
+
+    def _begin_to_stop(self) -> None:
+        """From here on nothing is entered, and nobody starts it again, also when this process dies before it has ended."""
+        if self._state_now() is not DeploymentState.HALTED:
+            self._set_state(DeploymentState.STOPPING, stopped_because=StopReason.COMMAND.value)
+            return
+        with self._stage.ledger.transaction() as tx:
+            runs.update_deployment(tx, self._run.row.id, stopped_because=StopReason.COMMAND.value)
 
     def _equity_point(self) -> dict[str, Any]:
         book = self._run.door.engine.book
