@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import product
 
 import numpy as np
 import pytest
 
+from tradeagent.algos.bars import Floats
 from tradeagent.algos.expressions import FUNCTIONS, MAX_CHARACTERS, MAX_DEPTH, Name, condition, formula
 from tradeagent.algos.formulas import Formulas, Value, look_back
 from tradeagent.domain.errors import InvalidInput
@@ -17,8 +19,15 @@ Tree = tuple[object, ...]
 
 def formulas(columns: dict[str, list[float]], tie: float = 0.0) -> Formulas:
     """Names stand for columns; a column of one value is a constant."""
-    arrays: dict[str, Value] = {name: np.array(values) if len(values) > 1 else values[0] for name, values in columns.items()}
+    arrays: dict[str, Value] = {name: lasting(values) if len(values) > 1 else values[0] for name, values in columns.items()}
     return Formulas(max(map(len, columns.values())), lambda name, _: arrays[name.text], tie)
+
+
+def lasting(values: list[float]) -> Floats:
+    """A column that nobody may change, as those of bars and indicators are."""
+    column = np.array(values)
+    column.setflags(write=False)
+    return column
 
 
 def truth(text: str, tie: float = 0.0, **columns: list[float]) -> list[int]:
@@ -54,6 +63,17 @@ NAN = math.nan
 )
 def test_operators_bind_as_in_arithmetic_and_nan_is_never_true(text: str, expected: list[int]) -> None:
     assert truth(text, a=[1, 2, 3, NAN]) == expected
+
+
+@pytest.mark.parametrize("asked", ["".join(each) for each in product("<>", repeat=4)])
+def test_both_sides_of_the_same_columns_in_any_order_are_what_each_alone_is(asked: str) -> None:
+    columns = {"close": [1.0, 2.0, 3.0, NAN, 2.0], "open": [2.0, 2.0, 1.0, 1.0, NAN]}
+    both = formulas(columns)
+    for sign in asked:
+        found = both.truth(condition(f"close {sign} open"))
+        assert found.astype(int).tolist() == ([0, 0, 1, 0, 0] if sign == ">" else [1, 0, 0, 0, 0])
+        assert both.truth(condition(f"open {sign} close")).astype(int).tolist() == ([1, 0, 0, 0, 0] if sign == ">" else [0, 0, 1, 0, 0])
+        found[:] = True  # whoever asked may write into the answer
 
 
 def test_a_cross_is_one_bar_long_and_needs_both_bars() -> None:

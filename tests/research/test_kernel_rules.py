@@ -16,6 +16,7 @@ from tradeagent.domain.costs import FeeSchedule
 from tradeagent.domain.instrument import Instrument, MarginTier
 from tradeagent.research.kernel import simulate
 from tradeagent.research.run import EXIT_REASONS, Leg, Run, Terms
+from tradeagent.venue.margin import truncated
 
 D = Decimal
 USDC = 10**6
@@ -153,6 +154,48 @@ def test_funding_is_paid_on_what_is_carried_into_the_hour_and_truncated() -> Non
         fill_qty=D("0.00123"),
     )
     assert received.funding == -2 * (123 * 500_000 * 125_123 // 10**10)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_funding_of_bars_with_gaps_is_paid_by_the_first_bar_that_opens_after_the_hour(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kept = np.sort(rng.choice(90, 60, replace=False)) if seed % 2 else np.arange(60)
+    leg = hand_leg([50_000.0] * 60, {0: LONG})
+    time = T0 + kept * (HOUR // 4)
+    hours = T0 + np.sort(rng.choice(np.arange(-3, 27), 20, replace=False)) * HOUR
+    rates = rng.integers(-(10**5), 10**5, 20)
+    found = play(replace(leg, bars=replace(leg.bars, time=time, interval_ms=HOUR // 4), funding_hours=hours, funding_rates=rates))
+    lots = int(found.open_trades.size[0])
+    rows = np.searchsorted(time, hours)
+    paid = [truncated(lots * 500_000 * int(rate), 10**10) for row, rate in zip(rows, rates, strict=True) if 1 < row < 60]
+    assert found.funding == sum(paid)
+    due = set(range(int(time[0]) // HOUR + 1, int(time[-1]) // HOUR + 1))
+    assert found.counts["funding_missing"] == len(due - {int(hour) // HOUR for hour in hours})
+
+
+@pytest.mark.parametrize("touched", range(2, 80))
+def test_a_stop_is_met_on_whichever_of_many_still_bars_it_lies(touched: int) -> None:
+    shapes: list[Shape | float] = [50_000.0] * 80
+    shapes[touched] = (50_000.0, 50_000.0, 48_000.0, 50_000.0)
+    found = run(shapes, {0: LONG}, Levels(stop=pct("2")))
+    assert exits(found) == [(touched, 49_000.0, "stop")]
+
+
+@pytest.mark.parametrize("left", range(2, 80))
+def test_what_a_trade_saw_is_that_of_its_own_bars_and_no_other(left: int) -> None:
+    rng = np.random.default_rng(left)
+    opens, spread = 50_000.0 + rng.integers(-300, 300, 80), rng.integers(0, 200, (2, 80))
+    shapes: list[Shape | float] = [(each, each + up, each - down, each) for each, up, down in zip(opens, *spread, strict=True)]
+    found = run(shapes, {0: LONG, left - 1: LEAVE_LONG}, Levels(stop=pct("3"), target=pct("3")))
+    trades, inside = found.trades, slice(1, left)
+    worst = min(float((opens - spread[1])[inside].min()), opens[left])
+    best = max(float((opens + spread[0])[inside].max()), opens[left])
+    lots = int(trades.size[0])
+    assert exits(found) == [(left, opens[left], "signal")]
+    assert (trades.mae[0], trades.mfe[0]) == (lots * round((opens[1] - worst) * 10), lots * round((best - opens[1]) * 10))
+    cash, held = 100_000 * USDC, lots * np.rint((opens - opens[1]) * 10).astype(np.int64)
+    assert np.array_equal(found.equity, [cash] + [cash + int(held[min(row, left)]) for row in range(1, 80)])
+    assert found.exposed == left - 1
 
 
 def test_slippage_and_fees_round_against_the_trader_and_toward_zero() -> None:

@@ -1,8 +1,8 @@
-"""Conditions written as flags of the codes, in one pass. Import this module inside functions: it loads numba."""
+"""Columns compared, and conditions written as flags of the codes, each in one pass. Import this module in functions: it loads numba."""
 
 import numpy as np
 
-from tradeagent.algos.formulas import Truths
+from tradeagent.algos.bars import Floats, Truths
 from tradeagent.algos.indicators.compiled import compiled
 from tradeagent.algos.signals import Codes
 
@@ -16,3 +16,11 @@ def flag(codes: Codes, true: Truths, start: int, always: np.uint8, begins: np.ui
     flags, now, before = codes[start + 1 :], true[start + 1 :].view(np.uint8), true[start:-1].view(np.uint8)
     for row in range(len(flags)):
         flags[row] |= now[row] * always | (now[row] > before[row]) * begins
+
+
+@compiled
+def greater_and_less(left: Floats, right: Floats, greater: Truths, less: Truths) -> None:
+    """Where `left` is above `right`, and where below; neither where one of them is NaN."""
+    for row in range(len(left)):
+        greater[row] = left[row] > right[row]
+        less[row] = left[row] < right[row]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tradeagent.algos.bars import Truths
 from tradeagent.algos.evaluate import Evaluator
 from tradeagent.algos.expressions import condition
-from tradeagent.algos.formulas import Truths
 from tradeagent.algos.scope import sides_of
 from tradeagent.algos.spec import AlgoSpec, EntryRule, ExitRule
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tradeagent.algos.align import Coarser, coarser
-from tradeagent.algos.bars import Bars, Floats
+from tradeagent.algos.bars import Bars, Floats, Truths
 from tradeagent.algos.expressions import Name, condition, formula
-from tradeagent.algos.formulas import Formulas, Truths, Value, look_back
+from tradeagent.algos.formulas import Formulas, Value, look_back
 from tradeagent.algos.indicators import INDICATORS, compute, warmup
 from tradeagent.algos.indicators.hot import SIMPLE, averages
 from tradeagent.algos.memory import keep_freed_columns
@@ -114,6 +114,8 @@ class Evaluator:
         return found
 
     def _keep(self, key: _Key, found: dict[str, Floats]) -> None:
+        for values in found.values():
+            values.setflags(write=False)
         self._outputs[key] = found
         self._held_bytes += _bytes(found)
         while self._held_bytes > self._memory_bytes and len(self._outputs) > 1:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from tradeagent.algos.bars import Floats
+from tradeagent.algos.bars import Floats, Truths
 from tradeagent.algos.expressions import (
     MAX_WINDOW,
     Arithmetic,
@@ -25,9 +25,18 @@ from tradeagent.algos.expressions import (
     problem_at,
 )
 
-Truths = npt.NDArray[np.bool_]
 Value = Floats | float
 _OPPOSITE: Mapping[str, str] = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mirror:
+    """Where `left` is on the `sign` side of `right`."""
+
+    sign: str
+    left: Floats
+    right: Floats
+    truths: Truths
 
 
 @dataclass(slots=True)
@@ -42,6 +51,7 @@ class Formulas:
     resolve: Callable[[Name, str], Value]
     tie: float = 0.0
     zero_divisions: int = field(default=0, init=False)
+    _mirror: _Mirror | None = field(default=None, init=False)
 
     def truth(self, expression: Expression) -> Truths:
         """Where a condition is true; a new array."""
@@ -132,6 +142,8 @@ class Formulas:
         return np.where(zero, np.nan, np.divide(left, right))
 
     def _compare(self, sign: str, left: Value, right: Value) -> Truths:
+        if self.tie == 0 and sign in "<>" and self._is_lasting(left) and self._is_lasting(right):
+            return self._strictly(sign, left, right)
         if self.tie == 0:
             return _plain(sign, left, right)
         apart = np.subtract(left, right)
@@ -141,6 +153,22 @@ class Formulas:
             case ">" | "<=":
                 return _plain(sign, apart, self.tie)
         return _plain(sign, apart, -self.tie)
+
+    def _strictly(self, sign: str, left: Floats, right: Floats) -> Truths:
+        """Where one column is on one side of another. What holds for the other side is found in the same look and kept until it is asked
+        for, because the rule of the short side is often the mirror of that of the long side."""
+        from tradeagent.algos.codes import greater_and_less
+
+        if self._mirror is not None and self._mirror.sign == sign and self._mirror.left is left and self._mirror.right is right:
+            found, self._mirror = self._mirror.truths, None
+            return found
+        greater, less = np.empty((2, self.rows), np.bool_)
+        greater_and_less(left, right, greater, less)
+        if sign == ">":
+            self._mirror = _Mirror("<", left, right, less)
+            return greater
+        self._mirror = _Mirror(">", left, right, greater)
+        return less
 
     def _cross(self, left: Value, right: Value, sign: str, *, wanted: bool) -> Truths:
         left, right = self._column(left), self._column(right)
@@ -174,6 +202,10 @@ class Formulas:
             )
             raise problem_at(text, at, f"{count:g} is no number of bars", hint)
         return int(count)
+
+    def _is_lasting(self, value: Value) -> TypeGuard[Floats]:
+        """Whether it is a column of bars or of an indicator, which nobody changes."""
+        return isinstance(value, np.ndarray) and value.shape == (self.rows,) and value.flags.c_contiguous and not value.flags.writeable
 
     def _column(self, value: Value) -> Floats:
         return value if isinstance(value, np.ndarray) and value.shape == (self.rows,) else np.broadcast_to(np.float64(value), self.rows)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tradeagent.algos.bars import Truths
 from tradeagent.algos.conditions import Condition, Rule, rules_of
 from tradeagent.algos.evaluate import Evaluator, edges
-from tradeagent.algos.formulas import Truths
 from tradeagent.algos.signals import Code, Codes
 from tradeagent.algos.spec import AlgoSpec, TimeoutMode
 from tradeagent.research.metrics import trades_pnl

@@ -1,8 +1,9 @@
-"""Single compiled looks at arrays: at bars before they are simulated, at an equity curve after."""
+"""Single compiled looks at arrays: at bars and funding before they are simulated, at an equity curve after."""
 
 import numpy as np
 
 from tradeagent.algos.bars import Floats, Ints
+from tradeagent.domain.clock import HOUR_MS
 from tradeagent.research.kernel.native import entrance
 
 
@@ -28,6 +29,29 @@ def look_at(time: Ints, opened: Floats, high: Floats, low: Floats, close: Floats
         if row and time[row] <= time[row - 1]:
             return row, 0, False
     return -1, 0, False
+
+
+@entrance
+def find_due(
+    time: Ints, interval: int, is_gapless: bool, hours: Ints, rates: Ints, largest: int, due: Ints, paid: Ints
+) -> tuple[int, int, bool]:
+    """(payments, inside, is_whole): how many rows that pay (the first bar that opens at or after the hour, itself not the first) are now in
+    `due` with their rates in `paid`, -1 when hours are out of order or a rate is above `largest`; how many hours lie after the first open
+    and up to the last; whether all of them are whole."""
+    rows, row, payments, inside, is_good, is_whole = len(time), 0, 0, 0, True, True
+    for at in range(len(hours)):
+        hour = hours[at]
+        is_good &= (at == 0 or hour > hours[at - 1]) & (-largest <= rates[at] <= largest)
+        is_whole &= hour % HOUR_MS == 0
+        if is_gapless:
+            row = max(0, -(-(hour - time[0]) // interval))
+        while not is_gapless and row < rows and time[row] < hour:
+            row += 1
+        if 0 < row < rows:
+            due[payments], paid[payments] = row, rates[at]
+            payments += 1
+        inside += int(time[0] < hour <= time[-1])
+    return payments if is_good else -1, inside, is_whole
 
 
 @entrance

@@ -48,7 +48,7 @@ def _is_short(m: Table, leg: int, others: int, required: int, price: int) -> boo
 @native
 def liquidate(m: Table) -> None:
     """While equity < maintenance at the marks: cancel all orders, close the largest position that trades in steps, or backstop."""
-    if _largest(m) == 0 or not is_liquidatable(m):
+    if not is_liquidatable(m) or _largest(m) == 0:
         return
     m[f.LIQUIDATIONS] += 1
     for leg in range(f.WIDTH, m[f.BEYOND], f.WIDTH):

@@ -61,6 +61,17 @@ def _prefetch(_context: Any, base: Any, _index: Any) -> Any:
     return types.void(base, types.int64), generate
 
 
+def _flagged(_context: Any, codes: Any, _index: Any, _masks: Any) -> Any:
+    """How many of the eight bytes behind a place come before the first that has a flag of its byte of the mask."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        place = builder.bitcast(builder.gep(values[0], [values[1]]), ir.IntType(64).as_pointer())
+        found = builder.and_(builder.load(place, align=1), values[2])
+        return builder.lshr(builder.cttz(found, ir.Constant(ir.IntType(1), 0)), ir.Constant(ir.IntType(64), 3))
+
+    return types.int64(codes, types.int64, types.int64), generate
+
+
 def _pointer(_context: Any, array: Any) -> Any:
     """The address of an array's data, to be indexed flat: to hand it on is one word, and no shape is multiplied to reach into it."""
 
@@ -71,4 +82,5 @@ def _pointer(_context: Any, array: Any) -> Any:
 
 
 prefetch = cast(Callable[[Any, int], None], intrinsic(_prefetch))
+flagged = cast(Callable[[Any, int, int], int], intrinsic(_flagged))
 pointer = cast(Callable[[Any], Any], intrinsic(_pointer))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from math import lcm
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,18 @@ from tradeagent.domain.errors import InvalidConfig, InvalidInput
 from tradeagent.domain.instrument import Instrument
 from tradeagent.research.kernel import fields as f
 from tradeagent.research.kernel.entries import BY_EQUITY, BY_LOTS, BY_QUOTE, BY_RISK, BY_SCALE
-from tradeagent.research.kernel.tape import FACTORS, FIRST_FACTOR, HIGHEST_RATE, LEVELS_A_SIDE, PRICE_SCALE, SIZE_SCALE, Tape
+from tradeagent.research.kernel.tape import (
+    FACTORS,
+    FIRST_FACTOR,
+    HIGHEST_RATE,
+    LEVELS_A_SIDE,
+    PRICE_SCALE,
+    PRICE_UNIT,
+    SIZE_SCALE,
+    Number,
+    Tape,
+    read_only,
+)
 from tradeagent.research.kernel.track import track_of
 from tradeagent.research.run import EXIT_REASONS, Leg, Terms
 from tradeagent.venue.state import MarketSpec
@@ -30,9 +40,6 @@ SIZINGS = {
     SizingKind.RISK_PCT: (BY_RISK, 6),
     SizingKind.DYNAMIC: (BY_SCALE, 6),
 }
-
-
-Number = TypeVar("Number", bound=np.generic)
 
 
 class Shelf:
@@ -87,7 +94,7 @@ def prepared(legs: Sequence[Leg], terms: Terms) -> tuple[Tape, Ints]:
         _stacked([each.volume for each in bars]),
         _stacked([np.asarray(leg.signals.codes, np.uint8) for leg in ordered]),
         _stacked(shelf.series or [np.zeros(1)]),
-        _read_only(factors.ravel()),
+        read_only(factors.ravel()),
         _stacked([tracks[place].due for place in by_name]),
         _stacked([tracks[place].paid for place in by_name]),
     )
@@ -126,6 +133,7 @@ def _fill_leg(memory: Ints, factors: Floats, leg: Leg, terms: Terms, shelf: Shel
     memory[f.MIN_NOTIONAL] = market.min_notional
     memory[f.MOST_NOTIONAL] = market.max_market_notional
     factors[PRICE_SCALE] = 10.0**known.price_decimals
+    factors[PRICE_UNIT] = 1.0 / factors[PRICE_SCALE]
     factors[SIZE_SCALE] = 10.0**known.size_decimals
     factors[HIGHEST_RATE] = 0.5 / min(tier.max_leverage for tier in known.tiers)
     _fill_sizing(memory, leg, terms, shelf)
@@ -242,11 +250,4 @@ def _fill_margin(memory: Ints, instruments: Sequence[Instrument]) -> None:
 
 
 def _stacked(columns: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:
-    return _read_only(columns[0] if len(columns) == 1 else np.concatenate(columns))
-
-
-def _read_only(column: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """A read-only view: the compiled code is made for one kind of array only."""
-    view = np.ascontiguousarray(column).view()
-    view.setflags(write=False)
-    return view
+    return read_only(columns[0] if len(columns) == 1 else np.concatenate(columns))

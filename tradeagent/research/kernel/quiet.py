@@ -11,14 +11,16 @@ from tradeagent.algos.signals import Codes
 from tradeagent.research.kernel import fields as f
 from tradeagent.research.kernel.fields import Table, argument
 from tradeagent.research.kernel.money import funding_of
-from tradeagent.research.kernel.native import inlined, native, prefetch
-from tradeagent.research.kernel.tape import HIGHEST_RATE, PRICE_SCALE, Tape
+from tradeagent.research.kernel.native import flagged, inlined, native, prefetch
+from tradeagent.research.kernel.tape import HIGHEST_RATE, PRICE_SCALE, PRICE_UNIT, Tape
 from tradeagent.research.kernel.trips import see
 from tradeagent.research.kernel.venue import note_leverage
 
 FIRES, AGAINST_LONG, AGAINST_SHORT = (argument(mask) for mask in (FIRE_LONG | FIRE_SHORT, EXIT_LONG | FIRE_SHORT, EXIT_SHORT | FIRE_LONG))
 MARGIN = 0.6
-BLOCK, PRICE_BLOCK, AHEAD = 16, 32, 512
+HIGHEST_BITS = 2**63 - 1
+BLOCK, AHEAD = 32, 512
+WORD, EACH_BYTE = 8, 0x0101010101010101
 
 
 @native
@@ -110,14 +112,12 @@ def _decided(tape: Tape, m: Table, row: int) -> int:
 @native
 def _first_code(codes: Codes, mask: int, start: int, end: int) -> int:
     """The first row from `start` to `end` whose code has a flag of `mask`, or `end`."""
-    at = start
-    while at + BLOCK <= end:
-        flags = 0
-        for row in range(at, at + BLOCK):
-            flags |= codes[row]
-        if flags & mask != 0:
-            break
-        at += BLOCK
+    at, masks = start, mask * EACH_BYTE
+    while at + WORD <= end:
+        clear = flagged(codes, at, masks)
+        if clear < WORD:
+            return at + clear
+        at += WORD
     while at < end and codes[at] & mask == 0:
         at += 1
     return at
@@ -128,31 +128,32 @@ def _hold(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> int:
     """The first row from `start` to `end` that touches a level, or `end`. The position sees the extremes and highest leverage before it.
 
     Whole blocks are looked at and written, because a fixed number of rows needs no loop over what is left: the equity of the rows behind
-    is written again when they are played.
+    is written again when they are played. The rows after the last whole block are played in full.
     """
     scale, size, base = tape.factors[PRICE_SCALE], m[f.ONLY + f.SIZE], m[f.CASH] - m[f.ONLY + f.COST]
-    below, above = _bounds(m, scale, tape.factors[HIGHEST_RATE])
+    below, above = _bounds(m, tape.factors[PRICE_UNIT], tape.factors[HIGHEST_RATE])
+    least_bits, most_bits = _bits(below), _bits(above)
     low, high, close = tape.low, tape.high, tape.close
-    lowest, highest, least, most = f.FAR, 0, f.FAR, 0
+    lowest, highest, least, most = HIGHEST_BITS, 0, f.FAR, 0
     at = start
-    while at < end:
-        until = min(at + PRICE_BLOCK, end)
-        is_whole = at + PRICE_BLOCK <= tape.rows
-        if not is_whole or _touches(low, high, at, below, above) != 0:
-            until = _untouched(low, high, at, until, below, above)
-        for row in range(at, at + PRICE_BLOCK if is_whole else until):
+    while at < end and at + BLOCK <= tape.rows:
+        until = min(at + BLOCK, end)
+        bottom, top, first, last = HIGHEST_BITS, 0, f.FAR, 0
+        for row in range(at, at + BLOCK):
             mark = int(np.rint(close[row] * scale))
             equity[row] = base + size * mark
             if row < until:
-                least, most = min(least, mark), max(most, mark)
-                lowest, highest = min(lowest, int(np.rint(low[row] * scale))), max(highest, int(np.rint(high[row] * scale)))
-        if until < min(at + PRICE_BLOCK, end):
-            end = until
+                first, last = min(first, mark), max(last, mark)
+                bottom, top = min(bottom, _bits(low[row])), max(top, _bits(high[row]))
+        if bottom <= least_bits or top >= most_bits:
+            end = _first_touched(low, high, at, below, above)
+            continue
+        lowest, highest, least, most = min(lowest, bottom), max(highest, top), min(least, first), max(most, last)
         at = until
     _expect(tape, at)
     if at > start:
-        see(m, f.ONLY, lowest)
-        see(m, f.ONLY, highest)
+        see(m, f.ONLY, _units(lowest, scale))
+        see(m, f.ONLY, _units(highest, scale))
         m[f.EXPOSED] += at - start
         for mark in (least, most):
             note_leverage(m, abs(size) * mark, base + size * mark)
@@ -160,19 +161,22 @@ def _hold(tape: Tape, m: Table, equity: Ints, start: int, end: int) -> int:
 
 
 @inlined
-def _touches(low: Floats, high: Floats, start: int, below: float, above: float) -> int:
-    found = 0
-    for row in range(start, start + PRICE_BLOCK):
-        found += int(low[row] <= below) + int(high[row] >= above)
-    return found
+def _bits(price: float) -> int:
+    """Positive floats are ordered as their bits, whose extremes are found several rows at a time."""
+    return int(np.float64(price).view(np.int64))
 
 
 @inlined
-def _untouched(low: Floats, high: Floats, start: int, end: int, below: float, above: float) -> int:
-    at = start
-    while at < end and low[at] > below and high[at] < above:
-        at += 1
-    return at
+def _units(bits: int, scale: float) -> int:
+    return int(np.rint(np.int64(bits).view(np.float64) * scale))
+
+
+@inlined
+def _first_touched(low: Floats, high: Floats, start: int, below: float, above: float) -> int:
+    row = start
+    while low[row] > below and high[row] < above:
+        row += 1
+    return row
 
 
 @native
@@ -190,7 +194,7 @@ def pay_funding(tape: Tape, m: Table, leg: int, row: int, opened: int) -> None:
 
 
 @native
-def _bounds(m: Table, scale: float, rate: float) -> tuple[float, float]:
+def _bounds(m: Table, unit: float, rate: float) -> tuple[float, float]:
     """Prices between which neither stop nor target nor liquidation can happen; maintenance is taken at its highest rate."""
     size, stop, target = m[f.ONLY + f.SIZE], m[f.ONLY + f.STOP], m[f.ONLY + f.TARGET]
     below, above = -np.inf, np.inf
@@ -203,4 +207,4 @@ def _bounds(m: Table, scale: float, rate: float) -> tuple[float, float]:
         if stop != 0:
             above = min(above, float(stop))
         below = float(target) if target != 0 else 0.0
-    return (below + MARGIN) / scale, (above - MARGIN) / scale
+    return (below + MARGIN) * unit, (above - MARGIN) * unit

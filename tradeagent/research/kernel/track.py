@@ -9,7 +9,8 @@ from tradeagent.algos.bars import Bars, Ints
 from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.market.series import funding_series
-from tradeagent.research.kernel.check import look_at
+from tradeagent.research.kernel.check import find_due, look_at
+from tradeagent.research.kernel.tape import read_only
 from tradeagent.research.run import Leg
 
 LARGEST_RATE = 9 * 10**8
@@ -37,8 +38,8 @@ def track_of(leg: Leg) -> Track:
     known = _KNOWN.get(leg.bars)
     if known is None or known.hours is not leg.funding_hours or known.rates is not leg.funding_rates:
         highest, is_gapless = _looked_at(leg.bars, leg.instrument.symbol)
-        due, paid = _funding(leg, is_gapless=is_gapless)
-        known = Track(highest, leg.funding_hours, leg.funding_rates, due, paid, _missing_hours(leg))
+        due, paid, missing_hours = _funding(leg, is_gapless=is_gapless)
+        known = Track(highest, leg.funding_hours, leg.funding_rates, due, paid, missing_hours)
         _KNOWN[leg.bars] = known
     return known
 
@@ -57,29 +58,23 @@ def _looked_at(bars: Bars, name: str) -> tuple[float, bool]:
     return float(np.int64(highest).view(np.float64)), is_gapless
 
 
-def _funding(leg: Leg, *, is_gapless: bool) -> tuple[Ints, Ints]:
-    """Rows that pay (the first bar that opens at or after the hour) with their rates, ended by a row beyond the last."""
+def _funding(leg: Leg, *, is_gapless: bool) -> tuple[Ints, Ints, int]:
+    """Rows that pay with their rates, ended by a row beyond the last, and how many payments have no row."""
     hours, rates, name = leg.funding_hours, leg.funding_rates, leg.instrument.symbol
     if len(hours) != len(rates):
         raise InvalidInput(f"{name}: {len(hours)} funding hours and {len(rates)} rates", hint="give one rate an hour")
-    if len(hours) and (np.any(np.diff(hours) <= 0) or np.abs(rates).max() > LARGEST_RATE):
+    time, interval = leg.bars.time, leg.bars.interval_ms
+    due, paid = np.empty((2, len(hours) + 1), np.int64)
+    payments, inside, is_whole = find_due(
+        time, interval, is_gapless, read_only(np.asarray(hours, np.int64)), read_only(np.asarray(rates, np.int64)), LARGEST_RATE, due, paid
+    )
+    if payments < 0:
         raise InvalidInput(f"{name}: funding hours are out of order, or a rate is above 9 % an hour", hint="run `data verify`")
-    due = _first_open(leg.bars, hours, is_gapless=is_gapless)
-    kept = (due < len(leg.bars)) & (due > 0)
-    return np.append(due[kept], BEYOND), np.append(np.asarray(rates, np.int64)[kept], 0)
-
-
-def _first_open(bars: Bars, hours: Ints, *, is_gapless: bool) -> Ints:
-    """The first row that opens at or after each hour, by arithmetic where no bar is missing."""
-    if is_gapless:
-        return np.asarray(np.maximum(-(-(hours - bars.time[0]) // bars.interval_ms), 0), np.int64)
-    found: Ints = np.searchsorted(bars.time, hours, side="left").astype(np.int64)
-    return found
+    due[payments], paid[payments] = BEYOND, 0
+    is_complete = is_whole and inside == time[-1] // HOUR_MS - time[0] // HOUR_MS
+    return due[: payments + 1], paid[: payments + 1], 0 if is_complete or not len(hours) else _missing_hours(leg)
 
 
 def _missing_hours(leg: Leg) -> int:
     hours, time = leg.funding_hours, leg.bars.time
-    due = np.searchsorted(hours, time[[0, -1]], side="right")
-    if not len(hours) or (due[1] - due[0] == time[-1] // HOUR_MS - time[0] // HOUR_MS and not np.any(hours % HOUR_MS)):
-        return 0
     return funding_series("", leg.instrument.symbol, hours.copy(), np.zeros(len(hours))).missing_hours(int(time[0]), int(time[-1]))
