@@ -159,6 +159,19 @@ def test_indicators_are_computed_once_and_forgotten_when_memory_is_short(monkeyp
     assert asked == ["sma3", "sma4", "sma3"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_several_averages_of_one_column_are_those_of_each_alone(count: int) -> None:
+    names = [f"a{place}" for place in range(count)]
+    uses = ", ".join(f"{name}: {{kind: sma, length: {3 + 4 * place}}}" for place, name in enumerate(names))
+    spec = algo(f'required: ["close > {" + ".join(names)}"]', rest=f"indicators: {{{uses}}}")
+    bars = walk(1, 200)
+    evaluator = Evaluator(bars)
+    evaluator.signals(spec)
+    for name in names:
+        together, alone = evaluator.columns(spec)[name], Evaluator(bars).columns(spec)[name]
+        assert np.array_equal(together, alone, equal_nan=True)
+
+
 def test_columns_are_named_by_indicator_and_output() -> None:
     rest = "indicators: {rsi: {kind: rsi, length: 3}, bb: {kind: bollinger, length: 4}}"
     found = Evaluator(walk(1, 50)).columns(algo('required: ["rsi > bb.upper"]', rest=rest))

@@ -12,7 +12,7 @@ from tradeagent.algos.bars import Bars, Floats, Truths
 from tradeagent.algos.expressions import Name, condition, formula
 from tradeagent.algos.formulas import Formulas, Value, look_back
 from tradeagent.algos.indicators import INDICATORS, compute, warmup
-from tradeagent.algos.indicators.hot import SIMPLE, averages
+from tradeagent.algos.indicators.hot import SIMPLE, two_averages
 from tradeagent.algos.memory import keep_freed_columns
 from tradeagent.algos.scope import SINGLE, BarColumn, Output, atr_use, expressions_of, meaning_of, sides_of, sizing_output, used_by
 from tradeagent.algos.signals import Code, Codes, Distance, Levels, Signals
@@ -123,7 +123,7 @@ class Evaluator:
             self._held_bytes -= _bytes(dropped)
 
     def _average(self, spec: AlgoSpec) -> None:
-        """Compute the simple averages that an algo takes of one column together, which costs little more than one of them."""
+        """Compute the simple averages that an algo takes of one column two at a time, which costs little more than one of them."""
         of_column: dict[str, dict[_Key, int]] = {}
         for use in used_by(spec).values():
             key = _key(use, self.bars.interval_ms)
@@ -132,8 +132,9 @@ class Evaluator:
                 params = dict(key[1])
                 of_column.setdefault(str(params["source"]), {})[key] = int(params["length"])
         for column, lengths in of_column.items():
-            if len(lengths) > 1:
-                for key, values in zip(lengths, averages(self.bars, column, list(lengths.values())), strict=True):
+            keys = list(lengths)
+            for first, second in zip(keys[::2], keys[1::2], strict=False):
+                for key, values in zip((first, second), two_averages(self.bars, column, lengths[first], lengths[second]), strict=True):
                     self._keep(key, {SINGLE: values})
 
     def warmup(self, spec: AlgoSpec) -> int:

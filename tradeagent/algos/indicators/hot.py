@@ -22,11 +22,11 @@ def average(x: Floats, length: int, ma: str = "sma") -> Floats:
     return out
 
 
-def averages(bars: Bars, source: str, lengths: list[int]) -> list[Floats]:
+def two_averages(bars: Bars, source: str, first: int, second: int) -> tuple[Floats, Floats]:
     """Simple moving averages of one column, computed together: they share the sums."""
     from tradeagent.algos.indicators import windows
 
-    return list(windows.means(source_of(bars, source), np.array(lengths)))
+    return windows.two_means(source_of(bars, source), first, second)
 
 
 def _smooth(x: Floats, length: int, ma: str, out: Floats) -> None:

@@ -76,10 +76,9 @@ def _divided(newest: Ints, oldest: Ints, divisor: float, out: Floats) -> None:
 
 
 @compiled
-def _means_on_grid(x: Floats, lengths: Ints, steps: int, out: Floats) -> bool:
-    """Means of each length, at the end of the rows of `out`, from wrapping prefix sums, a chunk at a time so that they stay in the cache;
-    False when a value is off the grid."""
-    begin = out.shape[1] - len(x)
+def _means_on_grid(x: Floats, lengths: Ints, steps: int, out: tuple[Floats, ...]) -> bool:
+    """Means of each length, a column of `out` each, from wrapping prefix sums, a chunk at a time so that they stay in the cache; False when
+    a value is off the grid."""
     longest = lengths.max()
     size = max(_CHUNK, longest)
     sums = np.zeros(longest + size, np.int64)
@@ -95,10 +94,10 @@ def _means_on_grid(x: Floats, lengths: Ints, steps: int, out: Floats) -> bool:
             newest[j] = total
         for k in range(len(lengths)):
             oldest = sums[longest - lengths[k] :][:rows]
-            _divided(newest, oldest, float(lengths[k]) * float(steps), out[k][begin + start :][:rows])
+            _divided(newest, oldest, float(lengths[k]) * float(steps), out[k][start:][:rows])
         sums[:longest] = sums[rows : rows + longest].copy()
     for k in range(len(lengths)):
-        out[k, begin : begin + lengths[k] - 1] = np.nan
+        out[k][: lengths[k] - 1] = np.nan
     return True
 
 
@@ -140,8 +139,8 @@ def _mean_directly(x: Floats, length: int, out: Floats) -> None:
 
 
 @compiled
-def _means_on_any_grid(x: Floats, lengths: Ints, out: Floats) -> bool:
-    """Write the means of each length into the rows of `out`, whose last places are those of `x`; False where `x` lies on no grid."""
+def _means_on_any_grid(x: Floats, lengths: Ints, out: tuple[Floats, ...]) -> bool:
+    """Write the means of each length; False where `x` lies on no grid."""
     steps = grid_steps(x) if lengths.max() <= len(x) else 0
     while 0 < steps <= 10**_DECIMALS:
         if _means_on_grid(x, lengths, steps, out):
@@ -162,32 +161,30 @@ def _first_known(x: Floats) -> int:
 @compiled
 def mean(x: Floats, length: int) -> Floats:
     """Simple moving average of `length` rows; NaN in the first `length - 1` after the leading NaNs."""
-    out = np.empty((1, len(x)), np.float64)
+    out = np.empty(len(x), np.float64)
     begin = _first_known(x)
-    known = x[begin:]
-    values: Floats = out[0]
-    rows = values[begin:]
-    values[:begin] = np.nan
+    known, rows = x[begin:], out[begin:]
+    out[:begin] = np.nan
     if length > len(known):
         rows[:] = np.nan
-    elif not _means_on_any_grid(known, np.array([length]), out):
+    elif not _means_on_any_grid(known, np.array([length]), (rows,)):
         if length <= _SHORT:
             _mean_directly(known, length, rows)
         else:
             _mean_in_pairs(known, length, rows)
-    return values
+    return out
 
 
 @compiled
-def means(x: Floats, lengths: Ints) -> Floats:
-    """Simple moving averages of an array, a row for each length, each as `mean` has it."""
-    out = np.empty((len(lengths), len(x)), np.float64)
+def two_means(x: Floats, first: int, second: int) -> tuple[Floats, Floats]:
+    """Simple moving averages of two lengths, each as `mean` has it, from the same sums."""
+    out = np.empty(len(x), np.float64), np.empty(len(x), np.float64)
     begin = _first_known(x)
-    out[:, :begin] = np.nan
-    if not _means_on_any_grid(x[begin:], lengths, out):
-        for k in range(len(lengths)):
-            out[k] = mean(x, lengths[k])
-    return out
+    for column in out:
+        column[:begin] = np.nan
+    if _means_on_any_grid(x[begin:], np.array([first, second]), (out[0][begin:], out[1][begin:])):
+        return out
+    return mean(x, first), mean(x, second)
 
 
 @compiled
