@@ -173,7 +173,7 @@ def test_funding_of_bars_with_gaps_is_paid_by_the_first_bar_that_opens_after_the
     assert found.counts["funding_missing"] == len(due - {int(hour) // HOUR for hour in hours})
 
 
-@pytest.mark.parametrize("touched", range(2, 80))
+@pytest.mark.parametrize("touched", [2, 3, 17, 31, 32, 33, 34, 46, 47, 48, 49, 64, 65, 66, 78, 79])
 def test_a_stop_is_met_on_whichever_of_many_still_bars_it_lies(touched: int) -> None:
     shapes: list[Shape | float] = [50_000.0] * 80
     shapes[touched] = (50_000.0, 50_000.0, 48_000.0, 50_000.0)
@@ -181,7 +181,7 @@ def test_a_stop_is_met_on_whichever_of_many_still_bars_it_lies(touched: int) -> 
     assert exits(found) == [(touched, 49_000.0, "stop")]
 
 
-@pytest.mark.parametrize("left", range(2, 80))
+@pytest.mark.parametrize("left", [2, 3, 17, 31, 32, 33, 34, 46, 47, 48, 49, 64, 65, 66, 78, 79])
 def test_what_a_trade_saw_is_that_of_its_own_bars_and_no_other(left: int) -> None:
     rng = np.random.default_rng(left)
     opens, spread = 50_000.0 + rng.integers(-300, 300, 80), rng.integers(0, 200, (2, 80))

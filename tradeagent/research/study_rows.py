@@ -43,12 +43,14 @@ def trial_of(row: TrialRow) -> Trial:
 
 
 class Recorder:
-    """Writes trials to the ledger, and counts them among the tries at their idea, at most `FLUSH_S` after they finished and at the end."""
+    """Writes trials to the ledger, and counts them among the tries at their idea, at most `FLUSH_S` after they finished and at the end.
+
+    A trial and its try are one entry of what waits, because Ctrl-C may come at any instruction: a trial that is there is never run again.
+    """
 
     def __init__(self, ledger: "Ledger", study: str, clock: Clock, counted: Callable[[Finished, int], trials.Trial | None]) -> None:
         self._ledger, self._study, self._clock, self._counted = ledger, study, clock, counted
-        self._waiting: list[TrialRow] = []
-        self._tries: list[trials.Trial] = []
+        self._waiting: list[tuple[TrialRow, trials.Trial | None]] = []
         self._flushed = clock.monotonic()
 
     def __enter__(self) -> Self:
@@ -58,19 +60,16 @@ class Recorder:
         self.flush()
 
     def add(self, finished: Finished, fold: int = 0) -> None:
-        self._waiting.append(row_of(self._study, fold, finished.trial))
-        counted = self._counted(finished, fold)
-        if counted is not None:
-            self._tries.append(counted)
+        self._waiting.append((row_of(self._study, fold, finished.trial), self._counted(finished, fold)))
         if self._clock.monotonic() - self._flushed >= FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
             with self._ledger.transaction(durable=False) as tx:
-                studies.add_trials(tx, self._waiting)
-                trials.add(tx, self._tries, self._clock.now_ms())
-            self._waiting, self._tries = [], []
+                studies.add_trials(tx, [row for row, _ in self._waiting])
+                trials.add(tx, [counted for _, counted in self._waiting if counted is not None], self._clock.now_ms())
+            self._waiting = []
         self._flushed = self._clock.monotonic()
 
 
