@@ -107,7 +107,8 @@ gives it as data, and `python -m benchmarks --write` writes this page.
 CPU is what the operating system counted for the process that did the work, in user and system mode; wall time only where waiting is the
 point. Each figure is the median of several runs; a p99, a worst, the CPU of the fleet and the start that adopts another hand's orders
 are of one. A floor is the bare thing measured beside it in the same run, so that a slow or busy machine shows in both: compare the ratio,
-not the seconds, between machines.
+not the seconds, between machines. The kernel waits for memory that other tenants of a machine use too: it is measured in four rounds, and
+told of the one with the lowest floor.
 
 Measured on {today}: {machine}.
 
