@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import sqlite3
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -90,19 +91,40 @@ def machine() -> str:
     )
 
 
-def write_page(rows: Sequence[Row]) -> Path:
-    """Write docs/benchmarks.md anew."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", *(f"| {' | '.join(row.cells())} |" for row in rows)]
-    today = datetime.now(UTC).strftime("%Y-%m-%d")
-    PAGE.write_text(PAGE_TEXT.format(today=today, machine=machine(), table="\n".join(lines)), encoding="utf-8")
+def write_page(rows: Sequence[Row], *, is_whole: bool) -> Path:
+    """Write docs/benchmarks.md anew, or, not `is_whole`, replace what it says of these rows, if it is of the same day and machine."""
+    measured = f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}."
+    lines = [_line(row.cells()) for row in rows]
+    if not is_whole:
+        present = PAGE.read_text(encoding="utf-8")
+        if measured not in present:
+            sys.exit(f"{PAGE.name} is of another day or machine: write the whole page, without names")
+        lines = _replaced([line for line in present.splitlines() if line.startswith("| ")][1:], lines)
+    table = "\n".join([_line(COLUMNS), f"|{'---|' * len(COLUMNS)}", *lines])
+    PAGE.write_text(PAGE_TEXT.format(measured=measured, table=table), encoding="utf-8")
     return PAGE
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _replaced(present: Sequence[str], changed: Sequence[str]) -> list[str]:
+    """Each changed line in the place of the first that tells of the same thing and was not replaced yet; new ones at the end."""
+    left, lines = list(changed), []
+    for line in present:
+        same = next((each for each in left if each.split(" | ")[0] == line.split(" | ")[0]), line)
+        lines.append(same)
+        if same in left:
+            left.remove(same)
+    return [*lines, *left]
 
 
 PAGE_TEXT = """\
 # Benchmarks
 
 `make bench` runs every module of `benchmarks/`, each in a process of its own; `python -m benchmarks.replay` runs one of them, `--json`
-gives it as data, and `python -m benchmarks --write` writes this page.
+gives it as data, and `python -m benchmarks --write` writes this page, with names the rows of those.
 
 CPU is what the operating system counted for the process that did the work, in user and system mode; wall time only where waiting is the
 point. Each figure is the median of several runs; a p99, a worst, the CPU of the fleet and the start that adopts another hand's orders
@@ -110,7 +132,7 @@ are of one. A floor is the bare thing measured beside it in the same run, so tha
 not the seconds, between machines. The kernel waits for memory that other tenants of a machine use too: it is measured in four rounds, and
 told of the one with the lowest floor.
 
-Measured on {today}: {machine}.
+{measured}
 
 {table}
 """
