@@ -1,6 +1,7 @@
 """Bars as plain columns, the one form in which an algorithm sees a market."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Truths = npt.NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -41,3 +43,10 @@ class Bars:
         """The rows from `start` up to `stop`, without copying."""
         floats = (self.open, self.high, self.low, self.close, self.volume, self.funding)
         return Bars(self.market, self.interval_ms, self.time[start:stop], *(column[start:stop] for column in floats))
+
+
+def read_only(column: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """A contiguous read-only view: the one form for which the compiled functions are compiled."""
+    view = np.ascontiguousarray(column).view()
+    view.setflags(write=False)
+    return view

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tradeagent.algos.bars import Bars, Floats
+from tradeagent.algos.bars import Bars, Floats, read_only
 from tradeagent.algos.spec import Param
 from tradeagent.domain.errors import InvalidInput, UnknownKey, near
 
@@ -74,7 +74,5 @@ def source_of(bars: Bars, name: str) -> Floats:
 
 
 def frozen(x: Floats) -> Floats:
-    """A contiguous read-only view: the one form for which the compiled functions are compiled."""
-    view = np.ascontiguousarray(x, np.float64).view()
-    view.flags.writeable = False
-    return view
+    """A column of floats as `read_only` has it."""
+    return read_only(np.asarray(x, np.float64))

@@ -7,7 +7,7 @@ from math import lcm
 import numpy as np
 import numpy.typing as npt
 
-from tradeagent.algos.bars import Floats, Ints
+from tradeagent.algos.bars import Floats, Ints, Number, read_only
 from tradeagent.algos.levels import Reach, Reaches, reaches_of, scaled, tightening
 from tradeagent.algos.machine import COOLDOWN_ONLY, NEVER, REGULAR, STRICT
 from tradeagent.algos.spec import AlgoSpec, SideRules, SizingKind, TimeoutMode
@@ -23,9 +23,7 @@ from tradeagent.research.kernel.tape import (
     PRICE_SCALE,
     PRICE_UNIT,
     SIZE_SCALE,
-    Number,
     Tape,
-    read_only,
 )
 from tradeagent.research.kernel.track import track_of
 from tradeagent.research.run import EXIT_REASONS, Leg, Terms

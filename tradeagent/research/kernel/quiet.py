@@ -173,6 +173,7 @@ def _units(bits: int, scale: float) -> int:
 
 @inlined
 def _first_touched(low: Floats, high: Floats, start: int, below: float, above: float) -> int:
+    """The first row from `start` that touches a level; the caller has seen that there is one."""
     row = start
     while low[row] > below and high[row] < above:
         row += 1

@@ -1,9 +1,6 @@
 """What a pass reads, as arrays that all legs share, and what it is called in the compiled code."""
 
-from typing import NamedTuple, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import NamedTuple
 
 from tradeagent.algos.bars import Floats, Ints
 from tradeagent.algos.signals import Codes
@@ -11,8 +8,6 @@ from tradeagent.algos.signals import Codes
 PRICE_SCALE, PRICE_UNIT, SIZE_SCALE, HIGHEST_RATE, FIRST_FACTOR = 0, 1, 2, 3, 4
 LEVELS_A_SIDE = 4
 FACTORS = FIRST_FACTOR + 2 * LEVELS_A_SIDE
-
-Number = TypeVar("Number", bound=np.generic)
 
 
 class Tape(NamedTuple):
@@ -34,10 +29,3 @@ class Tape(NamedTuple):
     factors: Floats
     fund_rows: Ints
     fund_rates: Ints
-
-
-def read_only(column: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """A read-only view: the compiled code is made for one kind of array only."""
-    view = np.ascontiguousarray(column).view()
-    view.setflags(write=False)
-    return view

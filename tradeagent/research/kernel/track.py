@@ -5,12 +5,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tradeagent.algos.bars import Bars, Ints
+from tradeagent.algos.bars import Bars, Ints, read_only
 from tradeagent.domain.clock import HOUR_MS
 from tradeagent.domain.errors import InvalidInput
 from tradeagent.market.series import funding_series
 from tradeagent.research.kernel.check import find_due, look_at
-from tradeagent.research.kernel.tape import read_only
 from tradeagent.research.run import Leg
 
 LARGEST_RATE = 9 * 10**8
