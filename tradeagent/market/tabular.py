@@ -37,7 +37,7 @@ TIME_UNITS = (*_SCALES, ISO)
 _TIMESTAMP = "timestamp"
 _OLDEST_MS = 631_152_000_000
 _NEWEST_MS = 4_102_444_800_000
-_FIX_HEADER = "give the file a header line like time,open,high,low,close,volume (funding: time,funding_rate)"
+_FIX_HEADER = "give the file a header line like time,open,high,low,close,volume (with --funding: time,funding_rate)"
 
 
 @dataclass(frozen=True, slots=True)
